@@ -3,12 +3,12 @@
 ::
 
     FluxhiveError                exit 1    HTTP 500
-    ├── InputError               exit 2    HTTP 422   the caller's words: names the field and the value
+    ├── InputError               exit 2    HTTP 422   the caller's words, with field and value
     ├── NotFound                 exit 3    HTTP 404   no such task, node, user …
     ├── AuthError                exit 4    HTTP 401   who are you (401), or: you may not (403)
     ├── Unreachable              exit 5    HTTP 503   no server answers, or it is not ready
-    ├── Conflict                 exit 6    HTTP 409   the thing is in a state that does not allow this
-    ├── QuotaExceeded            exit 7    HTTP 429   a limit of the server or the project is reached
+    ├── Conflict                 exit 6    HTTP 409   its present state does not allow this
+    ├── QuotaExceeded            exit 7    HTTP 429   a limit is reached
     ├── RemoteError              exit 1    HTTP 502   the other side failed or answered nonsense
     └── InternalError            exit 1    HTTP 500   our own fault: a bug
 
