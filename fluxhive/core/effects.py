@@ -1,0 +1,166 @@
+"""All that the core can ask for: of the server (``HiveEffect``) and of a node (``NodeEffect``).
+
+Imperative, plain data. A shell carries out all saves of one step in one transaction, then the
+rest; carrying an effect out twice does no harm.
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+from .events import DispatchReceived
+from .node import HeldPhase, Node
+from .outcome import StopCause
+from .reports import AttemptEnded, AttemptRefused, Report
+from .task import Attempt, Task
+from .values import AttemptId, Ms, NodeId, Tagged, TaskId, Value
+
+# ── the hive ──────────────────────────────────────────────────────────────────────────────────
+
+
+class SaveTask(Tagged, frozen=True, kw_only=True):
+    """Store the task as it is now."""
+
+    task: Task
+
+
+class SaveAttempt(Tagged, frozen=True, kw_only=True):
+    """Store the attempt as it is now."""
+
+    attempt: Attempt
+
+
+class SaveNode(Tagged, frozen=True, kw_only=True):
+    """Store the node as it is now."""
+
+    node: Node
+
+
+class Welcome(Tagged, frozen=True, kw_only=True):
+    """Tell a node that its hello was accepted; goes out before anything else of the session."""
+
+    node_id: NodeId
+    session: int
+
+
+class TurnAway(Tagged, frozen=True, kw_only=True):
+    """Refuse a node's hello and close its connection."""
+
+    node_id: NodeId
+    session: int
+    reason: str
+    hint: str
+
+
+class Dispatch(Tagged, frozen=True, kw_only=True):
+    """Send an attempt to its node."""
+
+    node_id: NodeId
+    session: int
+    task: Task
+    attempt: Attempt
+
+
+class Stop(Tagged, frozen=True, kw_only=True):
+    """Tell a node to end an attempt."""
+
+    node_id: NodeId
+    session: int
+    attempt_id: AttemptId
+    epoch: int
+    cause: StopCause
+
+
+class Forget(Tagged, frozen=True, kw_only=True):
+    """Tell a node that an attempt's end is stored; carried out once its logs are stored too."""
+
+    node_id: NodeId
+    session: int
+    attempt_id: AttemptId
+
+
+class Publish(Tagged, frozen=True, kw_only=True):
+    """Tell people: the state of a task, an attempt or a node changed."""
+
+    #: Id of what changed; exactly one of the three is set.
+    task_id: TaskId | None = None
+    attempt_id: AttemptId | None = None
+    node_id: NodeId | None = None
+    #: The new state's word.
+    state: str
+    #: One sentence, may be empty.
+    reason: str = ""
+
+
+HiveEffect = Union[
+    SaveTask, SaveAttempt, SaveNode, Welcome, TurnAway, Dispatch, Stop, Forget, Publish
+]
+
+# ── one node ──────────────────────────────────────────────────────────────────────────────────
+
+
+class NodeAttempt(Value, frozen=True, kw_only=True):
+    """What a node remembers about one attempt until it is told to forget; kept in its journal."""
+
+    dispatch: DispatchReceived
+    phase: HeldPhase
+    pid: int | None = None
+    started_at_ms: Ms | None = None
+    stop_cause: StopCause | None = None
+    #: When the stop began, on the node's boot clock.
+    stopping_at_ms: Ms | None = None
+    kill_sent: bool = False
+    #: The final word about it, said again whenever asked.
+    final: AttemptEnded | AttemptRefused | None = None
+
+
+class SaveHeld(Tagged, frozen=True, kw_only=True):
+    """Journal this before anything else of the step is done."""
+
+    held: NodeAttempt
+
+
+class PrepareWorkspace(Tagged, frozen=True, kw_only=True):
+    """Make the run directory; answer ``WorkspaceReady`` or ``WorkspaceFailed``."""
+
+    attempt_id: AttemptId
+
+
+class Spawn(Tagged, frozen=True, kw_only=True):
+    """Have the launcher start the shim; answers are ``ProcessStarted`` and ``ProcessExited``."""
+
+    attempt_id: AttemptId
+
+
+class Signal(Tagged, frozen=True, kw_only=True):
+    """Ask the tree to end (SIGTERM, then the shim's own grace)."""
+
+    attempt_id: AttemptId
+    cause: StopCause
+
+
+class KillTree(Tagged, frozen=True, kw_only=True):
+    """End the tree now, by every means; answered by ``ProcessExited``."""
+
+    attempt_id: AttemptId
+
+
+class Say(Tagged, frozen=True, kw_only=True):
+    """Send a report to the server: journalled first, sent again until acknowledged."""
+
+    report: Report
+
+
+class WriteContact(Tagged, frozen=True, kw_only=True):
+    """Write the time of the last contact where shims with a failover length read it."""
+
+    contact_at_ms: Ms
+
+
+class Discard(Tagged, frozen=True, kw_only=True):
+    """Remove the attempt's journal entry and run directory."""
+
+    attempt_id: AttemptId
+
+
+NodeEffect = Union[SaveHeld, PrepareWorkspace, Spawn, Signal, KillTree, Say, WriteContact, Discard]

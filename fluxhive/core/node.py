@@ -1,0 +1,107 @@
+"""Nodes and GPUs as the brain sees them, and what agents report about them."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from .values import AttemptId, GpuUuid, Mib, Ms, NodeId, Value
+
+
+class NodeState(Enum):
+    """``ready → silent → lost``; back to ready only with a new session."""
+
+    READY = "ready"
+    SILENT = "silent"
+    LOST = "lost"
+
+
+class GpuState(Enum):
+    """Only a healthy GPU is offered. Dirty: memory of an ended attempt has not come back."""
+
+    HEALTHY = "healthy"
+    DIRTY = "dirty"
+    FAULTY = "faulty"
+
+
+class AttemptUsage(Value, frozen=True, kw_only=True):
+    """What one attempt uses of one GPU now."""
+
+    attempt_id: AttemptId
+    used_mib: Mib
+
+
+class GpuReport(Value, frozen=True, kw_only=True):
+    """One GPU as its node reports it: facts folded from readings (core/gpu_monitor.py)."""
+
+    uuid: GpuUuid
+    index: int
+    model: str
+    total_mib: Mib
+    state: GpuState = GpuState.HEALTHY
+    #: Why it is dirty or faulty.
+    state_reason: str = ""
+    used_mib: Mib | None = None
+    #: Memory of processes that belong to no attempt; counted against what can be placed.
+    foreign_mib: Mib = 0
+    attempts: tuple[AttemptUsage, ...] = ()
+    utilization_percent: int | None = None
+    temperature_c: int | None = None
+    power_w: int | None = None
+    #: True when the reading is older than the time limit (NVML hangs): nothing new is placed.
+    stale: bool = False
+
+
+class HeldPhase(Enum):
+    """Where an attempt stands on its node (the node's own machine, core/executor.py)."""
+
+    PREPARING = "preparing"
+    LAUNCHING = "launching"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    EXITED = "exited"
+
+
+class HeldAttempt(Value, frozen=True, kw_only=True):
+    """An attempt that a node holds when it says hello."""
+
+    attempt_id: AttemptId
+    epoch: int
+    phase: HeldPhase
+
+
+class Journal(Enum):
+    """Whether the node's memory of its attempts is whole."""
+
+    INTACT = "intact"
+    #: Made again from run directories: an attempt that is missing may still be running.
+    REBUILT = "rebuilt"
+
+
+class Inventory(Value, frozen=True, kw_only=True):
+    """What a node has."""
+
+    cpus: int
+    memory_mib: Mib
+    gpus: tuple[GpuReport, ...] = ()
+    hostname: str = ""
+    system: str = ""
+    #: Version of the GPU driver, or why there is none.
+    driver: str = ""
+
+
+class Node(Value, frozen=True, kw_only=True):
+    """A machine with an agent, as the brain knows it."""
+
+    id: NodeId
+    label: str
+    state: NodeState
+    #: Grows with each accepted hello; 0 before the first. Messages of another session are dropped.
+    session: int = 0
+    incarnation: int = 0
+    #: The one user it serves; None: everybody.
+    only_for: str | None = None
+    draining: bool = False
+    inventory: Inventory
+    agent_version: str = ""
+    boot_id: str = ""
+    last_contact_at_ms: Ms = 0

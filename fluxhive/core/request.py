@@ -1,0 +1,141 @@
+"""What a task asks for, what an attempt holds, and the units people write them in.
+
+Not here: whether a request fits somewhere (placement.py) and what a whole task may contain
+(spec_check.py). Called by the CLI for parsing and by the brain for sizes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from .errors import InputError
+from .values import GpuUuid, Mib, Ms, NodeId, Value
+
+
+class Request(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one attempt needs on one node."""
+
+    #: Number of GPUs.
+    gpus: int = 0
+    #: GPU memory per GPU. None: the whole GPU. With one GPU and a figure, the GPU is shared.
+    gpu_memory_mib: Mib | None = None
+    #: Alone on its GPUs whatever it asks.
+    exclusive: bool = False
+    cpus: int = 1
+    #: Host memory. None: not counted.
+    memory_mib: Mib | None = None
+
+    @property
+    def shares_gpu(self) -> bool:
+        """Whether others may run on the same GPU beside it."""
+        return self.gpus == 1 and self.gpu_memory_mib is not None and not self.exclusive
+
+
+class GpuShare(Value, frozen=True, kw_only=True):
+    """A part of one GPU (or all of it) that an attempt holds."""
+
+    uuid: GpuUuid
+    #: Position on the node at placement: for display and ``CUDA_VISIBLE_DEVICES``, never identity.
+    index: int
+    gpu_memory_mib: Mib
+
+
+class Reservation(Value, frozen=True, kw_only=True):
+    """What an attempt holds on a node, from its placement until its processes are gone."""
+
+    node_id: NodeId
+    gpus: tuple[GpuShare, ...] = ()
+    #: True: nobody else may be placed on these GPUs.
+    exclusive: bool = False
+    cpus: int = 1
+    memory_mib: Mib = 0
+
+
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b)?\s*", re.IGNORECASE)
+_SIZE_MIB = {"k": 1 / 1024, "m": 1.0, "": 1.0, "g": 1024.0, "t": 1024.0 * 1024}
+_TIME_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|min|h|d|w)", re.IGNORECASE)
+_TIME_MS = {
+    "ms": 1,
+    "s": 1000,
+    "m": 60_000,
+    "min": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
+    "w": 604_800_000,
+}
+
+
+def parse_mib(text: str, *, field: str = "size") -> Mib:
+    """MiB from ``20G``, ``512M``, ``1.5T`` or a bare number of MiB; rounded up.
+
+    Raises ``InputError`` naming the field and the value.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise InputError(
+            f"{field}: not a size: `{text}`",
+            hint="write a number with M, G or T, such as `8G` or `512M`",
+            field=field,
+            value=text,
+        )
+    mib = math.ceil(float(match[1]) * _SIZE_MIB[match[2].lower()])
+    if mib <= 0:
+        raise InputError(
+            f"{field}: must be above zero: `{text}`",
+            hint="write a size such as `8G`",
+            field=field,
+            value=text,
+        )
+    return mib
+
+
+def parse_duration_ms(text: str, *, field: str = "time") -> Ms:
+    """Milliseconds from ``90``, ``90s``, ``4h``, ``1h30m``, ``1:30:00`` (a bare number is seconds).
+
+    Raises ``InputError`` naming the field and the value.
+    """
+    stripped = text.strip()
+    total = _clock_ms(stripped)
+    if total is None:
+        total = _parts_ms(stripped)
+    if total is None or total <= 0:
+        raise InputError(
+            f"{field}: not a length of time: `{text}`",
+            hint="write it as `90s`, `4h`, `1h30m` or `1:30:00`",
+            field=field,
+            value=text,
+        )
+    return total
+
+
+def _clock_ms(text: str) -> Ms | None:
+    parts = text.split(":")
+    if not 1 <= len(parts) <= 3 or not all(re.fullmatch(r"[0-9]{1,9}", part) for part in parts):
+        return None
+    seconds = 0
+    for part in parts:
+        seconds = seconds * 60 + int(part)
+    return seconds * 1000
+
+
+def _parts_ms(text: str) -> Ms | None:
+    parts = list(_TIME_PART.finditer(text))
+    if not parts or "".join(part[0] for part in parts) != text:
+        return None
+    return math.ceil(sum(float(part[1]) * _TIME_MS[part[2].lower()] for part in parts))
+
+
+def show_mib(mib: Mib) -> str:
+    """A size as people read it: ``512 MiB``, ``20.0 GiB``."""
+    return f"{mib} MiB" if mib < 1024 else f"{mib / 1024:.1f} GiB"
+
+
+def show_ms(duration_ms: Ms) -> str:
+    """A length of time as people read it: ``0.4 s``, ``12:04``, ``1:02:03``."""
+    if duration_ms < 60_000:
+        return f"{duration_ms / 1000:.1f} s"
+    seconds = duration_ms // 1000
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,292 @@
+"""Tasks and attempts: what they are, their states, and the two tables of every allowed change.
+
+Every change of state anywhere passes through these tables (``check_task_move``,
+``check_attempt_move``). A *task* is an intention and ends once; an *attempt* is one try and ends
+once; an ended attempt is never opened again: another try is another attempt with a higher epoch.
+
+What to do when a message meets an attempt in some state is data too: ``ON_REPORT`` for what a
+running node says, ``ON_ABSENT`` for what its silence about an attempt means.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from msgspec import field
+
+from .outcome import ExitFacts, Outcome, OutcomeKind, StopCause
+from .request import Request, Reservation
+from .values import AttemptId, Mib, Ms, NodeId, TaskId, Value
+
+
+class TaskState(Enum):
+    """Where a task stands. The last three are final."""
+
+    HELD = "held"
+    QUEUED = "queued"
+    ACTIVE = "active"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can follow."""
+        return self in FINAL_STATES
+
+
+class AttemptState(Enum):
+    """Where an attempt stands. ``ended`` is final."""
+
+    RESERVED = "reserved"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+class Priority(Enum):
+    """How a task stands in the queue against others; equal ones go by order of submission."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+    @property
+    def rank(self) -> int:
+        """Lower goes first."""
+        return _RANKS[self]
+
+
+_RANKS = {Priority.URGENT: 0, Priority.HIGH: 1, Priority.NORMAL: 2, Priority.LOW: 3}
+FINAL_STATES = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED})
+
+DEFAULT_GRACE_MS: Ms = 30_000
+DEFAULT_RESTARTS = 5
+DEFAULT_BACKOFF_MS: Ms = 1_000
+#: ``--failover`` of tasks that ask for retries and say nothing else (DECISIONS: out of contact).
+RETRY_FAILOVER_MS: Ms = 30 * 60_000
+
+
+class ExecutorKind(Enum):
+    """How the command is read."""
+
+    #: ``command`` has one element, a line for ``sh -c``.
+    SHELL = "shell"
+    #: ``command`` is executed as it is: program and arguments.
+    EXEC = "exec"
+
+
+class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the author wrote; never changes. Checked by ``spec_check.check_spec``."""
+
+    command: tuple[str, ...]
+    executor: ExecutorKind = ExecutorKind.EXEC
+    name: str = ""
+    request: Request = Request()
+    env: dict[str, str] = field(default_factory=dict)
+    #: Directory that must exist on the node. None: the agent's home directory.
+    workdir: str | None = None
+    #: Prefix of a virtual environment, put in front of PATH where it exists on the node.
+    venv: str | None = None
+    priority: Priority = Priority.NORMAL
+    #: How many failures of its own are tried again.
+    retry: int = 0
+    #: How many ends that were not its fault are tried again (not counted as retries).
+    restarts: int = DEFAULT_RESTARTS
+    #: First pause before a retry; doubles each time, at most five minutes.
+    backoff_ms: Ms = DEFAULT_BACKOFF_MS
+    #: Started zero or one time: neither retries nor restarts.
+    at_most_once: bool = False
+    time_limit_ms: Ms | None = None
+    #: From the polite signal to the kill.
+    grace_ms: Ms = DEFAULT_GRACE_MS
+    #: How long it runs on without its node's contact before it may run elsewhere. None: for ever.
+    failover_ms: Ms | None = None
+    #: stdout and stderr in one stream, in the order they were written.
+    merge_output: bool = False
+
+
+class Task(Value, frozen=True, kw_only=True):
+    """The hive's record of one intention."""
+
+    id: TaskId
+    #: Order of submission; unique.
+    number: int
+    owner: str
+    spec: TaskSpec
+    state: TaskState
+    submitted_at_ms: Ms
+    ended_at_ms: Ms | None = None
+    #: Who holds it, when held.
+    held_by: str | None = None
+    #: Not placed before this hive time (backoff).
+    not_before_ms: Ms = 0
+    #: Attempts made so far; the next one's number is one more.
+    attempts: int = 0
+    #: Highest epoch given to an attempt of it; only grows, also over a restored backup.
+    epoch: int = 0
+    retries_used: int = 0
+    restarts_used: int = 0
+    #: Refusals in a row; sets the pause before it is tried again.
+    refusals: int = 0
+    #: Who wants it cancelled; set once.
+    cancelled_by: str | None = None
+    #: How its last attempt ended; None before one did.
+    outcome: Outcome | None = None
+    #: Why it is in its state, one sentence for people.
+    reason: str = ""
+
+
+class Attempt(Value, frozen=True, kw_only=True):
+    """One try at a task on one reservation."""
+
+    id: AttemptId
+    task_id: TaskId
+    number: int
+    #: Fences everything the attempt does: grows within its task, never repeats.
+    epoch: int
+    #: Names its log streams on the wire; unique among all attempts.
+    channel: int
+    state: AttemptState
+    node_id: NodeId
+    reservation: Reservation
+    reserved_at_ms: Ms
+    started_at_ms: Ms | None = None
+    ended_at_ms: Ms | None = None
+    #: Main process on the node, once started.
+    pid: int | None = None
+    #: Set when stopping.
+    stop_cause: StopCause | None = None
+    outcome: Outcome | None = None
+    facts: ExitFacts | None = None
+    #: Not ended by its node's word: the earliest time at which it cannot be running any more.
+    fenced_at_ms: Ms | None = None
+    #: A report that came after it had ended for the server; kept and shown, never credited.
+    late_report: Outcome | None = None
+
+    @property
+    def gpu_memory_mib(self) -> Mib:
+        """GPU memory it holds in all."""
+        return sum(share.gpu_memory_mib for share in self.reservation.gpus)
+
+
+T, A = TaskState, AttemptState
+
+#: Every allowed change of a task's state, with its causes. "" is before submission.
+TASK_MOVES: dict[tuple[TaskState | None, TaskState], str] = {
+    (None, T.QUEUED): "submitted, waits for nobody",
+    (None, T.HELD): "submitted with a hold",
+    (T.HELD, T.QUEUED): "last hold taken away",
+    (T.HELD, T.CANCELLED): "cancel wanted",
+    (T.QUEUED, T.CANCELLED): "cancel wanted",
+    (T.QUEUED, T.HELD): "a person holds it",
+    (T.QUEUED, T.ACTIVE): "placed",
+    (T.ACTIVE, T.SUCCEEDED): "attempt ended: success",
+    (T.ACTIVE, T.CANCELLED): "attempt ended, cancel wanted",
+    (T.ACTIVE, T.QUEUED): "attempt ended, tried again",
+    (T.ACTIVE, T.FAILED): "attempt ended, not tried again",
+}
+
+#: Every allowed change of an attempt's state, with its causes.
+ATTEMPT_MOVES: dict[tuple[AttemptState | None, AttemptState], str] = {
+    (None, A.RESERVED): "placed",
+    (A.RESERVED, A.STARTING): "accepted",
+    (A.RESERVED, A.RUNNING): "started, the acceptance got lost",
+    (A.STARTING, A.RUNNING): "started",
+    (A.RESERVED, A.STOPPING): "cancel, time limit or preemption",
+    (A.STARTING, A.STOPPING): "cancel, time limit or preemption",
+    (A.RUNNING, A.STOPPING): "cancel, time limit or preemption",
+    (A.RESERVED, A.ENDED): "ended, refused, or known not to run any more",
+    (A.STARTING, A.ENDED): "ended, refused, or known not to run any more",
+    (A.RUNNING, A.ENDED): "ended, or known not to run any more",
+    (A.STOPPING, A.ENDED): "ended, refused, or known not to run any more",
+}
+
+
+class Reaction(Enum):
+    """What a report does to an attempt in some state."""
+
+    MOVE_STARTING = "move to starting"
+    MOVE_RUNNING = "move to running"
+    END = "end it"
+    #: Stays as it is; what is new in the report (pid, times) is kept.
+    KEEP = "keep"
+    #: A repeat or a late word: nothing to do.
+    NOTHING = "nothing"
+    ANSWER_STOP = "answer stop"
+    ANSWER_FORGET = "answer forget"
+    #: The node broke the protocol: logged, nothing changes.
+    PROTOCOL_ERROR = "protocol error"
+    #: Dispatch again: same attempt, same epoch, the new session.
+    DISPATCH_AGAIN = "dispatch again"
+    END_NODE_LOST = "end as node-lost"
+    #: It may be running although its node does not know: wait for the fence.
+    KEEP_UNTIL_FENCE = "keep until the fence"
+
+
+#: What a node's report does, by kind of report and state of the attempt.
+ON_REPORT: dict[str, dict[AttemptState, Reaction]] = {
+    "attempt-accepted": {
+        A.RESERVED: Reaction.MOVE_STARTING,
+        A.STARTING: Reaction.NOTHING,
+        A.RUNNING: Reaction.NOTHING,
+        A.STOPPING: Reaction.NOTHING,
+        A.ENDED: Reaction.ANSWER_FORGET,
+    },
+    "attempt-refused": {
+        A.RESERVED: Reaction.END,
+        A.STARTING: Reaction.END,
+        A.RUNNING: Reaction.PROTOCOL_ERROR,
+        A.STOPPING: Reaction.END,
+        A.ENDED: Reaction.ANSWER_FORGET,
+    },
+    "attempt-started": {
+        A.RESERVED: Reaction.MOVE_RUNNING,
+        A.STARTING: Reaction.MOVE_RUNNING,
+        A.RUNNING: Reaction.NOTHING,
+        A.STOPPING: Reaction.KEEP,
+        A.ENDED: Reaction.ANSWER_STOP,
+    },
+    "attempt-ended": {
+        A.RESERVED: Reaction.END,
+        A.STARTING: Reaction.END,
+        A.RUNNING: Reaction.END,
+        A.STOPPING: Reaction.END,
+        A.ENDED: Reaction.ANSWER_FORGET,
+    },
+}
+
+#: What it means that a node joins and does not hold an attempt, by whether its journal is whole.
+ON_ABSENT: dict[bool, dict[AttemptState, Reaction]] = {
+    True: {
+        A.RESERVED: Reaction.DISPATCH_AGAIN,
+        A.STARTING: Reaction.END_NODE_LOST,
+        A.RUNNING: Reaction.END_NODE_LOST,
+        A.STOPPING: Reaction.END_NODE_LOST,
+        A.ENDED: Reaction.NOTHING,
+    },
+    False: {
+        A.RESERVED: Reaction.KEEP_UNTIL_FENCE,
+        A.STARTING: Reaction.KEEP_UNTIL_FENCE,
+        A.RUNNING: Reaction.KEEP_UNTIL_FENCE,
+        A.STOPPING: Reaction.KEEP_UNTIL_FENCE,
+        A.ENDED: Reaction.NOTHING,
+    },
+}
+
+#: Ends that are the task's own failure: tried again by ``retry``.
+OWN_FAILURES = frozenset({OutcomeKind.FAILURE, OutcomeKind.TIME_LIMIT, OutcomeKind.HOST_OOM})
+#: Ends that are never tried again.
+NEVER_AGAIN = frozenset({OutcomeKind.SUCCESS, OutcomeKind.CANCELLED})
+
+
+def check_task_move(old: TaskState | None, new: TaskState) -> None:
+    """Asserts that the table allows this change: a break is our own mistake."""
+    assert (old, new) in TASK_MOVES, f"no such change of a task: {old} → {new}"
+
+
+def check_attempt_move(old: AttemptState | None, new: AttemptState) -> None:
+    """Asserts that the table allows this change: a break is our own mistake."""
+    assert (old, new) in ATTEMPT_MOVES, f"no such change of an attempt: {old} → {new}"

@@ -1,0 +1,34 @@
+"""The two bases of everything that the core passes around: plain values and tagged values.
+
+Not here: the values themselves. A tagged value (events, effects, messages) carries ``type`` on the
+wire, the kebab-case of its class name, so that declaring a class is all it takes to exist there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NewType
+
+from msgspec import Struct
+
+TaskId = NewType("TaskId", str)
+AttemptId = NewType("AttemptId", str)
+NodeId = NewType("NodeId", str)
+GpuUuid = NewType("GpuUuid", str)
+
+#: Milliseconds, MiB: integers decide (STRUCTURE: no float ever adds up).
+Ms = int
+Mib = int
+
+
+def kebab(name: str) -> str:
+    """``AttemptEnded`` → ``attempt-ended``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+
+
+class Value(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A frozen record; unknown fields of a newer sender are skipped when decoded."""
+
+
+class Tagged(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=kebab):
+    """A frozen record that is a member of a union: an event, an effect or a message."""
