@@ -1,0 +1,332 @@
+"""Settings: what holds, and where each value came from.
+
+A flag goes before an environment variable, that before the configuration file, that before what
+runs on this machine, and that before the default. The file is TOML in
+``~/.config/fluxhive/config.toml``; it is read whole and strictly, since a mistyped key that is
+silently ignored costs an evening. `fluxhive config` edits it and keeps its comments.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from fluxhive import config_file, env, places
+from fluxhive.core.errors import InputError
+
+DEFAULT_PORT = 8001
+DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
+TEXT_LENGTH_MAX = 4096
+LABEL_LENGTH_MAX = 200
+HEARTBEAT_S_MIN, HEARTBEAT_S_MAX, HEARTBEAT_S_DEFAULT = 1.0, 5.0, 2.0
+CPUS_MAX = 65_536
+
+Plain = str | int | float
+"""What a key of the file can hold."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything an agent or a client needs to know, each value checked."""
+
+    control_base_url: str = DEFAULT_URL
+    """Without a slash at its end."""
+    username: str | None = None
+    email: str | None = None
+    password: str | None = None
+    token: str | None = None
+    """What to send as bearer; None: log in with name and password, or not at all."""
+    label: str | None = None
+    """The node's human name; None: the name of the machine."""
+    ca_file: str | None = None
+    """PEM file to trust instead of the system's certificates."""
+    heartbeat_s: float = HEARTBEAT_S_DEFAULT
+    max_cpus: int | None = None
+    """How many CPUs this node offers; None: all it has."""
+    origins: dict[str, str] = msgspec.field(default_factory=dict)
+    """Key -> where its value came from, in words."""
+
+
+class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What `fluxhive server` was started with."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    """0: any free one."""
+    state_dir: str
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    allow_plain_http: bool = False
+    """True: serve plain HTTP beyond loopback, because a person said so."""
+    log_level: str = "info"
+
+
+class Key(NamedTuple):
+    """One key of the configuration file."""
+
+    name: str
+    field: str
+    """The field of Settings that it fills."""
+    meaning: str
+    check: Callable[[object], Plain]
+    """Gives the value to use; raises ValueError with the reason in words."""
+    variable: env.EnvVar | None = None
+    default: Plain | None = None
+    is_secret: bool = False
+
+
+class Value(NamedTuple):
+    """A key's value, and where it came from."""
+
+    value: Plain | None
+    origin: str
+
+
+def check_url(value: object) -> str:
+    """The address without a slash at its end. Raises ValueError in words."""
+    text = _text(value).rstrip("/")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"is not an address: {error}") from error
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("must begin with `http://` or `https://`")
+    if not parts.hostname or port == 0:
+        raise ValueError("names no host" if not parts.hostname else "has port 0")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("must hold nothing but host, port and path")
+    return text
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    if not value.strip() or len(value) > TEXT_LENGTH_MAX:
+        raise ValueError(f"must have 1 to {TEXT_LENGTH_MAX} characters")
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        raise ValueError("must not contain control characters")
+    return value
+
+
+def _label(value: object) -> str:
+    text = _text(value).strip()
+    if len(text) > LABEL_LENGTH_MAX:
+        raise ValueError(f"must have at most {LABEL_LENGTH_MAX} characters")
+    return text
+
+
+def _email(value: object) -> str:
+    text = _text(value).strip()
+    name, at, domain = text.partition("@")
+    if not (name and at and domain) or " " in text:
+        raise ValueError("is not an e-mail address")
+    return text
+
+
+def _heartbeat(value: object) -> float:
+    seconds = _number(value)
+    if not HEARTBEAT_S_MIN <= seconds <= HEARTBEAT_S_MAX:
+        raise ValueError(f"must be {HEARTBEAT_S_MIN:g} to {HEARTBEAT_S_MAX:g} seconds")
+    return seconds
+
+
+def _cpus(value: object) -> int:
+    count = _number(value)
+    if count != int(count) or not 1 <= count <= CPUS_MAX:
+        raise ValueError(f"must be a whole number from 1 to {CPUS_MAX}")
+    return int(count)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("must be a number")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a number") from None
+    if number != number or abs(number) > 1e12:
+        raise ValueError("must be a number")
+    return number
+
+
+KEYS: tuple[Key, ...] = (
+    Key(
+        "control_base_url",
+        "control_base_url",
+        "address of the control server",
+        check_url,
+        env.CONTROL_URL,
+        DEFAULT_URL,
+    ),
+    Key("user.username", "username", "name to log in with", _text, env.USERNAME),
+    Key("user.email", "email", "e-mail address of the user", _email),
+    Key(
+        "user.password",
+        "password",
+        "password to log in with; a token is better",
+        _text,
+        env.PASSWORD,
+        is_secret=True,
+    ),
+    Key(
+        "user.token",
+        "token",
+        "token to use instead of name and password",
+        _text,
+        env.TOKEN,
+        is_secret=True,
+    ),
+    Key("label", "label", "human name of this node", _label, env.LABEL),
+    Key("tls.ca_file", "ca_file", "certificates to trust (PEM file)", _text, env.CA_FILE),
+    Key(
+        "agent.heartbeat_s",
+        "heartbeat_s",
+        "seconds between two heartbeats, 1 to 5",
+        _heartbeat,
+        default=HEARTBEAT_S_DEFAULT,
+    ),
+    Key("agent.max_cpus", "max_cpus", "CPUs that this node offers; without it all", _cpus),
+)
+BY_NAME: dict[str, Key] = {key.name: key for key in KEYS}
+
+
+def load(flags: Mapping[str, Plain | None] | None = None) -> Settings:
+    """The settings that hold now. `flags` maps names of keys to what the command line gave.
+
+    Raises InputError when the file or a variable cannot be accepted.
+    """
+    values = resolve(flags)
+    url = str(values["control_base_url"].value)
+    if values["user.token"].value is None:
+        values["user.token"] = _kept_token(url)
+    fields = {key.field: values[key.name].value for key in KEYS}
+    origins = {name: value.origin for name, value in values.items()}
+    return msgspec.convert({**fields, "origins": origins}, Settings)
+
+
+def resolve(flags: Mapping[str, Plain | None] | None = None) -> dict[str, Value]:
+    """Every key's value and origin, in the order of `KEYS`. Raises InputError."""
+    given = flags or {}
+    path = places.config_path()
+    filed = _flat(config_file.read(path), path)
+    return {key.name: _resolve_one(key, given, filed, path) for key in KEYS}
+
+
+def _resolve_one(
+    key: Key, flags: Mapping[str, Plain | None], filed: Mapping[str, object], path: Path
+) -> Value:
+    flag = flags.get(key.name)
+    if flag is not None:
+        return Value(_checked(key, flag, "the command line"), "command line")
+    if key.variable is not None:
+        text = env.get(key.variable)
+        if text is not None:
+            return Value(_checked(key, text, key.variable.name), f"{key.variable.name}")
+    if key.name in filed:
+        return Value(_checked(key, filed[key.name], str(path)), str(path))
+    if key.name == "control_base_url":
+        up = places.read_up()
+        if up is not None:
+            return Value(_checked(key, up.url, "up.json"), "the server on this machine")
+    return Value(key.default, "default")
+
+
+def key_named(name: str) -> Key:
+    """The key of that name. Raises InputError with the closest match."""
+    if name in BY_NAME:
+        return BY_NAME[name]
+    raise InputError(
+        f"unknown configuration key: `{name}`",
+        field=name,
+        hint=_closest(name) or "keys: " + ", ".join(BY_NAME),
+    )
+
+
+def set_key(name: str, text: str) -> Plain:
+    """Writes one key to the file, comments and order kept, and gives the value as stored.
+
+    Raises InputError and leaves the file alone when key, value or the file itself is wrong.
+    """
+    key = key_named(name)
+    value = _checked(key, text, "the command line")
+    path = places.config_path()
+    _flat(config_file.read(path), path)
+    config_file.put(path, name, value)
+    return value
+
+
+def unset_key(name: str) -> bool:
+    """Takes one key out of the file; False when it was not there.
+
+    A key that FlowHive does not know can be taken out too: that is how a file is repaired.
+    """
+    if config_file.take_out(places.config_path(), name):
+        return True
+    key_named(name)
+    return False
+
+
+def _flat(document: Mapping[str, object], path: Path) -> dict[str, object]:
+    """`{"user": {"email": x}}` as `{"user.email": x}`. Raises InputError at an unknown key."""
+    groups = {name.partition(".")[0] for name in BY_NAME if "." in name}
+    flat: dict[str, object] = {}
+    for name, value in document.items():
+        if name in groups and isinstance(value, dict):
+            flat.update({f"{name}.{inner}": found for inner, found in value.items()})
+        else:
+            flat[name] = value
+    for name in flat:
+        if name not in BY_NAME:
+            raise InputError(
+                f"unknown key in `{path}`: `{name}`",
+                field=name,
+                hint=_closest(name) or f"take it out: fluxhive config --unset {name}",
+            )
+    return flat
+
+
+def _checked(key: Key, value: object, source: str) -> Plain:
+    try:
+        return key.check(value)
+    except ValueError as error:
+        name = key.name
+        shown = None if key.is_secret else value
+        said = "" if key.is_secret else f": `{str(value)[:200]}`"
+        raise InputError(
+            f"`{name}` from {source} {error}{said}", field=name, value=shown, hint=_example(key)
+        ) from error
+
+
+def _example(key: Key) -> str | None:
+    examples = {
+        "control_base_url": f"for example {DEFAULT_URL}",
+        "user.email": "for example ada@example.org",
+        "agent.heartbeat_s": f"for example {HEARTBEAT_S_DEFAULT:g}",
+        "agent.max_cpus": "for example 8",
+    }
+    return examples.get(key.name)
+
+
+def _closest(name: str) -> str | None:
+    tails = {known.rpartition(".")[2]: known for known in BY_NAME}
+    if name in tails:
+        return f"did you mean `{tails[name]}`"
+    found = difflib.get_close_matches(name, [*BY_NAME, *tails], n=1, cutoff=0.6)
+    return f"did you mean `{tails.get(found[0], found[0])}`" if found else None
+
+
+def _kept_token(url: str) -> Value:
+    login = places.read_login(url)
+    if login is not None:
+        return Value(login, "fluxhive login")
+    up = places.read_up()
+    if up is not None and up.url.rstrip("/") == url:
+        token = places.read_admin_token()
+        if token is not None:
+            return Value(token, "the server on this machine")
+    return Value(None, "default")
