@@ -6,7 +6,7 @@ rest; carrying an effect out twice does no harm.
 
 from __future__ import annotations
 
-from typing import Union
+from typing import TypeAlias
 
 from .events import DispatchReceived
 from .node import HeldPhase, Node
@@ -92,9 +92,9 @@ class Publish(Tagged, frozen=True, kw_only=True):
     reason: str = ""
 
 
-HiveEffect = Union[
-    SaveTask, SaveAttempt, SaveNode, Welcome, TurnAway, Dispatch, Stop, Forget, Publish
-]
+HiveEffect: TypeAlias = (
+    SaveTask | SaveAttempt | SaveNode | Welcome | TurnAway | Dispatch | Stop | Forget | Publish
+)
 
 # ── one node ──────────────────────────────────────────────────────────────────────────────────
 
@@ -163,4 +163,6 @@ class Discard(Tagged, frozen=True, kw_only=True):
     attempt_id: AttemptId
 
 
-NodeEffect = Union[SaveHeld, PrepareWorkspace, Spawn, Signal, KillTree, Say, WriteContact, Discard]
+NodeEffect: TypeAlias = (
+    SaveHeld | PrepareWorkspace | Spawn | Signal | KillTree | Say | WriteContact | Discard
+)

@@ -6,7 +6,7 @@ appended to a journal and played again.
 
 from __future__ import annotations
 
-from typing import Union
+from typing import TypeAlias
 
 from .node import GpuReport, HeldAttempt, Inventory, Journal
 from .outcome import ExitFacts, StopCause
@@ -123,21 +123,21 @@ class TimePassed(Tagged, frozen=True, kw_only=True):
     """Nothing but time; sent at ``next_wakeup()``."""
 
 
-HiveEvent = Union[
-    TaskSubmitted,
-    TaskCancelRequested,
-    TaskHeld,
-    TaskReleased,
-    TaskReprioritised,
-    NodeJoined,
-    NodeReported,
-    NodeSaid,
-    NodeLeft,
-    NodeDrained,
-    NodeAccepted,
-    NodeGivenUp,
-    TimePassed,
-]
+HiveEvent: TypeAlias = (
+    TaskSubmitted
+    | TaskCancelRequested
+    | TaskHeld
+    | TaskReleased
+    | TaskReprioritised
+    | NodeJoined
+    | NodeReported
+    | NodeSaid
+    | NodeLeft
+    | NodeDrained
+    | NodeAccepted
+    | NodeGivenUp
+    | TimePassed
+)
 
 # ── one node ──────────────────────────────────────────────────────────────────────────────────
 
@@ -235,18 +235,18 @@ class DiskChanged(Tagged, frozen=True, kw_only=True):
     problem: str = ""
 
 
-NodeEvent = Union[
-    SessionOpened,
-    SessionClosed,
-    ContactRenewed,
-    DispatchReceived,
-    StopReceived,
-    ForgetReceived,
-    WorkspaceReady,
-    WorkspaceFailed,
-    ProcessStarted,
-    ProcessExited,
-    ReadingTaken,
-    DiskChanged,
-    TimePassed,
-]
+NodeEvent: TypeAlias = (
+    SessionOpened
+    | SessionClosed
+    | ContactRenewed
+    | DispatchReceived
+    | StopReceived
+    | ForgetReceived
+    | WorkspaceReady
+    | WorkspaceFailed
+    | ProcessStarted
+    | ProcessExited
+    | ReadingTaken
+    | DiskChanged
+    | TimePassed
+)

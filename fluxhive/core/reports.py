@@ -4,7 +4,7 @@ the brain. Declared once, for all three.
 
 from __future__ import annotations
 
-from typing import Union
+from typing import TypeAlias
 
 from .outcome import ExitFacts, Outcome
 from .values import AttemptId, GpuUuid, Ms, Tagged
@@ -49,4 +49,4 @@ class AttemptEnded(Tagged, frozen=True, kw_only=True):
     dirty_gpus: tuple[GpuUuid, ...] = ()
 
 
-Report = Union[AttemptAccepted, AttemptRefused, AttemptStarted, AttemptEnded]
+Report: TypeAlias = AttemptAccepted | AttemptRefused | AttemptStarted | AttemptEnded

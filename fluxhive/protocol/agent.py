@@ -1,0 +1,159 @@
+"""The messages between an agent and the server. docs/protocol.md tells the rules in prose.
+
+Reports about attempts (``AttemptEnded`` and its kin) are the core's own values. New fields have
+defaults; a field never changes its meaning; a tag is never used again; an unknown tag is skipped.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import field
+
+from fluxhive.core.node import GpuReport, HeldAttempt, Inventory, Journal
+from fluxhive.core.outcome import StopCause
+from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
+from fluxhive.core.request import Reservation
+from fluxhive.core.task import ExecutorKind
+from fluxhive.core.values import AttemptId, Ms, Tagged, TaskId, Value
+
+# ── agent → server ────────────────────────────────────────────────────────────────────────────
+
+
+class Hello(Tagged, frozen=True, kw_only=True):
+    """First message of a connection; the node's identity is its token's."""
+
+    #: Grows with each start of the agent.
+    incarnation: int
+    agent_version: str
+    label: str
+    boot_id: str = ""
+    capabilities: tuple[str, ...] = ()
+    inventory: Inventory
+    held: tuple[HeldAttempt, ...] = ()
+    journal: Journal = Journal.INTACT
+
+
+class Heartbeat(Tagged, frozen=True, kw_only=True):
+    """The node is there. Not numbered: the latest wins. Answered by ``HeartbeatAck``."""
+
+    #: The agent's boot clock when it was sent; comes back in the answer.
+    sent_at_ms: Ms
+    gpus: tuple[GpuReport, ...] = ()
+    cpu_percent: int | None = None
+    memory_used_mib: int | None = None
+    #: Why the node takes nothing new, such as a full disk; empty: it does.
+    problem: str = ""
+
+
+class LogGap(Tagged, frozen=True, kw_only=True):
+    """Bytes of a stream that the node cannot give any more: ``start`` up to ``end``."""
+
+    channel: int
+    stream: int
+    start: int
+    end: int
+    reason: str
+
+
+class Goodbye(Tagged, frozen=True, kw_only=True):
+    """The agent closes on purpose; attempts that run go on unless it says so."""
+
+    reason: str
+
+
+# ── server → agent ────────────────────────────────────────────────────────────────────────────
+
+
+class LogUpTo(Tagged, frozen=True, kw_only=True):
+    """How much of a stream the server has: below ``durable`` the node may drop bytes."""
+
+    channel: int
+    stream: int
+    received: int
+    durable: int
+
+
+class Welcome(Tagged, frozen=True, kw_only=True):
+    """The hello was accepted. Closes every earlier session of this node."""
+
+    session: int
+    heartbeat_ms: Ms
+    server_version: str
+    capabilities: tuple[str, ...] = ()
+    #: For each stream of each held attempt: where the node goes on sending.
+    log_marks: tuple[LogUpTo, ...] = ()
+
+
+class Turned(Tagged, frozen=True, kw_only=True):
+    """The hello was refused; the connection closes."""
+
+    reason: str
+    hint: str = ""
+    #: False: dialling again cannot help before a person has done something.
+    try_again: bool = False
+
+
+class HeartbeatAck(Tagged, frozen=True, kw_only=True):
+    """A heartbeat arrived: renews the node's contact, counted from when it was sent."""
+
+    sent_at_ms: Ms
+
+
+class Launch(Value, frozen=True, kw_only=True):
+    """What to start: all that a node needs of a task's spec."""
+
+    command: tuple[str, ...]
+    executor: ExecutorKind
+    env: dict[str, str] = field(default_factory=dict)
+    workdir: str | None = None
+    venv: str | None = None
+    merge_output: bool = False
+    task_name: str = ""
+    owner: str = ""
+
+
+class Dispatch(Tagged, frozen=True, kw_only=True):
+    """Run this attempt. Repeated: answered again with how it stands, never started twice."""
+
+    session: int
+    attempt_id: AttemptId
+    task_id: TaskId
+    epoch: int
+    #: Names the attempt in log frames.
+    channel: int
+    reservation: Reservation
+    grace_ms: Ms
+    time_limit_ms: Ms | None = None
+    failover_ms: Ms | None = None
+    #: None: too large for a frame; fetched by ``GET /api/v1/agent/launches/{attempt}``.
+    launch: Launch | None = None
+
+
+class Stop(Tagged, frozen=True, kw_only=True):
+    """End this attempt; a second one kills at once."""
+
+    session: int
+    attempt_id: AttemptId
+    epoch: int
+    cause: StopCause
+
+
+class Forget(Tagged, frozen=True, kw_only=True):
+    """The ends of these attempts are stored, logs included: drop them."""
+
+    session: int
+    attempt_ids: tuple[AttemptId, ...]
+
+
+AgentMessage: TypeAlias = (
+    Hello
+    | Heartbeat
+    | AttemptAccepted
+    | AttemptRefused
+    | AttemptStarted
+    | AttemptEnded
+    | LogGap
+    | Goodbye
+)
+ServerMessage: TypeAlias = Welcome | Turned | HeartbeatAck | Dispatch | Stop | Forget | LogUpTo

@@ -1,0 +1,337 @@
+"""Bodies of the REST API, both ways. A task's spec itself is the core's ``TaskSpec``.
+
+What people write refuses unknown fields (a typo must not be ignored); what the server answers may
+grow. Errors are RFC 9457 problems.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from fluxhive.core.node import GpuReport, NodeState
+from fluxhive.core.outcome import ExitFacts, Outcome
+from fluxhive.core.request import Reservation
+from fluxhive.core.task import AttemptState, TaskSpec, TaskState
+from fluxhive.core.values import Value
+
+#: Largest request body.
+BODY_BYTES = 8 * 1024 * 1024
+#: Most tasks in one submission.
+BATCH_MAX = 10_000
+
+
+class Body(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of what people write."""
+
+
+class Problem(Value, frozen=True, kw_only=True):
+    """An error (RFC 9457, ``application/problem+json``)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = ""
+    #: What to do about it.
+    hint: str = ""
+    #: The field that is wrong, in dots: ``request.gpus``.
+    field: str = ""
+    value: str = ""
+
+
+# ── tasks ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class TaskBatch(Body, frozen=True, kw_only=True):
+    """``POST /tasks/batch``: all or none is accepted, in one transaction."""
+
+    tasks: list[TaskSpec]
+
+
+class AttemptView(Value, frozen=True, kw_only=True):
+    """One try at a task."""
+
+    id: str
+    number: int
+    epoch: int
+    state: AttemptState
+    node_id: str
+    node_label: str
+    reservation: Reservation
+    reserved_at_ms: int
+    started_at_ms: int | None = None
+    ended_at_ms: int | None = None
+    pid: int | None = None
+    outcome: Outcome | None = None
+    facts: ExitFacts | None = None
+    late_report: Outcome | None = None
+    #: GPU memory it uses now by NVML, on all its GPUs; None when not running or not known.
+    gpu_memory_used_mib: int | None = None
+
+
+class ReasonView(Value, frozen=True, kw_only=True):
+    """Why a task waits."""
+
+    code: str
+    text: str
+
+
+class TaskView(Value, frozen=True, kw_only=True):
+    """A task as people see it."""
+
+    id: str
+    number: int
+    name: str
+    owner: str
+    state: TaskState
+    #: The one plain word made from the task and its attempt: ``running``, ``retrying``, ``adrift``.
+    word: str
+    #: One sentence about its state, may be empty.
+    reason: str = ""
+    spec: TaskSpec
+    submitted_at_ms: int
+    started_at_ms: int | None = None
+    ended_at_ms: int | None = None
+    outcome: Outcome | None = None
+    attempts: tuple[AttemptView, ...] = ()
+    #: Why it waits, when it waits; only on a single task.
+    waiting: tuple[ReasonView, ...] = ()
+    #: Said once, at submission.
+    warnings: tuple[str, ...] = ()
+
+
+class TaskPage(Value, frozen=True, kw_only=True):
+    """A page of tasks, newest first."""
+
+    items: tuple[TaskView, ...]
+    #: Give it as ``cursor`` for the next page; absent on the last one.
+    next: str | None = None
+
+
+# ── logs ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class LogEvent(Value, frozen=True, kw_only=True):
+    """One event of a followed log (``text/event-stream``, event ``log``)."""
+
+    attempt: str
+    #: ``stdout`` or ``stderr``.
+    stream: str
+    offset: int
+    time_ms: int
+    #: Base64: output need not be text.
+    data: str
+
+
+class LogEnd(Value, frozen=True, kw_only=True):
+    """Last event of a followed log (event ``end``): the task is over and nothing is missing."""
+
+    task: TaskView
+
+
+class LogStreamView(Value, frozen=True, kw_only=True):
+    """How much of a stream is stored."""
+
+    attempt: str
+    stream: str
+    size: int
+    #: True when the attempt is over and the stream is whole.
+    complete: bool = False
+
+
+# ── nodes ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class NodeView(Value, frozen=True, kw_only=True):
+    """A node as people see it."""
+
+    id: str
+    label: str
+    hostname: str
+    state: NodeState
+    draining: bool
+    only_for: str | None = None
+    agent_version: str
+    system: str = ""
+    driver: str = ""
+    cpus: int
+    cpus_reserved: int
+    memory_mib: int
+    memory_used_mib: int | None = None
+    cpu_percent: int | None = None
+    last_contact_age_ms: int | None = None
+    problem: str = ""
+    gpus: tuple[GpuView, ...] = ()
+    #: Attempts on it that have not ended.
+    attempts: tuple[str, ...] = ()
+
+
+class GpuView(Value, frozen=True, kw_only=True):
+    """A GPU as people see it: its last reading and what is reserved on it."""
+
+    report: GpuReport
+    reserved_mib: int = 0
+    exclusive: bool = False
+    #: Attempts that hold a part of it.
+    attempts: tuple[str, ...] = ()
+
+
+class NodePage(Value, frozen=True, kw_only=True):
+    """All nodes."""
+
+    items: tuple[NodeView, ...]
+
+
+class NodeChange(Body, frozen=True, kw_only=True):
+    """``PATCH /nodes/{id}``; what is absent stays."""
+
+    draining: bool | None = None
+    accepted: bool | None = None
+
+
+class NodeRegistration(Body, frozen=True, kw_only=True):
+    """``POST /nodes``: exchange a person's credentials for a node's own token."""
+
+    label: str
+    machine_id: str
+    hostname: str = ""
+    #: Id that the machine had here before, when it still knows it.
+    node_id: str | None = None
+
+
+class NodeCredentials(Value, frozen=True, kw_only=True):
+    """The answer to a registration; the token is shown once."""
+
+    node_id: str
+    token: str
+    #: Empty, or that an administrator has to accept the node first.
+    notice: str = ""
+
+
+# ── people ────────────────────────────────────────────────────────────────────────────────────
+
+
+class Role(Enum):
+    """What a person may do everywhere."""
+
+    ADMINISTRATOR = "administrator"
+    MEMBER = "member"
+
+
+class TokenScope(Enum):
+    """What a token opens."""
+
+    #: Everything its user may do.
+    FULL = "full"
+    #: Look, but change nothing.
+    READ = "read"
+    #: Register nodes and nothing else.
+    NODE = "node"
+
+
+class Login(Body, frozen=True, kw_only=True):
+    """``POST /auth/login``: a password for a token."""
+
+    username: str
+    password: str
+    #: What the token is for, shown in the list of tokens.
+    purpose: str = "login"
+
+
+class InvitationAnswer(Body, frozen=True, kw_only=True):
+    """``POST /auth/invitation``: the code of a one-time link and the password its user chose."""
+
+    code: str
+    password: str
+
+
+class TokenRequest(Body, frozen=True, kw_only=True):
+    """``POST /tokens``."""
+
+    name: str
+    scope: TokenScope = TokenScope.FULL
+    #: None: does not expire.
+    expires_in_s: int | None = None
+
+
+class TokenGrant(Value, frozen=True, kw_only=True):
+    """A new token, shown once."""
+
+    id: str
+    token: str
+    username: str
+    role: Role
+    scope: TokenScope = TokenScope.FULL
+    expires_at_ms: int | None = None
+
+
+class TokenView(Value, frozen=True, kw_only=True):
+    """A token in the list; never the secret itself."""
+
+    id: str
+    name: str
+    username: str
+    scope: TokenScope
+    created_at_ms: int
+    last_used_at_ms: int | None = None
+    expires_at_ms: int | None = None
+
+
+class TokenPage(Value, frozen=True, kw_only=True):
+    """A user's tokens."""
+
+    items: tuple[TokenView, ...]
+
+
+class NewUser(Body, frozen=True, kw_only=True):
+    """``POST /users``."""
+
+    username: str
+    email: str = ""
+    role: Role = Role.MEMBER
+
+
+class UserView(Value, frozen=True, kw_only=True):
+    """A user."""
+
+    username: str
+    email: str = ""
+    role: Role
+    created_at_ms: int
+    #: False until the one-time link was used.
+    active: bool = True
+
+
+class UserPage(Value, frozen=True, kw_only=True):
+    """All users."""
+
+    items: tuple[UserView, ...]
+
+
+class Invitation(Value, frozen=True, kw_only=True):
+    """A new user and the link that lets that person in once."""
+
+    user: UserView
+    link: str
+    expires_at_ms: int
+
+
+class Me(Value, frozen=True, kw_only=True):
+    """``GET /auth/me``."""
+
+    username: str
+    role: Role
+    scope: TokenScope
+    #: Who is asked through a node's own token, when it is one.
+    node_id: str | None = None
+
+
+class Health(Value, frozen=True, kw_only=True):
+    """``GET /health``: open to everybody, so nothing private."""
+
+    #: ``ok`` or ``degraded``.
+    status: str
+    version: str
+    #: Made once per server state: tells "ours" from somebody else's server.
+    server_id: str
+    api: str = "v1"
+    problem: str = ""
