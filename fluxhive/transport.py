@@ -1,0 +1,389 @@
+"""HTTP to the control server, for the command line, the agent and the SDK.
+
+A thin layer over urllib3, which is imported with the first call: bearer token, JSON, idempotency
+keys, repeats of what may be repeated, and problems (RFC 9457) turned into our errors again. What
+really goes over a socket is behind `Sender`, two methods, so that tests answer without one.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from fluxhive import __version__
+from fluxhive.core import errors
+from fluxhive.core.errors import FluxhiveError, InputError, RemoteError, Unreachable
+
+if TYPE_CHECKING:
+    import urllib3
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 30.0
+STREAM_TIMEOUT_S = 60.0
+"""The server sends a sign of life every 15 s on a stream; four missed mean that it is gone."""
+TRIES_MAX = 4
+BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.2, 2.0
+RETRY_AFTER_MAX_S = 30.0
+"""A server that asks for a longer wait gets its answer passed on instead."""
+BODY_BYTES_MAX = 64 << 20
+STREAM_PIECE_BYTES = 1 << 16
+IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+
+T = TypeVar("T")
+
+
+class Request(NamedTuple):
+    """One request as it goes out."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes | None = None
+    is_stream: bool = False
+
+
+class Answer(NamedTuple):
+    """One answer: its pieces come as the server sends them; `close` frees the connection."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    pieces: Iterator[bytes]
+    close: Callable[[], None]
+
+
+class Unsent(Exception):
+    """No connection could be made: nothing was sent, everything may be repeated."""
+
+
+class Broken(Exception):
+    """The connection broke after the request was sent: it may have been carried out."""
+
+
+class Sender(Protocol):
+    """What carries a request out. Raises Unsent or Broken."""
+
+    def send(self, request: Request) -> Answer: ...
+
+    def close(self) -> None: ...
+
+
+class Transport:
+    """Calls to one server. May be used from several threads."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: str | None = None,
+        ca_file: str | None = None,
+        sender: Sender | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.token = token
+        """Sent as bearer with every call; may be set later, after a login."""
+        self._sender = sender or Urllib3Sender(self.base_url, ca_file)
+        self._sleep = sleep
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        answer: type[T],
+        *,
+        query: Mapping[str, str | int | None] | None = None,
+        body: object = None,
+        idempotency_key: str | None = None,
+    ) -> T:
+        """One call; the answer's JSON as `answer`. Raises a FluxhiveError for everything else.
+
+        It is repeated by itself when no connection was made, and when the server is busy (503) or
+        the connection broke if repeating is harmless: GET, PUT, DELETE, or an idempotency key.
+        """
+        data = self.fetch(method, path, query=query, body=body, idempotency_key=idempotency_key)
+        try:
+            return msgspec.json.decode(data or b"null", type=answer)
+        except msgspec.MsgspecError as error:
+            raise RemoteError(
+                f"the answer of {self.base_url} to {method} {path} cannot be understood: {error}",
+                hint="server and client may differ in version: compare `fluxhive version`",
+            ) from error
+
+    def fetch(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int | None] | None = None,
+        body: object = None,
+        idempotency_key: str | None = None,
+    ) -> bytes:
+        """Like `call`, for an answer that is not JSON."""
+        request = self._request(method, path, query, body, idempotency_key)
+        may_repeat = method in IDEMPOTENT or idempotency_key is not None
+        answer = self._send(request, may_repeat=may_repeat)
+        return self._whole(answer)
+
+    def stream(
+        self, path: str, *, query: Mapping[str, str | int | None] | None = None, accept: str = "*/*"
+    ) -> Answer:
+        """A GET whose pieces are read as they come; the caller closes it.
+
+        Reading the pieces raises Broken when the connection is lost; the caller resumes.
+        """
+        request = self._request("GET", path, query, None, None)
+        request.headers["Accept"] = accept
+        return self._send(request._replace(is_stream=True), may_repeat=True)
+
+    def close(self) -> None:
+        """Frees the connections."""
+        self._sender.close()
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int | None] | None,
+        body: object,
+        idempotency_key: str | None,
+    ) -> Request:
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        url = self.base_url + path + (f"?{urlencode(given)}" if given else "")
+        headers = {"Accept": "application/json", "User-Agent": f"fluxhive/{__version__}"}
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token}"
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
+        if body is None:
+            return Request(method, url, headers)
+        headers["Content-Type"] = "application/json"
+        return Request(method, url, headers, msgspec.json.encode(body))
+
+    def _send(self, request: Request, *, may_repeat: bool) -> Answer:
+        backoff_s = BACKOFF_FIRST_S
+        for tries in range(1, TRIES_MAX + 1):
+            is_last = tries == TRIES_MAX
+            wait_s = backoff_s
+            try:
+                answer = self._sender.send(request)
+            except Unsent as error:
+                if is_last:
+                    raise nobody_answers(self.base_url, str(error)) from error
+            except Broken as error:
+                if is_last or not may_repeat:
+                    raise RemoteError(
+                        f"the connection to {self.base_url} broke: {error}",
+                        hint="whether it was carried out is not known: look with `fluxhive ps`"
+                        if not may_repeat
+                        else "is the server running? See its log",
+                    ) from error
+            else:
+                asked_s = _retry_after_s(answer.headers)
+                is_busy = answer.status == 503 and may_repeat and asked_s <= RETRY_AFTER_MAX_S
+                if is_last or not is_busy:
+                    if answer.status >= 300:
+                        raise problem(self.base_url, answer.status, answer.headers, _body(answer))
+                    return answer
+                answer.close()
+                wait_s = max(backoff_s, asked_s)
+            self._sleep(wait_s)
+            backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
+        raise AssertionError("the last try returns or raises")
+
+    def _whole(self, answer: Answer) -> bytes:
+        try:
+            return _body(answer)
+        except Broken as error:
+            raise RemoteError(
+                f"the answer of {self.base_url} broke off: {error}", hint="try again"
+            ) from error
+
+
+class Urllib3Sender:
+    """Sends by urllib3: keeps connections, checks certificates, honours the proxy variables."""
+
+    def __init__(self, base_url: str, ca_file: str | None = None) -> None:
+        self._base_url = base_url
+        self._ca_file = ca_file
+        self._pool: urllib3.PoolManager | None = None
+
+    def send(self, request: Request) -> Answer:
+        import urllib3.exceptions as trouble
+        from urllib3 import Timeout
+
+        read_s = STREAM_TIMEOUT_S if request.is_stream else READ_TIMEOUT_S
+        try:
+            response = self._open().request(
+                request.method,
+                request.url,
+                body=request.body,
+                headers=request.headers,
+                preload_content=False,
+                retries=False,
+                redirect=False,
+                timeout=Timeout(connect=CONNECT_TIMEOUT_S, read=read_s),
+            )
+        except trouble.SSLError as error:
+            raise Unreachable(
+                f"no trusted connection to {self._base_url}: {error}",
+                hint="for a certificate of your own: fluxhive config tls.ca_file FILE",
+            ) from error
+        except (trouble.NewConnectionError, trouble.ConnectTimeoutError) as error:
+            raise Unsent(_reason(error)) from error
+        except trouble.ProxyError as error:
+            raise Unsent(f"the proxy failed: {_reason(error)}") from error
+        except (trouble.HTTPError, OSError) as error:
+            raise Broken(_reason(error)) from error
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status, headers, _pieces(response), response.close)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.clear()
+            self._pool = None
+
+    def _open(self) -> urllib3.PoolManager:
+        if self._pool is None:
+            import urllib3
+
+            if self._ca_file is not None and not os.path.isfile(self._ca_file):
+                raise InputError(
+                    f"the file of certificates does not exist: `{self._ca_file}`",
+                    field="tls.ca_file",
+                    value=self._ca_file,
+                    hint="correct it: fluxhive config tls.ca_file FILE",
+                )
+            proxy = _proxy_for(self._base_url)
+            # Without a file of certificates urllib3 loads the system's.
+            self._pool = (
+                urllib3.PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=self._ca_file)
+                if proxy is None
+                else urllib3.ProxyManager(proxy, cert_reqs="CERT_REQUIRED", ca_certs=self._ca_file)
+            )
+        return self._pool
+
+
+def new_idempotency_key() -> str:
+    """A key under which the server carries a request out once, however often it is sent."""
+    return secrets.token_hex(16)
+
+
+def nobody_answers(url: str, reason: str) -> Unreachable:
+    """The error for a server that cannot be reached."""
+    return Unreachable(
+        f"no FlowHive server answers at {url} ({reason})",
+        hint="start one with `fluxhive up`, or name yours: fluxhive config control_base_url URL",
+    )
+
+
+def problem(url: str, status: int, headers: Mapping[str, str], body: bytes) -> FluxhiveError:
+    """The error that an answer of 300 or more stands for (RFC 9457 §3)."""
+    members = _members(headers, body)
+    if members is None:
+        if 300 <= status < 400:
+            advice = f"it points to {headers.get('location')}; set control_base_url to that"
+        else:
+            advice = "is this the address of a FlowHive server? See `fluxhive config`"
+        return RemoteError(f"{url} answered with status {status} and no explanation", hint=advice)
+    text = members.get("detail") or members.get("title") or f"the server answered {status}"
+    hint = members.get("hint") or None
+    if status in (401, 403):
+        return errors.AuthError(
+            text, hint=hint or "log in: fluxhive login", forbidden=status == 403
+        )
+    if status == 404:
+        return errors.NotFound(text, hint=hint)
+    if status == 409:
+        return errors.Conflict(text, hint=hint)
+    if status == 429:
+        wait_s = _retry_after_s(headers) or None
+        return errors.QuotaExceeded(text, hint=hint, retry_after_s=wait_s)
+    if 400 <= status < 500:
+        field, value = members.get("field"), members.get("value")
+        return InputError(text, field=field, value=value, hint=hint)
+    if status == 503:
+        return Unreachable(text, hint=hint or "try again in a moment")
+    return RemoteError(text, hint=hint or "see the server's log")
+
+
+def _members(headers: Mapping[str, str], body: bytes) -> dict[str, str] | None:
+    kind = headers.get("content-type", "").partition(";")[0].strip()
+    if kind not in ("application/problem+json", "application/json"):
+        return None
+    try:
+        found = msgspec.json.decode(body)
+    except msgspec.MsgspecError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    try:
+        return max(0.0, float(headers.get("retry-after", "0")))
+    except ValueError:
+        return 0.0  # a date (RFC 9110 §10.2.3); our server sends seconds
+
+
+def _body(answer: Answer) -> bytes:
+    data = bytearray()
+    try:
+        for piece in answer.pieces:
+            data += piece
+            if len(data) > BODY_BYTES_MAX:
+                raise RemoteError(
+                    f"the answer is larger than {BODY_BYTES_MAX >> 20} MiB", hint="ask for less"
+                )
+    finally:
+        answer.close()
+    return bytes(data)
+
+
+def _pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    import urllib3.exceptions as trouble
+
+    while True:
+        try:
+            piece = response.read1(STREAM_PIECE_BYTES)
+        except (trouble.HTTPError, OSError) as error:
+            raise Broken(_reason(error)) from error
+        if not piece:
+            return
+        yield piece
+
+
+def _proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for this address; never one for this machine itself."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host == "localhost" or host == "::1" or host.startswith("127."):
+        return None
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    from urllib.request import getproxies_environment, proxy_bypass
+
+    proxies = getproxies_environment()
+    if proxy_bypass(parts.netloc):
+        return None
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, without urllib3's object names."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror.lower()
+        if isinstance(inner, TimeoutError):
+            return "timed out"
+        inner = inner.__cause__ or inner.__context__
+    text = str(error)
+    return "timed out" if "timed out" in text else text.rpartition(": ")[2] or type(error).__name__
