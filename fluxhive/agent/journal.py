@@ -1,0 +1,173 @@
+"""What this node must not forget: which attempts it holds, and what it has yet to tell the server.
+
+A SQLite file with two tables, written in one transaction per step of the runner. It is not the
+truth about processes (that is the run directories) but about promises: an attempt that stands here
+was accepted, and is never started a second time. Called by ``Hands`` from a worker thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from fluxhive.core.effects import NodeAttempt
+from fluxhive.core.errors import Conflict
+from fluxhive.core.values import AttemptId, Value
+
+log = logging.getLogger(__name__)
+
+#: Raised with every change of the tables; an older agent refuses a newer journal.
+SCHEMA_VERSION = 1
+_TABLES = """
+create table held (attempt_id text primary key, record blob not null) without rowid;
+create table outbox (n integer primary key, body blob not null);
+"""
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(NodeAttempt)
+
+
+class JournalUnavailable(Exception):
+    """The disk does not take the transaction; nothing of it is stored, it may be tried again."""
+
+
+class Entry(Value, frozen=True, kw_only=True):
+    """What one step changes; stored as a whole or not at all."""
+
+    held: Mapping[AttemptId, NodeAttempt] = {}
+    dropped: Sequence[AttemptId] = ()
+    #: Numbered reports that are about to be sent.
+    said: Sequence[tuple[int, bytes]] = ()
+    #: Everything said up to this number has arrived.
+    acknowledged: int = 0
+    #: On the disk itself before it returns, not only safe from the end of this process.
+    durable: bool = True
+
+
+class Journal:
+    """One open journal. Its methods block and must not be called at the same time."""
+
+    def __init__(self, path: Path, *, was_absent: bool = False) -> None:
+        """Raises ``sqlite3.DatabaseError`` for a damaged file and ``Conflict`` for a newer one."""
+        #: True when there was no whole journal to go on from: attempts may be missing from it.
+        self.was_absent = was_absent or not path.exists()
+        # Autocommit, because the transactions are written out below.
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        try:
+            self._prepare(path)
+            self.held = self._read_held()
+            self.said: list[tuple[int, bytes]] = list(
+                self._db.execute("select n, body from outbox order by n")
+            )
+        except BaseException:
+            self._db.close()
+            raise
+        self._acknowledged = 0
+        self._is_durable = True
+
+    def write(self, entry: Entry) -> None:
+        """Stores the entry. Raises ``JournalUnavailable`` when the disk does not take it."""
+        try:
+            self._set_durable(entry.durable)
+            self._db.execute("begin immediate")
+            try:
+                self._write(entry)
+                self._db.execute("commit")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("rollback")
+                raise
+        except sqlite3.Error as error:
+            raise JournalUnavailable(str(error)) from error
+
+    def close(self) -> None:
+        """Frees the file; what was written is safe already."""
+        self._db.close()
+
+    def _write(self, entry: Entry) -> None:
+        if entry.held:
+            self._db.executemany(
+                "insert or replace into held values (?, ?)",
+                [(name, _encoder.encode(record)) for name, record in entry.held.items()],
+            )
+        if entry.dropped:
+            self._db.executemany(
+                "delete from held where attempt_id = ?", [(name,) for name in entry.dropped]
+            )
+        if entry.said:
+            self._db.executemany("insert or replace into outbox values (?, ?)", entry.said)
+        if entry.acknowledged > self._acknowledged:
+            self._db.execute("delete from outbox where n <= ?", (entry.acknowledged,))
+            self._acknowledged = entry.acknowledged
+
+    def _set_durable(self, durable: bool) -> None:
+        # In WAL mode NORMAL leaves the fsync to the next FULL commit (sqlite.org/pragma.html).
+        if durable != self._is_durable:
+            self._db.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
+            self._is_durable = durable
+
+    def _prepare(self, path: Path) -> None:
+        # One agent per state directory (flock): an exclusive WAL needs no shared memory file.
+        self._db.execute("pragma locking_mode = exclusive")
+        self._db.execute("pragma journal_mode = wal")
+        self._db.execute("pragma synchronous = full")
+        version = self._db.execute("pragma user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise Conflict(
+                f"the journal `{path}` was written by a newer agent (format {version})",
+                hint="upgrade fluxhive on this machine: pip install --upgrade fluxhive",
+            )
+        if version == 0:
+            self._db.executescript(
+                f"begin; {_TABLES} pragma user_version = {SCHEMA_VERSION}; commit"
+            )
+        found = self._db.execute("pragma quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
+
+    def _read_held(self) -> dict[AttemptId, NodeAttempt]:
+        rows: Iterable[tuple[str, bytes]] = self._db.execute(
+            "select attempt_id, record from held order by attempt_id"
+        )
+        try:
+            return {AttemptId(name): _decoder.decode(record) for name, record in rows}
+        except msgspec.MsgspecError as error:
+            raise sqlite3.DatabaseError(f"a record cannot be read: {error}") from error
+
+
+def open_journal(path: Path) -> Journal:
+    """The journal of a state directory. One that is damaged is moved aside and begun afresh.
+
+    Raises ``Conflict`` when a newer agent wrote it or the disk cannot be used.
+    """
+    try:
+        try:
+            return Journal(path)
+        except sqlite3.OperationalError:
+            raise  # the disk or its permissions: moving the file away would not help
+        except sqlite3.DatabaseError as error:
+            aside = _move_aside(path)
+            log.error("journal damaged", extra={"reason": str(error), "kept_as": str(aside)})
+            return Journal(path, was_absent=True)
+    except sqlite3.OperationalError as error:
+        raise Conflict(
+            f"cannot use the journal `{path}`: {error}",
+            hint="is the disk full or read-only? FLOWHIVE_STATE_DIR names another place",
+        ) from error
+
+
+def _move_aside(path: Path) -> Path:
+    for number in range(1, 1000):
+        aside = path.with_name(f"{path.name}.damaged-{number}")
+        if not aside.exists():
+            break
+    path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        left = path.with_name(path.name + suffix)
+        if left.exists():
+            left.rename(aside.with_name(aside.name + suffix))
+    return aside

@@ -1,0 +1,112 @@
+"""The journal: what stands in it survives the agent; what cannot be read is never half believed."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from fluxhive.agent.journal import Entry, Journal, JournalUnavailable, open_journal
+from fluxhive.core.effects import NodeAttempt
+from fluxhive.core.errors import Conflict
+from fluxhive.core.events import DispatchReceived
+from fluxhive.core.node import HeldPhase
+from fluxhive.core.request import Reservation
+from fluxhive.core.values import AttemptId, NodeId, TaskId
+
+ATTEMPT = AttemptId("t-jrt6.1")
+
+
+def attempt(phase: HeldPhase = HeldPhase.PREPARING, name: str = ATTEMPT) -> NodeAttempt:
+    return NodeAttempt(
+        dispatch=DispatchReceived(
+            session=1,
+            attempt_id=AttemptId(name),
+            task_id=TaskId(name.rpartition(".")[0]),
+            epoch=1,
+            channel=7,
+            reservation=Reservation(node_id=NodeId("n-1")),
+            grace_ms=1000,
+        ),
+        phase=phase,
+    )
+
+
+def test_what_is_held_and_said_survives_a_new_start(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = open_journal(path)
+    journal.write(Entry(held={ATTEMPT: attempt()}, said=[(1, b"{}"), (2, b"[]")]))
+    journal.close()
+    again = open_journal(path)
+    assert again.held == {ATTEMPT: attempt()}
+    assert again.said == [(1, b"{}"), (2, b"[]")]
+    assert not again.was_absent
+
+
+def test_the_first_journal_of_a_node_says_that_it_was_absent(tmp_path: Path) -> None:
+    assert open_journal(tmp_path / "journal.db").was_absent
+
+
+def test_the_last_record_of_an_attempt_counts(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = open_journal(path)
+    journal.write(Entry(held={ATTEMPT: attempt()}))
+    journal.write(Entry(held={ATTEMPT: attempt(HeldPhase.RUNNING)}, durable=False))
+    journal.close()
+    assert open_journal(path).held[ATTEMPT].phase is HeldPhase.RUNNING
+
+
+def test_a_forgotten_attempt_and_acknowledged_reports_are_gone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = open_journal(path)
+    journal.write(Entry(held={ATTEMPT: attempt()}, said=[(n, b"{}") for n in range(1, 6)]))
+    journal.write(Entry(dropped=[ATTEMPT], acknowledged=3))
+    journal.close()
+    again = open_journal(path)
+    assert again.held == {}
+    assert [n for n, _ in again.said] == [4, 5]
+
+
+@pytest.mark.parametrize("damage", [b"not a database at all" * 400, b"SQLite format 3\0" * 300])
+def test_a_damaged_journal_is_kept_aside_and_begun_afresh(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "journal.db"
+    path.write_bytes(damage)
+    journal = open_journal(path)
+    assert journal.was_absent
+    assert journal.held == {}
+    assert path.with_name("journal.db.damaged-1").read_bytes() == damage
+
+
+def test_a_record_that_cannot_be_read_makes_the_journal_a_damaged_one(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    open_journal(path).close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("insert into held values ('t-1.1', '{\"phase\": 3}')")
+    raw.close()
+    assert open_journal(path).was_absent
+
+
+def test_a_journal_of_a_newer_agent_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    open_journal(path).close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("pragma user_version = 99")
+    raw.close()
+    with pytest.raises(Conflict, match="newer agent"):
+        open_journal(path)
+    assert path.exists()
+    assert not list(tmp_path.glob("*damaged*"))
+
+
+def test_a_disk_that_takes_nothing_is_said_and_can_recover(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    db = journal._db
+    db.execute("pragma max_page_count = 4")
+    many = {AttemptId(f"t-{n}.1"): attempt(name=f"t-{n}.1") for n in range(500)}
+    with pytest.raises(JournalUnavailable):
+        journal.write(Entry(held=many))
+    db.execute("pragma max_page_count = 100000")
+    journal.write(Entry(held=many))
+    journal.close()
+    assert len(open_journal(tmp_path / "journal.db").held) == 500
