@@ -60,7 +60,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     state_dir: str
     tls_cert: str | None = None
     tls_key: str | None = None
-    allow_plain_http: bool = False
+    insecure_http: bool = False
     """True: serve plain HTTP beyond loopback, because a person said so."""
     log_level: str = "info"
 

@@ -144,6 +144,8 @@ class Up(NamedTuple):
     url: str
     server_pid: int
     agent_pid: int | None = None
+    server_id: str = ""
+    """What the server's health says about itself; empty when not noted."""
 
 
 def write_up(up: Up) -> None:
@@ -160,6 +162,7 @@ def read_up() -> Up | None:
             url=str(found["url"]),
             server_pid=int(found["server_pid"]),
             agent_pid=None if agent_pid is None else int(agent_pid),
+            server_id=str(found.get("server_id", "")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -172,7 +175,7 @@ def forget_up() -> None:
 
 def admin_token_path() -> Path:
     """Where the server leaves the local administrator's token (0600, one line)."""
-    return state_root() / "server" / "admin.token"
+    return state_root() / "server" / "admin-token"
 
 
 def read_admin_token() -> str | None:

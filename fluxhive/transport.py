@@ -58,6 +58,14 @@ class Answer(NamedTuple):
     close: Callable[[], None]
 
 
+class Whole(NamedTuple):
+    """One answer that was read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class Unsent(Exception):
     """No connection could be made: nothing was sent, everything may be repeated."""
 
@@ -107,9 +115,9 @@ class Transport:
         It is repeated by itself when no connection was made, and when the server is busy (503) or
         the connection broke if repeating is harmless: GET, PUT, DELETE, or an idempotency key.
         """
-        data = self.fetch(method, path, query=query, body=body, idempotency_key=idempotency_key)
+        whole = self.fetch(method, path, query=query, body=body, idempotency_key=idempotency_key)
         try:
-            return msgspec.json.decode(data or b"null", type=answer)
+            return msgspec.json.decode(whole.body or b"null", type=answer)
         except msgspec.MsgspecError as error:
             raise RemoteError(
                 f"the answer of {self.base_url} to {method} {path} cannot be understood: {error}",
@@ -124,12 +132,17 @@ class Transport:
         query: Mapping[str, str | int | None] | None = None,
         body: object = None,
         idempotency_key: str | None = None,
-    ) -> bytes:
-        """Like `call`, for an answer that is not JSON."""
+    ) -> Whole:
+        """Like `call`, for an answer that is not JSON, or whose headers matter."""
         request = self._request(method, path, query, body, idempotency_key)
         may_repeat = method in IDEMPOTENT or idempotency_key is not None
         answer = self._send(request, may_repeat=may_repeat)
-        return self._whole(answer)
+        try:
+            return Whole(answer.status, answer.headers, _body(answer))
+        except Broken as error:
+            raise RemoteError(
+                f"the answer of {self.base_url} broke off: {error}", hint="try again"
+            ) from error
 
     def stream(
         self, path: str, *, query: Mapping[str, str | int | None] | None = None, accept: str = "*/*"
@@ -189,7 +202,7 @@ class Transport:
                 is_busy = answer.status == 503 and may_repeat and asked_s <= RETRY_AFTER_MAX_S
                 if is_last or not is_busy:
                     if answer.status >= 300:
-                        raise problem(self.base_url, answer.status, answer.headers, _body(answer))
+                        raise self._problem(answer)
                     return answer
                 answer.close()
                 wait_s = max(backoff_s, asked_s)
@@ -197,13 +210,12 @@ class Transport:
             backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
         raise AssertionError("the last try returns or raises")
 
-    def _whole(self, answer: Answer) -> bytes:
+    def _problem(self, answer: Answer) -> FluxhiveError:
         try:
-            return _body(answer)
-        except Broken as error:
-            raise RemoteError(
-                f"the answer of {self.base_url} broke off: {error}", hint="try again"
-            ) from error
+            body = _body(answer)
+        except Broken:
+            body = b""  # the status alone has to do
+        return problem(self.base_url, answer.status, answer.headers, body)
 
 
 class Urllib3Sender:

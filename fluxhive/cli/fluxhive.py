@@ -1,0 +1,105 @@
+"""The command `fluxhive`: its verbs, its help, and what its exit code says.
+
+Starts in a few milliseconds: verbs are found in the table below, and only the one that was asked
+for is imported. The overview is printed from the table alone, before click is.
+
+Exit codes: 0 done · 1 failed · 2 wrong use · 3 not found · 4 not authorized · 5 no server answers ·
+6 not possible in the present state · 7 a limit is reached. Commands that follow a task end with the
+task's own code, 128 + n for signal n, 124 for its time limit, and 125 for FlowHive's own trouble.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple
+
+INTERRUPTED_EXIT = 130
+"""128 + SIGINT, as a shell says it."""
+
+
+class Verb(NamedTuple):
+    """One command: where it lives and the line that the overview shows."""
+
+    module: str
+    summary: str
+
+
+SECTIONS: dict[str, dict[str, Verb]] = {
+    "Tasks": {
+        "submit": Verb("submit", "Queue a command, and with -f follow it"),
+        "ps": Verb("ps", "List tasks: what lives, and what ended in the last hour"),
+        "show": Verb("show", "All about one task and its attempts"),
+        "logs": Verb("logs", "Print what a task wrote; with -f as it comes"),
+        "wait": Verb("wait", "Wait until tasks have ended; gives their exit code"),
+        "cancel": Verb("cancel", "Stop tasks, or take them out of the queue"),
+    },
+    "Machines": {
+        "nodes": Verb("nodes", "List the nodes of the hive"),
+        "gpus": Verb("gpus", "List the GPUs: use, memory, temperature, who is on them"),
+        "run": Verb("run", "Start the agent: this machine becomes a node"),
+    },
+    "Set-up": {
+        "up": Verb("up", "Start server and agent on this machine"),
+        "down": Verb("down", "Stop what `up` started"),
+        "server": Verb("server", "Start the control server alone"),
+        "login": Verb("login", "Get a token from the server and keep it"),
+        "user": Verb("user", "Add users"),
+        "token": Verb("token", "Create tokens"),
+        "config": Verb("config", "Show or change the configuration"),
+        "version": Verb("version", "Print the version"),
+    },
+}
+VERBS: dict[str, Verb] = {name: verb for verbs in SECTIONS.values() for name, verb in verbs.items()}
+
+
+def overview() -> str:
+    """The help of `fluxhive` itself."""
+    lines = [
+        "Usage: fluxhive VERB [OPTIONS] …",
+        "",
+        "  Turns a room of GPU machines into one queue.",
+    ]
+    for title, verbs in SECTIONS.items():
+        lines += ["", f"{title}:"]
+        lines += [f"  {name:<9}{verb.summary}" for name, verb in verbs.items()]
+    lines += [
+        "",
+        "`fluxhive VERB --help` tells all about one. Begin with:",
+        "  fluxhive up",
+        "  fluxhive submit --gpus 1 -f -- python train.py",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and gives its exit code. Prints errors; raises nothing but SystemExit."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given in ([], ["--help"], ["-h"], ["help"]):
+        try:
+            sys.stdout.write(overview())
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _forget_output()
+        return 0
+    if given in (["--version"], ["-V"]):
+        given = ["version"]
+    from fluxhive.cli import group
+
+    try:
+        return group.invoke(given)
+    except KeyboardInterrupt:
+        return INTERRUPTED_EXIT
+    except BrokenPipeError:
+        _forget_output()  # the reader, `head` for example, has seen enough
+        return 0
+
+
+def _forget_output() -> None:
+    """Sends what is still buffered nowhere, or the interpreter complains when it ends."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""Shows what a task writes until it has ended, and what Ctrl-C means meanwhile."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import BinaryIO
+
+from fluxhive.cli import messages
+from fluxhive.cli.fluxhive import INTERRUPTED_EXIT
+from fluxhive.cli.terminal import TerminalFilter
+from fluxhive.core.errors import FluxhiveError
+from fluxhive.core.request import show_mib, show_ms
+from fluxhive.core.task import TaskState
+from fluxhive.protocol.rest import LogEnd, TaskView
+from fluxhive.sdk import tasks
+from fluxhive.sdk.client import Client
+from fluxhive.sdk.follow import data_of
+
+SECOND_CTRL_C_S = 2.0
+
+
+class Printer:
+    """Writes a task's streams to ours: filtered on a terminal, byte for byte elsewhere."""
+
+    def __init__(self, *, is_raw: bool = False) -> None:
+        self._is_raw = is_raw
+        self._filters: dict[tuple[str, str], TerminalFilter] = {}
+
+    def write(self, attempt: str, stream: str, data: bytes) -> None:
+        """Shows bytes of one stream. Raises BrokenPipeError when nobody reads any more."""
+        target = sys.stderr if stream == "stderr" else sys.stdout
+        binary: BinaryIO = target.buffer
+        if target.isatty() and not self._is_raw:
+            kept = self._filters.setdefault((attempt, stream), TerminalFilter())
+            data = kept.feed(data).encode("utf-8", "replace")
+        binary.write(data)
+        binary.flush()
+
+
+def follow(client: Client, task_id: str, *, is_raw: bool = False) -> int:
+    """Follows the task to its end and gives the exit code to end with."""
+    try:
+        task = show_until_end(client, task_id, Printer(is_raw=is_raw))
+    except KeyboardInterrupt:
+        return _detach(client, task_id)
+    except FluxhiveError as error:
+        messages.show(error)
+        return tasks.TROUBLE_EXIT
+    messages.say(ending(task))
+    return tasks.exit_code(task)
+
+
+def show_until_end(
+    client: Client, task_id: str, printer: Printer, *, attempt: int | None = None
+) -> TaskView:
+    """Prints what the task writes, and gives the task when it has ended."""
+    for event in client.follow(task_id, attempt=attempt, on_trouble=_tell_trouble):
+        if isinstance(event, LogEnd):
+            return event.task
+        printer.write(event.attempt, event.stream, data_of(event))
+    raise AssertionError("a followed log ends with LogEnd or an error")
+
+
+def ending(task: TaskView) -> str:
+    """One line about how the task ended and what it took."""
+    colour = messages.GREEN if task.state is TaskState.SUCCEEDED else messages.RED
+    parts = [f"{task.id} {messages.paint(task.state.value, colour, sys.stderr)}"]
+    if task.state is not TaskState.SUCCEEDED and task.reason:
+        parts.append(f": {messages.visible(task.reason)}")
+    used = usage(task)
+    if used:
+        parts.append(" (" + ", ".join(f"{name} {value}" for name, value in used) + ")")
+    return "".join(parts)
+
+
+def usage(task: TaskView) -> list[tuple[str, str]]:
+    """What the last attempt took, as far as it is known: time, CPU, memory, GPU memory."""
+    attempt = tasks.last_attempt(task)
+    facts = None if attempt is None else attempt.facts
+    if facts is None:
+        return []
+    found = [("time", show_ms(facts.duration_ms)), ("CPU", show_ms(facts.cpu_ms))]
+    if facts.peak_memory_mib:
+        found.append(("peak memory", show_mib(facts.peak_memory_mib)))
+    if facts.gpu_peaks:
+        peak_mib = max(peak.peak_mib for peak in facts.gpu_peaks)
+        found.append(("peak GPU memory", show_mib(peak_mib)))
+    return found
+
+
+def _detach(client: Client, task_id: str) -> int:
+    messages.say(
+        f"\nno longer following {task_id}; it goes on\n"
+        f"  cancel it:        fluxhive cancel {task_id}   (or Ctrl-C again now)\n"
+        f"  follow it again:  fluxhive logs -f {task_id}"
+    )
+    try:
+        time.sleep(SECOND_CTRL_C_S)
+    except KeyboardInterrupt:
+        try:
+            client.cancel(task_id)
+        except FluxhiveError as error:
+            messages.show(error)
+            return tasks.TROUBLE_EXIT
+        messages.say(f"cancelled {task_id}")
+    return INTERRUPTED_EXIT
+
+
+def _tell_trouble(text: str) -> None:
+    if text:
+        messages.warn(f"lost the server ({text}); trying again, the task is not affected")
+    else:
+        messages.say("the server is back")

@@ -1,0 +1,102 @@
+"""`fluxhive logs`: prints what a task wrote, or writes."""
+
+from __future__ import annotations
+
+import click
+
+from fluxhive.cli import options, session
+from fluxhive.cli.follow import Printer, follow, show_until_end
+from fluxhive.core.errors import InputError, NotFound
+from fluxhive.protocol.rest import TaskView
+from fluxhive.sdk import tasks
+from fluxhive.sdk.client import Client
+
+STREAMS = ("stdout", "stderr")
+LINE_BYTES_GUESS = 1024
+TAIL_BYTES_MAX = 8 << 20
+"""What one answer of the server may hold; a tail of longer lines is cut at its beginning."""
+
+
+@click.command()
+@click.argument("task")
+@click.option("-f", "--follow", "is_followed", is_flag=True, help="Go on until the task ends.")
+@click.option("--attempt", type=click.IntRange(1), metavar="N", help="Of this attempt.")
+@click.option("--stream", type=click.Choice(STREAMS), help="Only this stream.")
+@click.option("--tail", type=click.IntRange(0), metavar="LINES", help="Only the last lines.")
+@click.option("--offset", type=int, metavar="BYTES", help="From this byte of the stream on.")
+@click.option("--raw", "is_raw", is_flag=True, help="Pass every escape sequence on.")
+@options.control_url
+def command(
+    *,
+    task: str,
+    is_followed: bool,
+    attempt: int | None,
+    stream: str | None,
+    tail: int | None,
+    offset: int | None,
+    is_raw: bool,
+    control_url: str | None,
+) -> int:
+    """Print what a task wrote: its standard output to ours, its errors to our errors.
+
+    With -f it goes on until the task has ended, and ends with the task's own exit code.
+    """
+    parts = {"stream": stream, "tail": tail, "offset": offset}
+    chosen = [name for name, value in parts.items() if value is not None]
+    if is_followed and chosen:
+        raise InputError(f"`--{chosen[0]}` and `-f` exclude each other", field=f"--{chosen[0]}")
+    if offset is not None and (offset < 0 or stream is None or tail is not None):
+        raise InputError(
+            "`--offset` needs `--stream`, excludes `--tail`, and counts from 0",
+            field="--offset",
+            value=offset,
+            hint="fluxhive logs --stream stdout --offset 1000 TASK",
+        )
+    client = session.client(control_url)
+    found = client.task(task)
+    if is_followed:
+        return follow(client, found.id, is_raw=is_raw)
+    printer = Printer(is_raw=is_raw)
+    if found.state.is_final and not chosen:
+        # The whole of an ended task is a followed log that ends at once: streams interleaved.
+        show_until_end(client, found.id, printer, attempt=attempt)
+        return 0
+    number = attempt or _last_number(found)
+    for name in STREAMS if stream is None else (stream,):
+        _print_range(client, found, printer, name, number, tail=tail, offset=offset or 0)
+    return 0
+
+
+def _last_number(task: TaskView) -> int:
+    attempt = tasks.last_attempt(task)
+    if attempt is None:
+        raise NotFound(
+            f"{task.id} has not run yet: {task.reason or task.word}",
+            hint=f"wait for its output with `fluxhive logs -f {task.id}`",
+        )
+    return attempt.number
+
+
+def _print_range(
+    client: Client,
+    task: TaskView,
+    printer: Printer,
+    stream: str,
+    attempt: int,
+    *,
+    tail: int | None,
+    offset: int,
+) -> None:
+    name = f"{task.id}.{attempt}"
+    if tail is not None:
+        wanted = min(max(tail, 1) * LINE_BYTES_GUESS, TAIL_BYTES_MAX)
+        piece = client.logs(task.id, stream, attempt=attempt, tail_bytes=wanted)
+        kept = piece.data.splitlines(keepends=True)[-tail:] if tail else []
+        printer.write(name, stream, b"".join(kept))
+        return
+    while True:
+        piece = client.logs(task.id, stream, attempt=attempt, offset=offset)
+        printer.write(name, stream, piece.data)
+        offset = piece.offset + len(piece.data)
+        if not piece.data or offset >= piece.size:
+            return

@@ -1,0 +1,90 @@
+"""`fluxhive ps`: lists tasks."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from fluxhive.cli import options, output, session
+from fluxhive.core.request import show_mib, show_ms
+from fluxhive.protocol.rest import AttemptView, TaskView
+from fluxhive.sdk import tasks
+
+RECENT_MS = 3_600_000
+TITLES = ("ID", "NAME", "USER", "STATE", "WHERE", "GPU MEM", "TIME", "WHY")
+
+
+@click.command()
+@click.option("-a", "--all", "is_all", is_flag=True, help="Tasks of all users.")
+@click.option("--all-time", is_flag=True, help="Also what ended more than an hour ago.")
+@click.option("-n", "--name", help="Only tasks of this name.")
+@options.control_url
+@output.json_option
+@output.quiet_option
+def command(
+    *,
+    is_all: bool,
+    all_time: bool,
+    name: str | None,
+    control_url: str | None,
+    is_json: bool,
+    is_quiet: bool,
+) -> None:
+    """List my tasks: those that live, and those that ended in the last hour."""
+    client = session.client(control_url)
+    now_ms = int(time.time() * 1000)
+    found = list(
+        client.tasks(
+            owner=None if is_all else client.me().username,
+            name=name,
+            since_ms=None if all_time else now_ms - RECENT_MS,
+        )
+    )
+    output.rows(
+        output.Form(is_json=is_json, is_quiet=is_quiet),
+        "tasks",
+        TITLES,
+        [_row(task, now_ms) for task in found],
+        items=found,
+        ids=[task.id for task in found],
+    )
+
+
+def _row(task: TaskView, now_ms: int) -> list[str]:
+    attempt = tasks.last_attempt(task)
+    return [
+        task.id,
+        task.name or "-",
+        task.owner,
+        task.word,
+        where(attempt),
+        gpu_memory(attempt),
+        running_time(task, now_ms),
+        task.reason or "-",
+    ]
+
+
+def where(attempt: AttemptView | None) -> str:
+    """Node and GPUs of an attempt: `gpu-a:0,1`."""
+    if attempt is None:
+        return "-"
+    gpus = ",".join(str(share.index) for share in attempt.reservation.gpus)
+    return f"{attempt.node_label}:{gpus}" if gpus else attempt.node_label
+
+
+def gpu_memory(attempt: AttemptView | None) -> str:
+    """GPU memory used and reserved: `17.8 GiB/20.0 GiB`."""
+    if attempt is None or not attempt.reservation.gpus:
+        return "-"
+    reserved_mib = sum(share.gpu_memory_mib for share in attempt.reservation.gpus)
+    used_mib = attempt.gpu_memory_used_mib
+    return f"{'-' if used_mib is None else show_mib(used_mib)}/{show_mib(reserved_mib)}"
+
+
+def running_time(task: TaskView, now_ms: int) -> str:
+    """How long it has run, or did."""
+    if task.started_at_ms is None:
+        return "-"
+    # Our clock and the server's may differ.
+    return show_ms(max(0, (task.ended_at_ms or now_ms) - task.started_at_ms))

@@ -1,0 +1,96 @@
+"""`fluxhive show`: all about one task and its attempts."""
+
+from __future__ import annotations
+
+import shlex
+import time
+
+import click
+
+from fluxhive.cli import options, output, session
+from fluxhive.cli.follow import usage
+from fluxhive.cli.ps import gpu_memory, running_time, where
+from fluxhive.core.request import Request, show_mib, show_ms
+from fluxhive.core.task import ExecutorKind, TaskSpec
+from fluxhive.protocol.rest import AttemptView, TaskView
+
+COMMAND_LENGTH_MAX = 500
+
+
+@click.command()
+@click.argument("task")
+@options.control_url
+@output.json_option
+def command(*, task: str, control_url: str | None, is_json: bool) -> None:
+    """Show a task, by id, beginning of an id, or name: what it is, where it ran, why it waits."""
+    found = session.client(control_url).task(task)
+    output.pairs(output.Form(is_json=is_json), "task", _facts(found), item=found)
+
+
+def _facts(task: TaskView) -> list[tuple[str, str]]:
+    facts = [
+        ("id", task.id),
+        ("name", task.name or "-"),
+        ("user", task.owner),
+        ("state", task.word),
+    ]
+    if task.reason:
+        facts.append(("why", task.reason))
+    facts += [("waits", reason.text) for reason in task.waiting]
+    facts += [
+        ("command", _command(task.spec)),
+        ("directory", task.spec.workdir or "-"),
+        ("request", _request(task.spec.request)),
+        ("priority", task.spec.priority.value),
+        ("retry", f"{task.spec.retry}"),
+    ]
+    if task.spec.time_limit_ms is not None:
+        facts.append(("time limit", show_ms(task.spec.time_limit_ms)))
+    facts.append(("submitted", _at(task.submitted_at_ms)))
+    if task.started_at_ms is not None:
+        facts.append(("started", _at(task.started_at_ms)))
+        facts.append(("ran for", running_time(task, int(time.time() * 1000))))
+    if task.ended_at_ms is not None:
+        facts.append(("ended", _at(task.ended_at_ms)))
+    facts += [(f"used: {name}", value) for name, value in usage(task) if name != "time"]
+    facts += [(f"attempt {attempt.number}", _attempt(attempt)) for attempt in task.attempts]
+    return facts
+
+
+def _command(spec: TaskSpec) -> str:
+    is_line = spec.executor is ExecutorKind.SHELL
+    text = " ".join(spec.command) if is_line else shlex.join(spec.command)
+    return text if len(text) <= COMMAND_LENGTH_MAX else text[:COMMAND_LENGTH_MAX] + " …"
+
+
+def _request(request: Request) -> str:
+    parts = [f"{request.cpus} CPU"]
+    if request.memory_mib is not None:
+        parts.append(f"{show_mib(request.memory_mib)} memory")
+    if request.gpus:
+        memory = request.gpu_memory_mib
+        size = "whole" if memory is None else f"{show_mib(memory)} each"
+        parts.append(f"{request.gpus} GPU ({size}{', exclusive' if request.exclusive else ''})")
+    return ", ".join(parts)
+
+
+def _attempt(attempt: AttemptView) -> str:
+    parts = [attempt.state.value, f"on {where(attempt)}"]
+    if attempt.reservation.gpus:
+        parts.append(f"GPU memory {gpu_memory(attempt)}")
+    outcome = attempt.outcome
+    if outcome is not None:
+        parts[0] = outcome.kind.value
+        if outcome.exit_code is not None:
+            parts.append(f"exit code {outcome.exit_code}")
+        if outcome.signal is not None:
+            parts.append(f"signal {outcome.signal}")
+        if outcome.detail:
+            parts.append(outcome.detail)
+    if attempt.late_report is not None:
+        parts.append(f"finished while out of contact: {attempt.late_report.kind.value}")
+    return ", ".join(parts)
+
+
+def _at(at_ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(at_ms / 1000))

@@ -1,0 +1,175 @@
+"""`fluxhive submit`: queues a command, and with -f follows it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+import msgspec
+
+from fluxhive.cli import messages, options, output, session
+from fluxhive.cli.environment import gather
+from fluxhive.cli.follow import follow
+from fluxhive.core.errors import InputError
+from fluxhive.core.request import Request, parse_duration_ms, parse_mib
+from fluxhive.core.task import ExecutorKind, Priority, TaskSpec
+from fluxhive.protocol.rest import TaskView
+
+PRIORITIES = [priority.value for priority in Priority]
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """The options as click read them."""
+
+    gpus: int
+    gpu_mem: str | None
+    exclusive: bool
+    cpus: int
+    mem: str | None
+    time_limit: str | None
+    name: str
+    priority: str
+    retry: int
+    variables: tuple[str, ...]
+    env_file: str | None
+    workdir: str | None
+    at_most_once: bool
+    failover: str | None
+    is_shell: bool
+    is_followed: bool
+    control_url: str | None
+    is_json: bool
+    is_quiet: bool
+    words: tuple[str, ...]
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.option("--gpus", type=int, default=0, metavar="N", help="How many GPUs. Default: none.")
+@click.option("--gpu-mem", metavar="SIZE", help="Memory per GPU, as 8G; then one GPU is shared.")
+@click.option("--exclusive", is_flag=True, help="Share the GPUs with nobody.")
+@click.option("--cpus", type=int, default=1, metavar="N", help="How many CPUs. Default: 1.")
+@click.option("--mem", metavar="SIZE", help="Memory, as 16G. Default: not counted.")
+@click.option("--time", "time_limit", metavar="TIME", help="Stop it after this time, as 4h.")
+@click.option("-n", "--name", default="", help="A name to find it by.")
+@click.option("-p", "--priority", type=click.Choice(PRIORITIES), default="normal")
+@click.option("--retry", type=int, default=0, metavar="N", help="Try again after N failures.")
+@click.option("--env", "variables", multiple=True, metavar="K=V", help="Variable for the task.")
+@click.option("--env-file", type=click.Path(), help="File with lines K=V.")
+@click.option("--workdir", metavar="DIR", help="Where to run. Default: this directory.")
+@click.option("--at-most-once", is_flag=True, help="Never start it a second time.")
+@click.option("--failover", metavar="TIME", help="May run elsewhere after so long out of contact.")
+@click.option("--shell", "is_shell", is_flag=True, help="Read the words as one shell line.")
+@click.option("-f", "--follow", "is_followed", is_flag=True, help="Show its output to the end.")
+@options.control_url
+@output.json_option
+@output.quiet_option
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def command(**given: object) -> int:
+    """Queue a command: fluxhive submit [OPTIONS] -- COMMAND…
+
+    Several words are executed as they are; one word is a line for the shell, so that
+    'a | b > c' works. The task gets this directory and the active virtual environment.
+
+    With -f this ends with the task's own exit code, 128 + n for signal n, 124 for the time limit,
+    125 when following fails. Ctrl-C lets go of the task; a second one cancels it.
+    """
+    asked = msgspec.convert(given, Asked)  # one typed value instead of twenty arguments
+    if asked.is_followed and asked.is_json:
+        raise InputError("`--json` and `-f` exclude each other", field="--json")
+    spec = _spec(asked)
+    client = session.client(asked.control_url)
+    task = client.submit(spec)
+    for warning in task.warnings:
+        messages.warn(warning)
+    if not asked.is_followed:
+        _tell(task, output.Form(is_json=asked.is_json, is_quiet=asked.is_quiet))
+        return 0
+    if not asked.is_quiet:
+        messages.say(_line(task))
+    return follow(client, task.id)
+
+
+def _spec(asked: Asked) -> TaskSpec:
+    words, executor = _command(asked.words, is_shell=asked.is_shell)
+    gpu_mem, mem, limit, failover = asked.gpu_mem, asked.mem, asked.time_limit, asked.failover
+    request = Request(
+        gpus=_not_negative("--gpus", asked.gpus),
+        gpu_memory_mib=None if gpu_mem is None else parse_mib(gpu_mem, field="--gpu-mem"),
+        exclusive=asked.exclusive,
+        cpus=_not_negative("--cpus", asked.cpus),
+        memory_mib=None if mem is None else parse_mib(mem, field="--mem"),
+    )
+    return TaskSpec(
+        command=words,
+        executor=executor,
+        name=asked.name,
+        request=request,
+        env=gather(asked.variables, asked.env_file),
+        workdir=_workdir(asked.workdir),
+        venv=os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX") or None,
+        priority=Priority(asked.priority),
+        retry=_not_negative("--retry", asked.retry),
+        at_most_once=asked.at_most_once,
+        time_limit_ms=None if limit is None else parse_duration_ms(limit, field="--time"),
+        failover_ms=None if failover is None else parse_duration_ms(failover, field="--failover"),
+    )
+
+
+def _command(words: tuple[str, ...], *, is_shell: bool) -> tuple[tuple[str, ...], ExecutorKind]:
+    """The command and how it is read: one word is a line for the shell."""
+    if not any(word.strip() for word in words):
+        raise InputError(
+            "no command was given",
+            field="command",
+            hint="fluxhive submit -- python train.py, or -- 'echo $HOME | wc -c' for the shell",
+        )
+    if is_shell or len(words) == 1:
+        return (" ".join(words),), ExecutorKind.SHELL
+    return words, ExecutorKind.EXEC
+
+
+def _not_negative(option: str, number: int) -> int:
+    if number < 0:
+        raise InputError(
+            f"`{option}` cannot be negative: {number}",
+            field=option,
+            value=number,
+            hint="give 0 or more",
+        )
+    return number
+
+
+def _workdir(given: str | None) -> str:
+    if given is not None:
+        return os.path.abspath(given)
+    try:
+        here = os.getcwd()
+    except FileNotFoundError as error:
+        raise InputError(
+            "this directory does not exist any more", field="--workdir", hint="cd to another one"
+        ) from error
+    # The path as the person sees it: a link to a shared file system is often the same everywhere.
+    seen = os.environ.get("PWD", "")
+    is_same = os.path.isabs(seen) and os.path.isdir(seen) and os.path.samefile(seen, here)
+    return seen if is_same else here
+
+
+def _tell(task: TaskView, form: output.Form) -> None:
+    if form.is_json:
+        output.json({"task": task})
+    elif form.is_quiet:
+        output.lines([task.id])
+    elif sys.stdout.isatty():
+        output.lines([_line(task)])
+        messages.say(f"  logs:  fluxhive logs -f {task.id}")
+    else:
+        output.lines(["\t".join(messages.visible(part) for part in _parts(task))])
+
+
+def _line(task: TaskView) -> str:
+    return "  ".join(messages.visible(part) for part in _parts(task) if part)
+
+
+def _parts(task: TaskView) -> list[str]:
+    return [task.id, task.name, task.word, task.reason]

@@ -1,0 +1,51 @@
+"""`fluxhive user`: adds and lists users."""
+
+from __future__ import annotations
+
+import click
+
+from fluxhive.cli import messages, options, output, session
+from fluxhive.protocol.rest import Role
+
+ROLES = [role.value for role in Role]
+
+
+@click.group()
+def command() -> None:
+    """Add users, list users. For administrators."""
+
+
+@command.command("add")
+@click.argument("name")
+@click.option("--email", default="", help="E-mail address.")
+@click.option("--role", type=click.Choice(ROLES), default=Role.MEMBER.value, show_default=True)
+@options.control_url
+@output.json_option
+def add(*, name: str, email: str, role: str, control_url: str | None, is_json: bool) -> None:
+    """Add a user, and print the link with which that person sets a password, once."""
+    invitation = session.client(control_url).add_user(name, email=email, role=Role(role))
+    if is_json:
+        output.json({"invitation": invitation})
+        return
+    output.lines([invitation.link])
+    messages.say(f"added {name}; the link above works once: send it to nobody else")
+
+
+@command.command("ls")
+@options.control_url
+@output.json_option
+@output.quiet_option
+def list_users(*, control_url: str | None, is_json: bool, is_quiet: bool) -> None:
+    """List the users."""
+    found = session.client(control_url).users()
+    output.rows(
+        output.Form(is_json=is_json, is_quiet=is_quiet),
+        "users",
+        ("NAME", "ROLE", "EMAIL", "ACTIVE"),
+        [
+            [user.username, user.role.value, user.email or "-", "yes" if user.active else "no"]
+            for user in found
+        ],
+        items=found,
+        ids=[user.username for user in found],
+    )

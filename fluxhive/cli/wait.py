@@ -1,0 +1,55 @@
+"""`fluxhive wait`: waits until tasks have ended."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from fluxhive.cli import messages, options, output, session
+from fluxhive.cli.follow import ending
+from fluxhive.core.errors import FluxhiveError
+from fluxhive.core.request import parse_duration_ms
+from fluxhive.protocol.rest import TaskView
+from fluxhive.sdk import tasks
+from fluxhive.sdk.client import Client
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="TASK…")
+@click.option("--timeout", metavar="TIME", help="Give up after this time; exit code 124.")
+@options.control_url
+@output.json_option
+@output.quiet_option
+def command(
+    *,
+    names: tuple[str, ...],
+    timeout: str | None,
+    control_url: str | None,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
+    """Wait until the tasks have ended. Ends with the first exit code that is not 0."""
+    wait_ms = None if timeout is None else parse_duration_ms(timeout, field="--timeout")
+    until = None if wait_ms is None else time.monotonic() + wait_ms / 1000
+    client = session.client(control_url)
+    ids = [client.task(name).id for name in names]
+    try:
+        ended = [_wait(client, task_id, until) for task_id in ids]
+    except FluxhiveError as error:
+        messages.show(error)
+        return tasks.TROUBLE_EXIT
+    if is_json:
+        output.json({"tasks": ended})
+    elif not is_quiet:
+        for task in ended:
+            messages.say(ending(task) if task.state.is_final else f"{task.id} {task.word}")
+    codes = [
+        tasks.exit_code(task) if task.state.is_final else tasks.TIME_LIMIT_EXIT for task in ended
+    ]
+    return next((code for code in codes if code != 0), 0)
+
+
+def _wait(client: Client, task_id: str, until: float | None) -> TaskView:
+    left_s = None if until is None else max(0.0, until - time.monotonic())
+    return client.wait(task_id, timeout_s=left_s)

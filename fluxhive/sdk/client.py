@@ -1,0 +1,261 @@
+"""The Python client of a control server: what the command line does, for programs.
+
+::
+
+    client = Client()
+    task = client.submit(TaskSpec(command=("python", "train.py"), request=Request(gpus=1)))
+    task = client.wait(task.id)
+
+Bodies are those of `protocol/rest.py`. Every trouble is a FluxhiveError: `InputError`, `NotFound`,
+`AuthError`, `Unreachable`, `Conflict`, `QuotaExceeded` or `RemoteError`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+from urllib.parse import quote
+
+from fluxhive import config
+from fluxhive.core.errors import InputError, NotFound
+from fluxhive.core.task import TaskSpec, TaskState
+from fluxhive.protocol import rest
+from fluxhive.protocol.rest import LogEnd, LogEvent, TaskView
+from fluxhive.sdk.follow import Follower
+from fluxhive.transport import Transport, new_idempotency_key
+
+API = "/api/v1"
+PAGE_SIZE = 200
+LOG_READ_BYTES = 1 << 20
+WAIT_ROUND_S = 20
+"""How long the server may hold one question; below the read timeout of the transport."""
+
+
+class LogPiece(NamedTuple):
+    """Some bytes of a stream."""
+
+    data: bytes
+    offset: int
+    size: int
+    """How much the server holds of the stream now."""
+    is_complete: bool
+    """True when the attempt is over and the server holds all of it."""
+
+
+class Client:
+    """One server, as one user. May be used from several threads."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        """Without arguments: the server and the token of the configuration (`fluxhive config`)."""
+        if transport is None:
+            settings = config.load({"control_base_url": url, "user.token": token})
+            transport = Transport(
+                settings.control_base_url, token=settings.token, ca_file=settings.ca_file
+            )
+        self.transport = transport
+
+    @property
+    def url(self) -> str:
+        """Address of the server."""
+        return self.transport.base_url
+
+    def close(self) -> None:
+        """Frees the connections."""
+        self.transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ── tasks ────────────────────────────────────────────────────────────────────────────────
+
+    def submit(self, spec: TaskSpec, *, idempotency_key: str | None = None) -> TaskView:
+        """Hands a task in; when this returns it is stored.
+
+        The same key and spec again give the same task, so a doubtful call may be repeated.
+        """
+        key = idempotency_key or new_idempotency_key()
+        return self.transport.call("POST", f"{API}/tasks", TaskView, body=spec, idempotency_key=key)
+
+    def tasks(
+        self,
+        *,
+        state: TaskState | None = None,
+        owner: str | None = None,
+        name: str | None = None,
+        since_ms: int | None = None,
+        limit: int | None = None,
+    ) -> Iterator[TaskView]:
+        """Tasks, newest first; `since_ms`: those that live, or ended at or after that time."""
+        cursor: str | None = None
+        left = limit
+        while left is None or left > 0:
+            page = self.transport.call(
+                "GET",
+                f"{API}/tasks",
+                rest.TaskPage,
+                query={
+                    "state": None if state is None else state.value,
+                    "owner": owner,
+                    "name": name,
+                    "since_ms": since_ms,
+                    "limit": PAGE_SIZE if left is None else min(left, PAGE_SIZE),
+                    "cursor": cursor,
+                },
+            )
+            yield from page.items
+            cursor = page.next
+            left = None if left is None else left - len(page.items)
+            if cursor is None or not page.items:
+                return
+
+    def task(self, task_id: str) -> TaskView:
+        """One task by id, unique beginning of an id, or name."""
+        return self.transport.call("GET", _task_path(task_id), TaskView)
+
+    def cancel(self, task_id: str) -> TaskView:
+        """Cancels a task. When this returns no new attempt starts; one that runs is stopped."""
+        return self.transport.call(
+            "POST",
+            f"{_task_path(task_id)}/cancel",
+            TaskView,
+            idempotency_key=new_idempotency_key(),
+        )
+
+    def wait(self, task_id: str, *, timeout_s: float | None = None) -> TaskView:
+        """The task when it has ended, or as it is after `timeout_s`."""
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = WAIT_ROUND_S if until is None else max(0.0, until - time.monotonic())
+            task = self.transport.call(
+                "GET",
+                f"{_task_path(task_id)}/wait",
+                TaskView,
+                query={"timeout_s": min(WAIT_ROUND_S, int(left_s + 0.999))},
+            )
+            if task.state.is_final or (until is not None and time.monotonic() >= until):
+                return task
+
+    # ── logs ─────────────────────────────────────────────────────────────────────────────────
+
+    def streams(self, task_id: str, *, attempt: int | None = None) -> list[rest.LogStreamView]:
+        """How much of which streams is stored; of all attempts when none is named."""
+        return self.transport.call(
+            "GET",
+            f"{_task_path(task_id)}/logs",
+            list[rest.LogStreamView],
+            query={"attempt": attempt},
+        )
+
+    def logs(
+        self,
+        task_id: str,
+        stream: str = "stdout",
+        *,
+        attempt: int | None = None,
+        offset: int | None = None,
+        limit: int = LOG_READ_BYTES,
+        tail_bytes: int | None = None,
+    ) -> LogPiece:
+        """Bytes of one stream: from `offset`, or the last `tail_bytes`."""
+        if offset is not None and tail_bytes is not None:
+            raise InputError("`offset` and `tail_bytes` exclude each other", field="tail_bytes")
+        answer = self.transport.fetch(
+            "GET",
+            f"{_task_path(task_id)}/logs/{quote(stream, safe='')}",
+            query={
+                "attempt": attempt,
+                "offset": offset,
+                "limit": limit if tail_bytes is None else None,
+                "tail_bytes": tail_bytes,
+            },
+        )
+        headers, data = answer.headers, answer.body
+        start = int(headers.get("x-log-offset", offset or 0))
+        return LogPiece(
+            data=data,
+            offset=start,
+            size=int(headers.get("x-log-size", start + len(data))),
+            is_complete=headers.get("x-log-complete", "").lower() in ("1", "true"),
+        )
+
+    def follow(
+        self,
+        task_id: str,
+        *,
+        attempt: int | None = None,
+        on_trouble: Callable[[str], None] | None = None,
+    ) -> Iterator[LogEvent | LogEnd]:
+        """What the task writes, as it comes, ended by one `LogEnd`.
+
+        Survives lost connections and server restarts: it goes on where it was, nothing comes
+        twice. `on_trouble` is told when the contact is lost, and with an empty text when it is
+        back. With `attempt` only that attempt is followed.
+        """
+        return Follower(
+            self.transport, f"{_task_path(task_id)}/logs/follow", attempt, on_trouble
+        ).events()
+
+    # ── nodes ────────────────────────────────────────────────────────────────────────────────
+
+    def nodes(self) -> tuple[rest.NodeView, ...]:
+        """All nodes with their GPUs."""
+        return self.transport.call("GET", f"{API}/nodes", rest.NodePage).items
+
+    # ── people ───────────────────────────────────────────────────────────────────────────────
+
+    def me(self) -> rest.Me:
+        """Who the token belongs to."""
+        return self.transport.call("GET", f"{API}/auth/me", rest.Me)
+
+    def login(self, username: str, password: str, *, purpose: str = "login") -> rest.TokenGrant:
+        """A token for name and password; this client uses it from now on."""
+        body = rest.Login(username=username, password=password, purpose=purpose)
+        grant = self.transport.call("POST", f"{API}/auth/login", rest.TokenGrant, body=body)
+        self.transport.token = grant.token
+        return grant
+
+    def add_user(
+        self, username: str, *, email: str = "", role: rest.Role = rest.Role.MEMBER
+    ) -> rest.Invitation:
+        """A new user, and the link that lets that person in once. For administrators."""
+        body = rest.NewUser(username=username, email=email, role=role)
+        return self.transport.call("POST", f"{API}/users", rest.Invitation, body=body)
+
+    def users(self) -> tuple[rest.UserView, ...]:
+        """All users. For administrators."""
+        return self.transport.call("GET", f"{API}/users", rest.UserPage).items
+
+    def create_token(
+        self,
+        name: str,
+        *,
+        scope: rest.TokenScope = rest.TokenScope.FULL,
+        expires_in_s: int | None = None,
+    ) -> rest.TokenGrant:
+        """A new token of this user; it is shown this once."""
+        body = rest.TokenRequest(name=name, scope=scope, expires_in_s=expires_in_s)
+        return self.transport.call("POST", f"{API}/tokens", rest.TokenGrant, body=body)
+
+    def tokens(self) -> tuple[rest.TokenView, ...]:
+        """This user's tokens, without their secrets."""
+        return self.transport.call("GET", f"{API}/tokens", rest.TokenPage).items
+
+    def health(self) -> rest.Health:
+        """Whether the server is well; needs no token."""
+        return self.transport.call("GET", f"{API}/health", rest.Health)
+
+
+def _task_path(task_id: str) -> str:
+    if not task_id or task_id in (".", ".."):
+        raise NotFound(f"no task is called `{task_id}`", hint="list them: fluxhive ps")
+    return f"{API}/tasks/{quote(task_id, safe='')}"
