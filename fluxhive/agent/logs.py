@@ -8,23 +8,19 @@ in a worker thread; one read is under way at a time (the connection's writer doe
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 import anyio
 
 from fluxhive.core.values import AttemptId
-from fluxhive.protocol.agent import LogGap, LogUpTo
-from fluxhive.protocol.wire import STDERR, STDOUT, STREAM_NAMES, LogChunk, encode_log
+from fluxhive.protocol.agent import LogUpTo
+from fluxhive.protocol.wire import STDERR, STDOUT, STREAM_NAMES
 
 from .inotify import Inotify
+from .log_stream import Piece, Read, Stream, read_piece
 from .log_window import Window
-
-log = logging.getLogger(__name__)
 
 POLL_S = 0.025
 #: A stream that did not grow for so many looks is left to inotify.
@@ -37,83 +33,22 @@ ROUND_BYTES = 1024 * 1024
 REST_S = 1.0
 
 
-class _Stream:
-    """One stream of one attempt. ``sent`` is where to go on, ``end`` its length once it is over."""
-
-    __slots__ = (
-        "attempt_id",
-        "channel",
-        "durable",
-        "end",
-        "fd",
-        "number",
-        "path",
-        "quiet",
-        "received",
-        "rests_until",
-        "sent",
-        "watch",
-    )
-
-    def __init__(self, attempt_id: AttemptId, channel: int, number: int, path: str) -> None:
-        self.attempt_id = attempt_id
-        self.channel = channel
-        self.number = number
-        self.path = path
-        self.fd = -1
-        self.sent = self.received = self.durable = 0
-        self.end: int | None = None
-        self.quiet = 0
-        self.rests_until = 0.0
-        self.watch: int | None = None
-
-    def size(self) -> int:
-        """How long the file is now; 0 when there is none."""
-        try:
-            return os.fstat(self.fd).st_size if self.fd >= 0 else os.stat(self.path).st_size
-        except FileNotFoundError:
-            return 0
-
-    def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-
-class Piece(NamedTuple):
-    """A part of a stream to read and send: ``length`` bytes at most from ``offset`` on."""
-
-    stream: _Stream
-    offset: int
-    length: int
-    end: int | None
-
-
-class Read(NamedTuple):
-    """What reading a piece gave: a frame to send, a gap to tell, or both in this order."""
-
-    piece: Piece
-    n_bytes: int
-    frame: bytes | None
-    gap: LogGap | None
-
-
 class LogTailer:
     """All streams of this node. ``on_ready`` is called whenever there is something to send."""
 
     def __init__(self, on_ready: Callable[[], None] = lambda: None) -> None:
         self.on_ready = on_ready
         self.window = Window()
-        self._streams: dict[tuple[int, int], _Stream] = {}
+        self._streams: dict[tuple[int, int], Stream] = {}
         self._channels: dict[AttemptId, int] = {}
         self._is_paused = True
         #: Looked at by the clock.
-        self._hot: dict[_Stream, None] = {}
+        self._hot: dict[Stream, None] = {}
         #: Have bytes to send, in the order in which it is their turn.
-        self._ready: dict[_Stream, None] = {}
-        self._watched: dict[int, _Stream] = {}
+        self._ready: dict[Stream, None] = {}
+        self._watched: dict[int, Stream] = {}
         self._inotify = Inotify()
-        self._leaving: list[_Stream] = []
+        self._leaving: list[Stream] = []
         self._has_hot = anyio.Event()
 
     # ── which streams there are ───────────────────────────────────────────────────────────────
@@ -125,7 +60,7 @@ class LogTailer:
         self._channels[attempt_id] = channel
         for number in (STDOUT, STDERR):
             path = f"{directory}/{STREAM_NAMES[number]}"
-            stream = _Stream(attempt_id, channel, number, path)
+            stream = Stream(attempt_id, channel, number, path)
             self._streams[channel, number] = stream
             self._heat(stream)
 
@@ -237,11 +172,11 @@ class LogTailer:
     def read(self, pieces: Iterable[Piece], *, compress: bool) -> list[Read]:
         """Reads the pieces into frames. Blocks; for a worker thread."""
         reads: list[Read] = []
-        finished: set[_Stream] = set()
+        finished: set[Stream] = set()
         for piece in pieces:
             if piece.stream in finished:
                 continue
-            reads.append(_read(piece, compress))
+            reads.append(read_piece(piece, compress))
             if reads[-1].n_bytes < piece.length:
                 finished.add(piece.stream)  # what comes after would leave a hole
         return reads
@@ -298,7 +233,7 @@ class LogTailer:
             if stream.quiet >= QUIET_POLLS:
                 self._leave_to_inotify(stream)
 
-    def _leave_to_inotify(self, stream: _Stream) -> None:
+    def _leave_to_inotify(self, stream: Stream) -> None:
         watch = self._inotify.watch(stream.path)
         if watch is None:
             stream.quiet = 0
@@ -338,18 +273,18 @@ class LogTailer:
 
     # ── where a stream stands ─────────────────────────────────────────────────────────────────
 
-    def _heat(self, stream: _Stream) -> None:
+    def _heat(self, stream: Stream) -> None:
         stream.quiet = 0
         self._hot[stream] = None
         self._has_hot.set()
 
-    def _make_ready(self, stream: _Stream) -> None:
+    def _make_ready(self, stream: Stream) -> None:
         self._hot.pop(stream, None)
         self._ready[stream] = None
         if self.has_work:
             self.on_ready()
 
-    def _consider(self, stream: _Stream, *, assume_more: bool = False) -> None:
+    def _consider(self, stream: Stream, *, assume_more: bool = False) -> None:
         """Queues a stream that has more to send."""
         if self._is_paused:
             return
@@ -359,46 +294,8 @@ class LogTailer:
         else:
             self._ready.pop(stream, None)
 
-    def _unwatch(self, stream: _Stream) -> None:
+    def _unwatch(self, stream: Stream) -> None:
         if stream.watch is not None:
             self._inotify.unwatch(stream.watch)
             self._watched.pop(stream.watch, None)
             stream.watch = None
-
-
-def _read(piece: Piece, compress: bool) -> Read:
-    stream = piece.stream
-    data = b""
-    reason = "the file was cut short"
-    try:
-        if stream.fd < 0:
-            stream.fd = os.open(stream.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        data = os.pread(stream.fd, piece.length, piece.offset)
-    except OSError as error:
-        reason = error.strerror or "cannot be read"
-    frame = None
-    if data:
-        chunk = LogChunk(
-            channel=stream.channel,
-            stream=stream.number,
-            offset=piece.offset,
-            time_ms=time.time_ns() // 1_000_000,
-            data=data,
-        )
-        frame = encode_log(chunk, compress=compress)
-    gap = None
-    reached = piece.offset + len(data)
-    if piece.end is not None and len(data) < piece.length:
-        gap = LogGap(
-            channel=stream.channel,
-            stream=stream.number,
-            start=reached,
-            end=piece.end,
-            reason=reason,
-        )
-        log.warning(
-            "output lost",
-            extra={"attempt": stream.attempt_id, "stream": STREAM_NAMES[stream.number]}
-            | {"start": reached, "end": piece.end, "reason": reason},
-        )
-    return Read(piece, len(data), frame, gap)

@@ -86,7 +86,7 @@ def test_cuts_with_frames_in_flight_lose_nothing_and_repeat_nothing(
     tmp_path: Path, seed: int
 ) -> None:
     chance = random.Random(seed)
-    out = os.urandom(3_000_000)
+    out = os.urandom(12_000_000)
     tailer, server = LogTailer(), LogServer()
     tailer.follow(ATTEMPT, 7, run_directory(tmp_path, out))
     tailer.end(ATTEMPT, len(out), 0)
@@ -97,7 +97,7 @@ def test_cuts_with_frames_in_flight_lose_nothing_and_repeat_nothing(
         for mark in marks:
             if chance.random() < 0.7:
                 tailer.up_to(mark)
-        if chance.random() < 0.3 or not tailer.has_work:
+        if chance.random() < 0.5 or not tailer.has_work:
             n_cuts += 1
             tailer.pause()
             tailer.resume(server.marks())
