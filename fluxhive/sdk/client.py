@@ -211,6 +211,17 @@ class Client:
         """All nodes with their GPUs."""
         return self.transport.call("GET", f"{API}/nodes", rest.NodePage).items
 
+    def change_node(
+        self, node_id: str, *, draining: bool | None = None, accepted: bool | None = None
+    ) -> rest.NodeView:
+        """Changes how a node is used; None leaves it. For administrators and the node's owner."""
+        return self.transport.call(
+            "PATCH",
+            f"{API}/nodes/{quote(node_id, safe='')}",
+            rest.NodeView,
+            body=rest.NodeChange(draining=draining, accepted=accepted),
+        )
+
     # ── people ───────────────────────────────────────────────────────────────────────────────
 
     def me(self) -> rest.Me:
