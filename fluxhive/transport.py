@@ -1,18 +1,17 @@
 """HTTP to the control server, for the command line, the agent and the SDK.
 
-A thin layer over urllib3, which is imported with the first call: bearer token, JSON, idempotency
+Bearer token, JSON, idempotency
 keys, repeats of what may be repeated, and problems (RFC 9457) turned into our errors again. What
-really goes over a socket is behind `Sender`, two methods, so that tests answer without one.
+goes over a socket is behind `Sender`, two methods (`http_sender.py`), so that tests need no socket.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
-from urllib.parse import urlencode, urlsplit
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -20,22 +19,16 @@ from fluxhive import __version__
 from fluxhive.core import errors
 from fluxhive.core.errors import FluxhiveError, InputError, RemoteError, Unreachable
 
-if TYPE_CHECKING:
-    import urllib3
-
-CONNECT_TIMEOUT_S = 5.0
-READ_TIMEOUT_S = 30.0
-STREAM_TIMEOUT_S = 60.0
-"""The server sends a sign of life every 15 s on a stream; four missed mean that it is gone."""
 TRIES_MAX = 4
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.2, 2.0
 RETRY_AFTER_MAX_S = 30.0
 """A server that asks for a longer wait gets its answer passed on instead."""
 BODY_BYTES_MAX = 64 << 20
-STREAM_PIECE_BYTES = 1 << 16
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 T = TypeVar("T")
+Query: TypeAlias = Mapping[str, str | int | None] | None
+"""Query parameters; those that are None are left out."""
 
 
 class Request(NamedTuple):
@@ -97,7 +90,7 @@ class Transport:
         self.base_url = base_url.rstrip("/")
         self.token = token
         """Sent as bearer with every call; may be set later, after a login."""
-        self._sender = sender or Urllib3Sender(self.base_url, ca_file)
+        self._sender = sender or _urllib3_sender(self.base_url, ca_file)
         self._sleep = sleep
 
     def call(
@@ -106,7 +99,7 @@ class Transport:
         path: str,
         answer: type[T],
         *,
-        query: Mapping[str, str | int | None] | None = None,
+        query: Query = None,
         body: object = None,
         idempotency_key: str | None = None,
     ) -> T:
@@ -115,9 +108,9 @@ class Transport:
         It is repeated by itself when no connection was made, and when the server is busy (503) or
         the connection broke if repeating is harmless: GET, PUT, DELETE, or an idempotency key.
         """
-        whole = self.fetch(method, path, query=query, body=body, idempotency_key=idempotency_key)
+        data = self.fetch(method, path, query=query, body=body, idempotency_key=idempotency_key)
         try:
-            return msgspec.json.decode(whole.body or b"null", type=answer)
+            return msgspec.json.decode(data or b"null", type=answer)
         except msgspec.MsgspecError as error:
             raise RemoteError(
                 f"the answer of {self.base_url} to {method} {path} cannot be understood: {error}",
@@ -129,11 +122,25 @@ class Transport:
         method: str,
         path: str,
         *,
-        query: Mapping[str, str | int | None] | None = None,
+        query: Query = None,
+        body: object = None,
+        idempotency_key: str | None = None,
+    ) -> bytes:
+        """Like `call`, for an answer that is not JSON."""
+        return self.whole(
+            method, path, query=query, body=body, idempotency_key=idempotency_key
+        ).body
+
+    def whole(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query = None,
         body: object = None,
         idempotency_key: str | None = None,
     ) -> Whole:
-        """Like `call`, for an answer that is not JSON, or whose headers matter."""
+        """Like `call`, with status and headers."""
         request = self._request(method, path, query, body, idempotency_key)
         may_repeat = method in IDEMPOTENT or idempotency_key is not None
         answer = self._send(request, may_repeat=may_repeat)
@@ -144,9 +151,7 @@ class Transport:
                 f"the answer of {self.base_url} broke off: {error}", hint="try again"
             ) from error
 
-    def stream(
-        self, path: str, *, query: Mapping[str, str | int | None] | None = None, accept: str = "*/*"
-    ) -> Answer:
+    def stream(self, path: str, *, query: Query = None, accept: str = "*/*") -> Answer:
         """A GET whose pieces are read as they come; the caller closes it.
 
         Reading the pieces raises Broken when the connection is lost; the caller resumes.
@@ -163,7 +168,7 @@ class Transport:
         self,
         method: str,
         path: str,
-        query: Mapping[str, str | int | None] | None,
+        query: Query,
         body: object,
         idempotency_key: str | None,
     ) -> Request:
@@ -218,68 +223,11 @@ class Transport:
         return problem(self.base_url, answer.status, answer.headers, body)
 
 
-class Urllib3Sender:
-    """Sends by urllib3: keeps connections, checks certificates, honours the proxy variables."""
+def _urllib3_sender(base_url: str, ca_file: str | None) -> Sender:
+    # Imported here because it knows our types, and because tests put another in its place.
+    from fluxhive import http_sender
 
-    def __init__(self, base_url: str, ca_file: str | None = None) -> None:
-        self._base_url = base_url
-        self._ca_file = ca_file
-        self._pool: urllib3.PoolManager | None = None
-
-    def send(self, request: Request) -> Answer:
-        import urllib3.exceptions as trouble
-        from urllib3 import Timeout
-
-        read_s = STREAM_TIMEOUT_S if request.is_stream else READ_TIMEOUT_S
-        try:
-            response = self._open().request(
-                request.method,
-                request.url,
-                body=request.body,
-                headers=request.headers,
-                preload_content=False,
-                retries=False,
-                redirect=False,
-                timeout=Timeout(connect=CONNECT_TIMEOUT_S, read=read_s),
-            )
-        except trouble.SSLError as error:
-            raise Unreachable(
-                f"no trusted connection to {self._base_url}: {error}",
-                hint="for a certificate of your own: fluxhive config tls.ca_file FILE",
-            ) from error
-        except (trouble.NewConnectionError, trouble.ConnectTimeoutError) as error:
-            raise Unsent(_reason(error)) from error
-        except trouble.ProxyError as error:
-            raise Unsent(f"the proxy failed: {_reason(error)}") from error
-        except (trouble.HTTPError, OSError) as error:
-            raise Broken(_reason(error)) from error
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status, headers, _pieces(response), response.close)
-
-    def close(self) -> None:
-        if self._pool is not None:
-            self._pool.clear()
-            self._pool = None
-
-    def _open(self) -> urllib3.PoolManager:
-        if self._pool is None:
-            import urllib3
-
-            if self._ca_file is not None and not os.path.isfile(self._ca_file):
-                raise InputError(
-                    f"the file of certificates does not exist: `{self._ca_file}`",
-                    field="tls.ca_file",
-                    value=self._ca_file,
-                    hint="correct it: fluxhive config tls.ca_file FILE",
-                )
-            proxy = _proxy_for(self._base_url)
-            # Without a file of certificates urllib3 loads the system's.
-            self._pool = (
-                urllib3.PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=self._ca_file)
-                if proxy is None
-                else urllib3.ProxyManager(proxy, cert_reqs="CERT_REQUIRED", ca_certs=self._ca_file)
-            )
-        return self._pool
+    return http_sender.Urllib3Sender(base_url, ca_file)
 
 
 def new_idempotency_key() -> str:
@@ -357,45 +305,3 @@ def _body(answer: Answer) -> bytes:
     finally:
         answer.close()
     return bytes(data)
-
-
-def _pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    import urllib3.exceptions as trouble
-
-    while True:
-        try:
-            piece = response.read1(STREAM_PIECE_BYTES)
-        except (trouble.HTTPError, OSError) as error:
-            raise Broken(_reason(error)) from error
-        if not piece:
-            return
-        yield piece
-
-
-def _proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for this address; never one for this machine itself."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if host == "localhost" or host == "::1" or host.startswith("127."):
-        return None
-    if not any(name.lower().endswith("_proxy") for name in os.environ):
-        return None
-    from urllib.request import getproxies_environment, proxy_bypass
-
-    proxies = getproxies_environment()
-    if proxy_bypass(parts.netloc):
-        return None
-    return proxies.get(parts.scheme) or proxies.get("all")
-
-
-def _reason(error: BaseException) -> str:
-    """What the system said, without urllib3's object names."""
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, OSError) and inner.strerror:
-            return inner.strerror.lower()
-        if isinstance(inner, TimeoutError):
-            return "timed out"
-        inner = inner.__cause__ or inner.__context__
-    text = str(error)
-    return "timed out" if "timed out" in text else text.rpartition(": ")[2] or type(error).__name__

@@ -24,7 +24,7 @@ def gather(given: Iterable[str], env_file: str | None) -> dict[str, str]:
                 f"`--env` takes NAME=VALUE: `{text[:100]}`",
                 field="--env",
                 value=text,
-                hint="for example --env EPOCHS=3; a name alone passes your own value on",
+                hint="write --env K=V; a name alone passes your own value on where you have one",
             )
         variables[name] = value
     return variables

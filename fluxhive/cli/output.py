@@ -58,10 +58,10 @@ def rows(
         lines("\t".join(visible(cell) for cell in row) for row in [titles, *cells])
 
 
-def pairs(form: Form, name: str, facts: Sequence[tuple[str, str]], *, item: object) -> None:
-    """Prints one thing: `item` under `name` as JSON, or its facts, one a line."""
+def pairs(form: Form, facts: Sequence[tuple[str, str]], *, item: object) -> None:
+    """Prints one thing: the members of `item` as JSON, or its facts, one a line."""
     if form.is_json:
-        json({name: item})
+        one(item)
     elif sys.stdout.isatty():
         width = max((len(title) for title, _ in facts), default=0)
         lines(f"{title:<{width}}  {visible(value)}".rstrip() for title, value in facts)
@@ -75,6 +75,13 @@ def json(members: dict[str, object]) -> None:
 
     encoded = msgspec.json.encode(_whole({"schema": SCHEMA, **members}))
     lines([msgspec.json.format(encoded, indent=2).decode()])
+
+
+def one(item: object) -> None:
+    """Prints one record as JSON, its members beside the schema's number."""
+    members = _whole(item)
+    assert isinstance(members, dict), f"not a record: {item!r}"
+    json(members)
 
 
 def _whole(value: object) -> object:

@@ -24,7 +24,7 @@ COMMAND_LENGTH_MAX = 500
 def command(*, task: str, control_url: str | None, is_json: bool) -> None:
     """Show a task, by id, beginning of an id, or name: what it is, where it ran, why it waits."""
     found = session.client(control_url).task(task)
-    output.pairs(output.Form(is_json=is_json), "task", _facts(found), item=found)
+    output.pairs(output.Form(is_json=is_json), _facts(found), item=found)
 
 
 def _facts(task: TaskView) -> list[tuple[str, str]]:

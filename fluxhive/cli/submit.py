@@ -91,13 +91,20 @@ def command(**given: object) -> int:
 
 
 def _spec(asked: Asked) -> TaskSpec:
+    _check_text(asked.words, asked.name)
+    if asked.gpu_mem is not None and asked.gpus == 0:
+        raise InputError(
+            "`--gpu-mem` says how much of each GPU, and no GPU is asked for",
+            field="--gpu-mem",
+            hint="add `--gpus 1`",
+        )
     words, executor = _command(asked.words, is_shell=asked.is_shell)
     gpu_mem, mem, limit, failover = asked.gpu_mem, asked.mem, asked.time_limit, asked.failover
     request = Request(
-        gpus=_not_negative("--gpus", asked.gpus),
+        gpus=_at_least(0, "--gpus", asked.gpus),
         gpu_memory_mib=None if gpu_mem is None else parse_mib(gpu_mem, field="--gpu-mem"),
         exclusive=asked.exclusive,
-        cpus=_not_negative("--cpus", asked.cpus),
+        cpus=_at_least(1, "--cpus", asked.cpus),
         memory_mib=None if mem is None else parse_mib(mem, field="--mem"),
     )
     return TaskSpec(
@@ -109,7 +116,7 @@ def _spec(asked: Asked) -> TaskSpec:
         workdir=_workdir(asked.workdir),
         venv=os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX") or None,
         priority=Priority(asked.priority),
-        retry=_not_negative("--retry", asked.retry),
+        retry=_at_least(0, "--retry", asked.retry),
         at_most_once=asked.at_most_once,
         time_limit_ms=None if limit is None else parse_duration_ms(limit, field="--time"),
         failover_ms=None if failover is None else parse_duration_ms(failover, field="--failover"),
@@ -129,15 +136,26 @@ def _command(words: tuple[str, ...], *, is_shell: bool) -> tuple[tuple[str, ...]
     return words, ExecutorKind.EXEC
 
 
-def _not_negative(option: str, number: int) -> int:
-    if number < 0:
+def _at_least(least: int, option: str, number: int) -> int:
+    if number < least:
         raise InputError(
-            f"`{option}` cannot be negative: {number}",
+            f"`{option}` must be at least {least}: {number}",
             field=option,
             value=number,
-            hint="give 0 or more",
+            hint=f"give {least} or more",
         )
     return number
+
+
+def _check_text(words: tuple[str, ...], name: str) -> None:
+    for text in (*words, name):
+        # Bytes of the command line that are no UTF-8 come as lone surrogates (PEP 383).
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise InputError(
+                f"not UTF-8 text: {text[:100]!r}",
+                field="command",
+                hint="put such bytes into a script, and submit that",
+            )
 
 
 def _workdir(given: str | None) -> str:
@@ -157,7 +175,7 @@ def _workdir(given: str | None) -> str:
 
 def _tell(task: TaskView, form: output.Form) -> None:
     if form.is_json:
-        output.json({"task": task})
+        output.one(task)
     elif form.is_quiet:
         output.lines([task.id])
     elif sys.stdout.isatty():

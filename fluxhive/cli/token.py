@@ -33,7 +33,7 @@ def create(
         expires_in_s=None if expires_ms is None else max(1, expires_ms // 1000),
     )
     if is_json:
-        output.json({"token": grant})
+        output.one(grant)
         return
     output.lines([grant.token])
     messages.say("this is shown once; whoever has it acts in your name")

@@ -25,7 +25,7 @@ def add(*, name: str, email: str, role: str, control_url: str | None, is_json: b
     """Add a user, and print the link with which that person sets a password, once."""
     invitation = session.client(control_url).add_user(name, email=email, role=Role(role))
     if is_json:
-        output.json({"invitation": invitation})
+        output.one(invitation)
         return
     output.lines([invitation.link])
     messages.say(f"added {name}; the link above works once: send it to nobody else")

@@ -169,7 +169,7 @@ class Client:
         """Bytes of one stream: from `offset`, or the last `tail_bytes`."""
         if offset is not None and tail_bytes is not None:
             raise InputError("`offset` and `tail_bytes` exclude each other", field="tail_bytes")
-        answer = self.transport.fetch(
+        answer = self.transport.whole(
             "GET",
             f"{_task_path(task_id)}/logs/{quote(stream, safe='')}",
             query={
