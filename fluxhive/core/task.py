@@ -67,6 +67,8 @@ DEFAULT_RESTARTS = 5
 DEFAULT_BACKOFF_MS: Ms = 1_000
 #: ``--failover`` of tasks that ask for retries and say nothing else (DECISIONS: out of contact).
 RETRY_FAILOVER_MS: Ms = 30 * 60_000
+#: Later than any hive time; the largest integer that every reader of JSON keeps whole.
+NEVER_AT_MS: Ms = 2**53 - 1
 
 
 class ExecutorKind(Enum):
@@ -117,6 +119,8 @@ class Task(Value, frozen=True, kw_only=True):
     owner: str
     spec: TaskSpec
     state: TaskState
+    #: As the author asked at first; people may change it while the task has not ended.
+    priority: Priority = Priority.NORMAL
     submitted_at_ms: Ms
     ended_at_ms: Ms | None = None
     #: Who holds it, when held.
@@ -161,8 +165,11 @@ class Attempt(Value, frozen=True, kw_only=True):
     stop_cause: StopCause | None = None
     outcome: Outcome | None = None
     facts: ExitFacts | None = None
-    #: Not ended by its node's word: the earliest time at which it cannot be running any more.
+    #: Not ended by its node's word: the earliest time at which it cannot be running any more
+    #: (``NEVER_AT_MS``: no clock can tell). Set before the end when its node lost sight of it.
     fenced_at_ms: Ms | None = None
+    #: Refused for a reason that stays true there: its task is not placed on this node again.
+    excludes_node: bool = False
     #: A report that came after it had ended for the server; kept and shown, never credited.
     late_report: Outcome | None = None
 
@@ -245,7 +252,8 @@ ON_REPORT: dict[str, dict[AttemptState, Reaction]] = {
     "attempt-started": {
         A.RESERVED: Reaction.MOVE_RUNNING,
         A.STARTING: Reaction.MOVE_RUNNING,
-        A.RUNNING: Reaction.NOTHING,
+        # Known to run from its node's hello, which does not name the process.
+        A.RUNNING: Reaction.KEEP,
         A.STOPPING: Reaction.KEEP,
         A.ENDED: Reaction.ANSWER_STOP,
     },

@@ -1,0 +1,196 @@
+"""Why a task waits, as data and as a sentence; the plain word for where it stands; warnings.
+
+Asks the same placement code that acts. Called by the server for `fluxhive why`, lists and the
+answer to a submit; never by anything that decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+from .hive_state import HiveState
+from .node import Node, NodeState
+from .node_record import NodeRecord, serving
+from .placement import Misfit, MisfitCode, capacity_misfit, misfit
+from .request import Request, show_mib, show_ms
+from .task import Attempt, AttemptState, Task, TaskSpec, TaskState
+from .values import TaskId, Value
+
+
+class WaitCode(Enum):
+    """Why a task waits; for programs."""
+
+    #: No node could ever hold it, even empty; one that could may still join.
+    NEVER = "NEVER"
+    HELD = "HELD"
+    MEMORY = "MEMORY"
+    GPUS = "GPUS"
+    CPUS = "CPUS"
+    HOST_MEMORY = "HOST_MEMORY"
+    #: The nodes that could hold it are out of contact or draining.
+    NODES_DOWN = "NODES_DOWN"
+    RETRY_BACKOFF = "RETRY_BACKOFF"
+    AGENT_REFUSED = "AGENT_REFUSED"
+    PRIORITY = "PRIORITY"
+    #: No node has joined that serves its owner.
+    NO_NODES = "NO_NODES"
+    #: Its attempt runs on a node out of contact: nothing to place, the node is waited for.
+    ADRIFT = "ADRIFT"
+
+
+class Reason(Value, frozen=True, kw_only=True):
+    """One reason why a task waits."""
+
+    code: WaitCode
+    #: One sentence for people.
+    text: str
+    #: What stands behind it, node by node; empty when it is not about nodes.
+    misfits: tuple[Misfit, ...] = ()
+
+
+_CODE_OF = {
+    MisfitCode.GPU_MEMORY: WaitCode.MEMORY,
+    MisfitCode.GPUS: WaitCode.GPUS,
+    MisfitCode.CPUS: WaitCode.CPUS,
+    MisfitCode.HOST_MEMORY: WaitCode.HOST_MEMORY,
+    MisfitCode.REFUSED: WaitCode.AGENT_REFUSED,
+    MisfitCode.NODE_DOWN: WaitCode.NODES_DOWN,
+    MisfitCode.DRAINING: WaitCode.NODES_DOWN,
+    MisfitCode.NOT_YOURS: WaitCode.NO_NODES,
+}
+_ORDER = {code: position for position, code in enumerate(WaitCode)}
+
+
+def explain(hive: HiveState, task_id: TaskId) -> list[Reason]:
+    """The reasons why a task waits, the main one first; empty when it does not wait."""
+    task = hive.tasks.get(task_id)
+    if task is None:
+        return []
+    if task.state is TaskState.HELD:
+        return [Reason(code=WaitCode.HELD, text=f"held by {task.held_by}")]
+    if task.state is TaskState.ACTIVE:
+        return _adrift(hive, task)
+    if task.state is not TaskState.QUEUED:
+        return []
+    if task_id not in hive.queue:
+        return [_paused(hive, task)]
+    return _not_placed(hive, task)
+
+
+def word(task: Task, attempt: Attempt | None, node: Node | None) -> str:
+    """The one plain word for where a task stands, made from it, its live attempt and its node."""
+    if task.state is TaskState.QUEUED:
+        return "retrying" if task.retries_used or task.restarts_used else "queued"
+    if task.state is not TaskState.ACTIVE or attempt is None:
+        return str(task.state.value)
+    if attempt.state is AttemptState.STOPPING:
+        return "stopping"
+    if attempt.fenced_at_ms is not None or (node is not None and node.state is not NodeState.READY):
+        return "adrift"
+    return "running" if attempt.state is AttemptState.RUNNING else "starting"
+
+
+def warnings(spec: TaskSpec, nodes: Iterable[Node], owner: str | None = None) -> list[str]:
+    """What the author should know at once: that no node could hold the task, and why.
+
+    With ``owner``, only nodes that serve this user are looked at.
+    """
+    open_to = [node for node in nodes if owner is None or node.only_for in (None, owner)]
+    if not open_to:
+        return ["no node has joined yet: the task waits until one does"]
+    misfits = [capacity_misfit(spec.request, node.id, node.inventory) for node in open_to]
+    never = [found for found in misfits if found is not None]
+    if len(never) < len(misfits):
+        return []
+    return [f"no node could hold it: {_closest(never, spec.request)}; the task waits for one"]
+
+
+def _paused(hive: HiveState, task: Task) -> Reason:
+    left = show_ms(task.not_before_ms - hive.now_ms)
+    code = WaitCode.AGENT_REFUSED if task.refusals else WaitCode.RETRY_BACKOFF
+    return Reason(code=code, text=f"{task.reason} (now in {left})")
+
+
+def _adrift(hive: HiveState, task: Task) -> list[Reason]:
+    attempt = hive.attempts[hive.live_of[task.id]]
+    record = hive.nodes[attempt.node_id]
+    if word(task, attempt, record.node) != "adrift":
+        return []
+    label = record.node.label
+    if record.node.state is NodeState.READY:
+        what = f"{label} lost its journal and does not know the attempt, which may still run"
+    else:
+        quiet = show_ms(hive.now_ms - record.contact_at_ms)
+        what = f"{label} has been out of contact for {quiet}; the attempt runs on there"
+    remedy = f"bring {label} back, or give it up if the machine is off"
+    return [Reason(code=WaitCode.ADRIFT, text=f"{what}: {remedy}")]
+
+
+def _not_placed(hive: HiveState, task: Task) -> list[Reason]:
+    line = hive.queue.class_of(task.id)
+    assert line is not None, f"{task.id} is in no line of the queue"
+    records = serving(hive.nodes, task.owner)
+    if not records:
+        text = "no node serves its owner" if hive.nodes else "no node has joined yet"
+        return [Reason(code=WaitCode.NO_NODES, text=text)]
+    found = [misfit(task.spec.request, task.owner, line.excluded, record) for record in records]
+    misfits = [reason for reason in found if reason is not None]
+    never = [reason for reason in misfits if reason.forever]
+    if len(never) == len(records):
+        text = f"no node could hold it, even empty: {_closest(never, task.spec.request)}"
+        return [Reason(code=WaitCode.NEVER, text=text, misfits=tuple(never))]
+    by_code: dict[WaitCode, list[Misfit]] = {}
+    for reason in misfits:
+        if not reason.forever:
+            by_code.setdefault(_CODE_OF[reason.code], []).append(reason)
+    reasons = [
+        Reason(code=code, text=_sentence(code, some, task, records), misfits=tuple(some))
+        for code, some in by_code.items()
+    ]
+    reasons.sort(key=lambda reason: (-len(reason.misfits), _ORDER[reason.code]))
+    n_ahead = hive.queue.n_ahead(task.id)
+    if n_ahead:
+        tasks = "1 task that asks" if n_ahead == 1 else f"{n_ahead} tasks that ask"
+        reasons.append(Reason(code=WaitCode.PRIORITY, text=f"{tasks} the same go first"))
+    return reasons
+
+
+def _sentence(code: WaitCode, misfits: list[Misfit], task: Task, records: list[NodeRecord]) -> str:
+    label_of = {record.node.id: record.node.label for record in records}
+    best = max(misfits, key=lambda reason: (reason.found, reason.node_id))
+    where = label_of[best.node_id]
+    n_nodes = "1 node" if len(misfits) == 1 else f"{len(misfits)} nodes"
+    if code is WaitCode.MEMORY:
+        free, wanted = show_mib(best.found), show_mib(best.wanted)
+        return f"needs {wanted} of GPU memory per GPU; the most free now is {free}, on {where}"
+    if code is WaitCode.HOST_MEMORY:
+        free, wanted = show_mib(best.found), show_mib(best.wanted)
+        return f"needs {wanted} of memory; the most free now is {free}, on {where}"
+    if code is WaitCode.GPUS:
+        return f"needs {_n(best.wanted, 'free GPU')}; the most on one node now: {best.found}"
+    if code is WaitCode.CPUS:
+        return f"needs {_n(best.wanted, 'free CPU')}; the most on one node now: {best.found}"
+    if code is WaitCode.AGENT_REFUSED:
+        return f"handed back by {n_nodes}: {task.reason}"
+    return f"{n_nodes} that could hold it: out of contact or draining"
+
+
+def _closest(misfits: list[Misfit], request: Request) -> str:
+    """The least of the obstacles, with what there is."""
+    worst_first = [MisfitCode.GPUS, MisfitCode.GPU_MEMORY, MisfitCode.HOST_MEMORY, MisfitCode.CPUS]
+    best = max(
+        misfits, key=lambda reason: (worst_first.index(reason.code), reason.found, reason.node_id)
+    )
+    if best.code is MisfitCode.GPU_MEMORY:
+        each = " each" if request.gpus > 1 else " on one GPU"
+        most = show_mib(best.found)
+        return f"it asks {show_mib(best.wanted)}{each}, and the most that can be given is {most}"
+    if best.code is MisfitCode.HOST_MEMORY:
+        return f"it asks {show_mib(best.wanted)} of memory, and the most is {show_mib(best.found)}"
+    unit = "GPU" if best.code is MisfitCode.GPUS else "CPU"
+    return f"it asks {_n(best.wanted, unit)}, and the most on one node is {best.found}"
+
+
+def _n(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -1,0 +1,309 @@
+"""Everything the brain knows, and the only places where it changes.
+
+``put_task``, ``put_attempt`` and ``put_node`` are the only setters: they check the tables of
+task.py, keep every index true, and append exactly one save and one publish for each change
+(law 15). Not here: what should change and when; that is task_manager.py and the modules beside it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from msgspec.structs import replace
+
+from .effects import Dispatch, Forget, HiveEffect, Publish, SaveAttempt, SaveNode, SaveTask, Stop
+from .node import Node, NodeState
+from .node_record import NodeRecord
+from .outcome import StopCause
+from .task import (
+    Attempt,
+    AttemptState,
+    Task,
+    TaskSpec,
+    TaskState,
+    check_attempt_move,
+    check_task_move,
+)
+from .task_queue import ClassKey, TaskQueue
+from .timers import TimerKind, Timers
+from .values import AttemptId, Ms, NodeId, TaskId, Value
+
+
+class HiveSettings(Value, frozen=True, kw_only=True):
+    """The brain's figures; one set for a hive."""
+
+    #: How often nodes report.
+    heartbeat_ms: Ms = 2_000
+    #: Not heard for so long: the node is silent (three missed heartbeats).
+    silent_after_ms: Ms = 6_000
+    #: How much faster or slower than ours a node's clock may run.
+    clock_drift_percent: int = 5
+    #: On top of a fence, for messages and kills that take their time.
+    fence_margin_ms: Ms = 10_000
+    #: A node stops its attempts at their time limit; the brain does so this much later.
+    time_limit_slack_ms: Ms = 15_000
+    #: Longest time for which a task is kept off a node that handed it back.
+    refusal_block_ms: Ms = 60_000
+    #: Ended tasks kept in memory, newest last; older ones are in the store alone.
+    ended_tasks_max: int = 20_000
+
+
+DEFAULT_SETTINGS = HiveSettings()
+
+
+class HiveState:
+    """Records, indexes, queue and timers of one hive, and the effects of the step under way."""
+
+    def __init__(self, settings: HiveSettings) -> None:
+        self.settings = settings
+        self.now_ms: Ms = 0
+        self.tasks: dict[TaskId, Task] = {}
+        self.attempts: dict[AttemptId, Attempt] = {}
+        self.nodes: dict[NodeId, NodeRecord] = {}
+        #: Attempts of each task, oldest first.
+        self.attempts_of: dict[TaskId, list[AttemptId]] = {}
+        #: The one attempt of each active task that has not ended.
+        self.live_of: dict[TaskId, AttemptId] = {}
+        self.queue = TaskQueue()
+        self.timers = Timers()
+        #: Nodes on which room may have appeared since the last placement pass.
+        self.roomy: dict[NodeId, NodeRecord] = {}
+        self.effects: list[HiveEffect] = []
+        self.last_channel = 0
+        #: Nodes that a task is never (excluded) or for now not (blocked) placed on.
+        self._excluded: dict[TaskId, dict[NodeId, None]] = {}
+        self._blocked: dict[TaskId, dict[NodeId, None]] = {}
+        self._private_owners: dict[str, None] = {}
+        self._ended: deque[TaskId] = deque()
+
+    # ── tasks ─────────────────────────────────────────────────────────────────────────────────
+
+    def put_task(self, task: Task) -> None:
+        """Make this the task's record: saved, and published with its reason."""
+        old = self.tasks.get(task.id)
+        old_state = None if old is None else old.state
+        if old_state is not task.state:
+            check_task_move(old_state, task.state)
+        else:
+            assert not task.state.is_final, f"law 2: {task.id} has ended and cannot change"
+        self.tasks[task.id] = task
+        self.effects.append(SaveTask(task=task))
+        self.effects.append(Publish(task_id=task.id, state=task.state.value, reason=task.reason))
+        if task.state is TaskState.QUEUED:
+            self.queue.remove(task.id)
+            self.enqueue(task)
+        elif old_state is TaskState.QUEUED:
+            self.queue.remove(task.id)
+            self.timers.cancel(TimerKind.PAUSE, task.id)
+        if task.state.is_final:
+            self._retire(task.id)
+
+    def load_task(self, task: Task) -> None:
+        """Take a stored task as it is: nothing is saved or published."""
+        self.tasks[task.id] = task
+        if task.state is TaskState.QUEUED:
+            self.enqueue(task)
+        elif task.state.is_final:
+            self._ended.append(task.id)
+
+    def enqueue(self, task: Task) -> None:
+        """Put a queued task in line, or set the end of its pause."""
+        if task.not_before_ms > self.now_ms:
+            self.timers.set(TimerKind.PAUSE, task.id, task.not_before_ms)
+        else:
+            self.queue.add((task.priority.rank, task.number, task.id), self.class_key(task))
+
+    def class_key(self, task: Task) -> ClassKey:
+        """The line of the queue that a task belongs to."""
+        owner = task.owner if task.owner in self._private_owners else ""
+        off = {**self._excluded.get(task.id, {}), **self._blocked.get(task.id, {})}
+        return task.spec.request, owner, tuple(sorted(off))
+
+    # ── attempts ──────────────────────────────────────────────────────────────────────────────
+
+    def put_attempt(self, attempt: Attempt, reason: str) -> None:
+        """Make this the attempt's record: reserved when new, released when ended."""
+        old = self.attempts.get(attempt.id)
+        old_state = None if old is None else old.state
+        if old_state is not attempt.state:
+            check_attempt_move(old_state, attempt.state)
+        self.attempts[attempt.id] = attempt
+        self.effects.append(SaveAttempt(attempt=attempt))
+        self.effects.append(
+            Publish(attempt_id=attempt.id, state=attempt.state.value, reason=reason)
+        )
+        if old is None:
+            self._index_attempt(attempt)
+            self.last_channel = attempt.channel
+        elif attempt.state is AttemptState.ENDED and old_state is not AttemptState.ENDED:
+            self._release(attempt)
+        elif attempt.state is AttemptState.RUNNING and old_state is not AttemptState.RUNNING:
+            self.watch_time_limit(attempt)
+
+    def load_attempt(self, attempt: Attempt) -> None:
+        """Take a stored attempt as it is; its task and node must be loaded."""
+        self.attempts[attempt.id] = attempt
+        self.last_channel = max(self.last_channel, attempt.channel)
+        self._index_attempt(attempt)
+        if attempt.excludes_node:
+            self._excluded.setdefault(attempt.task_id, {})[attempt.node_id] = None
+        if attempt.state is AttemptState.RUNNING:
+            self.watch_time_limit(attempt)
+
+    def live_on(self, node_id: NodeId) -> list[Attempt]:
+        """The attempts on a node that have not ended, oldest first."""
+        return [self.attempts[attempt_id] for attempt_id in self.nodes[node_id].holders]
+
+    def spec_of(self, attempt: Attempt) -> TaskSpec:
+        """What an attempt's author wrote."""
+        return self.tasks[attempt.task_id].spec
+
+    def fence_ms(self, attempt: Attempt) -> Ms | None:
+        """How long after its node's last contact an attempt cannot be running any more.
+
+        None: no clock can tell; it runs on for as long as the contact is gone.
+        """
+        spec = self.spec_of(attempt)
+        if spec.failover_ms is None:
+            return None
+        drifted = spec.failover_ms * (100 + self.settings.clock_drift_percent) // 100
+        return drifted + spec.grace_ms + self.settings.fence_margin_ms
+
+    def watch_time_limit(self, attempt: Attempt) -> None:
+        """Wake up when a running attempt should long have been stopped by its node."""
+        limit_ms = self.spec_of(attempt).time_limit_ms
+        if limit_ms is not None and attempt.started_at_ms is not None:
+            at_ms = attempt.started_at_ms + limit_ms + self.settings.time_limit_slack_ms
+            self.timers.set(TimerKind.TIME_LIMIT, attempt.id, at_ms)
+
+    # ── nodes ─────────────────────────────────────────────────────────────────────────────────
+
+    def put_node(self, node: Node, reason: str) -> NodeRecord:
+        """Make this the node's record; it may give room to tasks that wait."""
+        record = self.nodes.get(node.id)
+        if record is None:
+            record = self.nodes[node.id] = NodeRecord(node)
+        else:
+            record.set_node(node)
+        self.effects.append(SaveNode(node=node))
+        self.effects.append(Publish(node_id=node.id, state=node.state.value, reason=reason))
+        self._count_private_owners()
+        if node.state is NodeState.READY:
+            self.roomy[node.id] = record
+        return record
+
+    def load_node(self, node: Node) -> None:
+        """Take a stored node: out of contact until it joins, its contact counted from now."""
+        state = NodeState.LOST if node.state is NodeState.LOST else NodeState.SILENT
+        self.nodes[node.id] = NodeRecord(replace(node, state=state, last_contact_at_ms=self.now_ms))
+        self._count_private_owners()
+
+    # ── keeping a task off a node ─────────────────────────────────────────────────────────────
+
+    def exclude(self, task_id: TaskId, node_id: NodeId) -> None:
+        """Never place this task on this node again."""
+        self._excluded.setdefault(task_id, {})[node_id] = None
+
+    def block(self, task_id: TaskId, node_id: NodeId) -> None:
+        """Do not place this task on this node until its next different reading."""
+        self._blocked.setdefault(task_id, {})[node_id] = None
+        self.nodes[node_id].blocked_tasks[task_id] = None
+        until_ms = self.now_ms + self.settings.refusal_block_ms
+        self.timers.set(TimerKind.BLOCK, task_id, until_ms, other=node_id)
+
+    def unblock(self, task_id: TaskId, node_id: NodeId) -> None:
+        """The node is a choice for the task again."""
+        blocked = self._blocked.get(task_id, {})
+        if node_id not in blocked:
+            return
+        del blocked[node_id]
+        if not blocked:
+            del self._blocked[task_id]
+        del self.nodes[node_id].blocked_tasks[task_id]
+        self.timers.cancel(TimerKind.BLOCK, task_id, other=node_id)
+        if task_id in self.queue:
+            self.queue.remove(task_id)
+            self.enqueue(self.tasks[task_id])
+
+    def is_excluded(self, task_id: TaskId, node_id: NodeId) -> bool:
+        """Whether the node handed the task back for good."""
+        return node_id in self._excluded.get(task_id, {})
+
+    # ── words to nodes ────────────────────────────────────────────────────────────────────────
+
+    def say_dispatch(self, attempt: Attempt) -> None:
+        """Send an attempt to its node under the node's session."""
+        node = self.nodes[attempt.node_id].node
+        self.effects.append(
+            Dispatch(
+                node_id=node.id,
+                session=node.session,
+                task=self.tasks[attempt.task_id],
+                attempt=attempt,
+            )
+        )
+
+    def say_stop(
+        self, node_id: NodeId, attempt_id: AttemptId, epoch: int, cause: StopCause
+    ) -> None:
+        """Tell a node to end an attempt, if it can be told; else its next hello is answered."""
+        record = self.nodes[node_id]
+        if record.is_open:
+            session = record.node.session
+            self.effects.append(
+                Stop(
+                    node_id=node_id,
+                    session=session,
+                    attempt_id=attempt_id,
+                    epoch=epoch,
+                    cause=cause,
+                )
+            )
+
+    def say_forget(self, node_id: NodeId, attempt_id: AttemptId) -> None:
+        """Tell a node that an end is stored, if it can be told; else its next hello is answered."""
+        record = self.nodes[node_id]
+        if record.is_open:
+            session = record.node.session
+            self.effects.append(Forget(node_id=node_id, session=session, attempt_id=attempt_id))
+
+    # ── inside ────────────────────────────────────────────────────────────────────────────────
+
+    def _index_attempt(self, attempt: Attempt) -> None:
+        self.attempts_of.setdefault(attempt.task_id, []).append(attempt.id)
+        if attempt.state is not AttemptState.ENDED:
+            live = self.live_of.get(attempt.task_id)
+            assert live is None, f"law 1: {live} and {attempt.id} live at once"
+            self.live_of[attempt.task_id] = attempt.id
+            self.nodes[attempt.node_id].hold(attempt.id, attempt.reservation)
+
+    def _release(self, attempt: Attempt) -> None:
+        del self.live_of[attempt.task_id]
+        record = self.nodes[attempt.node_id]
+        record.let_go(attempt.id)
+        self.roomy[attempt.node_id] = record
+        self.timers.cancel(TimerKind.FENCE, attempt.id)
+        self.timers.cancel(TimerKind.TIME_LIMIT, attempt.id)
+
+    def _retire(self, task_id: TaskId) -> None:
+        self._excluded.pop(task_id, None)
+        for node_id in list(self._blocked.get(task_id, {})):
+            self.unblock(task_id, node_id)
+        self._ended.append(task_id)
+        while len(self._ended) > self.settings.ended_tasks_max:
+            oldest = self._ended.popleft()
+            del self.tasks[oldest]
+            for attempt_id in self.attempts_of.pop(oldest, []):
+                del self.attempts[attempt_id]
+
+    def _count_private_owners(self) -> None:
+        owners = {
+            record.node.only_for: None
+            for record in self.nodes.values()
+            if record.node.only_for is not None
+        }
+        if owners != self._private_owners:
+            self._private_owners = owners
+            for task_id in self.queue.task_ids():
+                self.queue.remove(task_id)
+                self.enqueue(self.tasks[task_id])

@@ -1,0 +1,309 @@
+"""What contact with a node, or its loss, means for the node and its attempts.
+
+A hello says what the node holds; what it does not hold is judged by ``ON_ABSENT``. Silence by
+itself ends nothing: an attempt is over when its node says so, when a person gives the node up, or,
+for a task with ``--failover``, once its fence has passed (DECISIONS §1.2). Called by
+task_manager.py alone.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from .attempt_end import end_attempt
+from .effects import TurnAway, Welcome
+from .events import NodeGivenUp, NodeJoined, NodeLeft, NodeReported
+from .hive_state import HiveState
+from .node import HeldAttempt, HeldPhase, Journal, Node, NodeState
+from .node_record import NodeRecord
+from .outcome import Outcome, OutcomeKind, StopCause
+from .request import show_ms
+from .task import NEVER_AT_MS, ON_ABSENT, Attempt, AttemptState, Reaction
+from .timers import TimerKind
+from .values import AttemptId, NodeId
+
+_EARLY = (AttemptState.RESERVED, AttemptState.STARTING)
+_REJOIN_HINT = "the agent says hello again by itself; its attempts are sorted out then"
+
+
+def is_current(hive: HiveState, node_id: NodeId, session: int) -> bool:
+    """Whether a message of this session still counts."""
+    record = hive.nodes.get(node_id)
+    return record is not None and record.is_open and record.node.session == session
+
+
+# ── hello ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def joined(hive: HiveState, event: NodeJoined) -> None:
+    """A hello: take the node in (or turn it away), then settle every attempt of it."""
+    known = hive.nodes.get(event.node_id)
+    if known is not None and event.session <= known.node.session:
+        return
+    rival = _rival(hive, event)
+    if rival is not None:
+        _turn_away(hive, event, rival)
+        return
+    rebooted = (
+        known is not None
+        and bool(event.boot_id and known.node.boot_id)
+        and event.boot_id != known.node.boot_id
+    )
+    # Accepted once for everybody is accepted for good: a later hello does not take it back.
+    serves_all = known is not None and known.node.only_for is None
+    node = Node(
+        id=event.node_id,
+        label=event.label,
+        state=NodeState.READY,
+        session=event.session,
+        incarnation=event.incarnation,
+        only_for=None if serves_all else event.only_for,
+        draining=known is not None and known.node.draining,
+        inventory=event.inventory,
+        agent_version=event.agent_version,
+        boot_id=event.boot_id,
+        last_contact_at_ms=hive.now_ms,
+    )
+    record = hive.put_node(node, f"{event.label} joined")
+    record.set_open(True)
+    record.contact_at_ms = hive.now_ms
+    hive.effects.append(Welcome(node_id=node.id, session=node.session))
+    hive.timers.set(TimerKind.SILENCE, node.id, hive.now_ms + hive.settings.silent_after_ms)
+    _unblock_all(hive, record)
+    held: dict[AttemptId, None] = {}
+    for claim in event.held:
+        if _settle_held(hive, record, claim):
+            held[claim.attempt_id] = None
+    is_intact = event.journal is Journal.INTACT
+    for attempt in hive.live_on(node.id):
+        if attempt.id not in held:
+            _settle_absent(hive, attempt, is_intact=is_intact, rebooted=rebooted)
+
+
+def _settle_held(hive: HiveState, record: NodeRecord, claim: HeldAttempt) -> bool:
+    """Settle what a hello says about one attempt; whether it is a live attempt of this node."""
+    node_id = record.node.id
+    attempt = hive.attempts.get(claim.attempt_id)
+    exited = claim.phase is HeldPhase.EXITED
+    is_ours = attempt is not None and attempt.node_id == node_id and attempt.epoch == claim.epoch
+    if attempt is None or not is_ours or attempt.state is AttemptState.ENDED:
+        if exited:
+            hive.say_forget(node_id, claim.attempt_id)
+        else:
+            hive.say_stop(node_id, claim.attempt_id, claim.epoch, StopCause.FENCED)
+        return False
+    if attempt.fenced_at_ms is not None:
+        # Its node had lost sight of it and has found it again.
+        hive.timers.cancel(TimerKind.FENCE, attempt.id)
+        attempt = replace(attempt, fenced_at_ms=None)
+        hive.put_attempt(attempt, f"found again on {record.node.label}")
+    if attempt.state is AttemptState.STOPPING:
+        cause = attempt.stop_cause or StopCause.CANCEL
+        hive.say_stop(node_id, attempt.id, attempt.epoch, cause)
+    elif exited:
+        # Answered with its end once more, never with a second start.
+        hive.say_dispatch(attempt)
+    elif claim.phase is HeldPhase.RUNNING and attempt.state in _EARLY:
+        now_running = replace(attempt, state=AttemptState.RUNNING, started_at_ms=hive.now_ms)
+        hive.put_attempt(now_running, f"running on {record.node.label}")
+    elif attempt.state is AttemptState.RESERVED:
+        hive.put_attempt(
+            replace(attempt, state=AttemptState.STARTING), f"accepted by {record.node.label}"
+        )
+    return True
+
+
+def _settle_absent(hive: HiveState, attempt: Attempt, *, is_intact: bool, rebooted: bool) -> None:
+    reaction = ON_ABSENT[is_intact][attempt.state]
+    label = hive.nodes[attempt.node_id].node.label
+    if reaction is Reaction.DISPATCH_AGAIN and attempt.fenced_at_ms is None:
+        hive.say_dispatch(attempt)
+    elif rebooted:
+        detail = f"{label} was started again"
+        end_attempt(
+            hive,
+            attempt,
+            Outcome(kind=OutcomeKind.NODE_REBOOT, detail=detail),
+            fenced_at_ms=hive.now_ms,
+        )
+    elif reaction is Reaction.KEEP_UNTIL_FENCE or attempt.fenced_at_ms is not None:
+        _lose_sight(hive, attempt)
+    else:
+        detail = f"{label} came back without it"
+        end_attempt(
+            hive,
+            attempt,
+            Outcome(kind=OutcomeKind.NODE_LOST, detail=detail),
+            fenced_at_ms=hive.now_ms,
+        )
+
+
+def _lose_sight(hive: HiveState, attempt: Attempt) -> None:
+    """Its node does not know it any more, and it may run all the same: wait for the fence."""
+    if attempt.fenced_at_ms is not None:
+        return
+    fence_ms = hive.fence_ms(attempt)
+    at_ms = NEVER_AT_MS if fence_ms is None else hive.now_ms + fence_ms
+    hive.put_attempt(
+        replace(attempt, fenced_at_ms=at_ms),
+        "its node made its journal anew and does not know it; it may still be running",
+    )
+    if fence_ms is not None:
+        hive.timers.set(TimerKind.FENCE, attempt.id, at_ms)
+
+
+def _rival(hive: HiveState, event: NodeJoined) -> tuple[NodeRecord, str] | None:
+    """Another node that has one of these GPUs: it is there, or its attempts hold the GPU."""
+    for record in hive.nodes.values():
+        if record.node.id == event.node_id:
+            continue
+        for report in event.inventory.gpus:
+            gpu = record.gpus.get(report.uuid)
+            if gpu is not None and (record.node.state is NodeState.READY or gpu.shares):
+                return record, report.uuid
+    return None
+
+
+def _turn_away(hive: HiveState, event: NodeJoined, rival: tuple[NodeRecord, str]) -> None:
+    other, uuid = rival[0].node, rival[1]
+    hive.effects.append(
+        TurnAway(
+            node_id=event.node_id,
+            session=event.session,
+            reason=f"GPU {uuid} already belongs to node {other.label} ({other.id})",
+            hint=f"stop the agent of {other.label}, or give that node up if its machine is off",
+        )
+    )
+
+
+# ── heartbeat, silence, loss ──────────────────────────────────────────────────────────────────
+
+
+def reported(hive: HiveState, event: NodeReported) -> None:
+    """A heartbeat: contact, and the GPUs as they are."""
+    record = hive.nodes[event.node_id]
+    record.contact_at_ms = hive.now_ms
+    before = {uuid: gpu.report for uuid, gpu in record.gpus.items()}
+    grew, differs = record.read(event.gpus)
+    if record.node.state is not NodeState.READY:
+        hive.put_node(replace(record.live(), state=NodeState.READY), "heard again")
+        hive.timers.set(
+            TimerKind.SILENCE, record.node.id, hive.now_ms + hive.settings.silent_after_ms
+        )
+    changes = [
+        f"GPU {gpu.report.index} is {gpu.report.state.value}"
+        + (f": {gpu.report.state_reason}" if gpu.report.state_reason else "")
+        for uuid, gpu in record.gpus.items()
+        if uuid in before and before[uuid].state is not gpu.report.state
+    ]
+    if changes:
+        hive.put_node(record.live(), "; ".join(changes))
+    if grew:
+        hive.roomy[record.node.id] = record
+    if differs:
+        _unblock_all(hive, record)
+    elif record.blocked_tasks:
+        for task_id in list(record.blocked_tasks):
+            if not hive.tasks[task_id].spec.request.gpus:
+                hive.unblock(task_id, record.node.id)
+
+
+def left(hive: HiveState, event: NodeLeft) -> None:
+    """The connection closed: its messages no longer count; its attempts run on."""
+    record = hive.nodes[event.node_id]
+    record.set_open(False)
+    if record.node.state is NodeState.READY:
+        _go_silent(hive, record, f"out of contact: {event.reason}")
+
+
+def check_silence(hive: HiveState, node_id: NodeId) -> None:
+    """A node's silence is due: believe it, or look again when it would be due now."""
+    record = hive.nodes[node_id]
+    if record.node.state is not NodeState.READY:
+        return
+    due_ms = record.contact_at_ms + hive.settings.silent_after_ms
+    if hive.now_ms < due_ms:
+        hive.timers.set(TimerKind.SILENCE, node_id, due_ms)
+        return
+    _go_silent(hive, record, f"not heard for {show_ms(hive.now_ms - record.contact_at_ms)}")
+
+
+def given_up(hive: HiveState, event: NodeGivenUp) -> None:
+    """A person vouches that the machine is off: its attempts are over.
+
+    A node that is in contact is not off: nothing happens.
+    """
+    record = hive.nodes.get(event.node_id)
+    if record is None or record.node.state is not NodeState.SILENT:
+        return
+    label = record.node.label
+    _close(hive, record, f"{label} was given up by {event.by}")
+    hive.put_node(replace(record.live(), state=NodeState.LOST), f"given up by {event.by}")
+    for attempt in hive.live_on(event.node_id):
+        detail = f"{label} was given up by {event.by}"
+        end_attempt(
+            hive,
+            attempt,
+            Outcome(kind=OutcomeKind.NODE_LOST, detail=detail),
+            fenced_at_ms=hive.now_ms,
+        )
+
+
+def watch_fence(hive: HiveState, attempt: Attempt) -> None:
+    """Wake up when an attempt of a node out of contact cannot be running any more."""
+    fence_ms = hive.fence_ms(attempt)
+    if attempt.fenced_at_ms is None and fence_ms is not None:
+        at_ms = hive.nodes[attempt.node_id].contact_at_ms + fence_ms
+        hive.timers.set(TimerKind.FENCE, attempt.id, at_ms)
+
+
+def grant_full_length(hive: HiveState, attempt: Attempt) -> None:
+    """After a restart: its node may have been in contact until now, so its fence starts anew."""
+    fence_ms = hive.fence_ms(attempt)
+    if fence_ms is not None:
+        at_ms = max(attempt.fenced_at_ms or 0, hive.now_ms + fence_ms)
+        hive.timers.set(TimerKind.FENCE, attempt.id, at_ms)
+
+
+def check_fence(hive: HiveState, attempt_id: AttemptId) -> None:
+    """An attempt's fence is due: end it, unless its node was heard meanwhile."""
+    attempt = hive.attempts[attempt_id]
+    record = hive.nodes[attempt.node_id]
+    fence_ms = hive.fence_ms(attempt)
+    assert fence_ms is not None, f"{attempt_id} has a fence and no failover length"
+    if attempt.fenced_at_ms is None:
+        if record.node.state is NodeState.READY:
+            return
+        if hive.now_ms < record.contact_at_ms + fence_ms:
+            watch_fence(hive, attempt)
+            return
+        # Declared lost here: what this session still says must not count (DESIGN §4, rule 1).
+        _close(hive, record, "out of contact for longer than its attempts may run on")
+    detail = f"{record.node.label} is out of contact and its failover length has passed"
+    end_attempt(
+        hive,
+        attempt,
+        Outcome(kind=OutcomeKind.NODE_LOST, detail=detail),
+        fenced_at_ms=hive.now_ms,
+    )
+
+
+def _go_silent(hive: HiveState, record: NodeRecord, reason: str) -> None:
+    hive.put_node(replace(record.live(), state=NodeState.SILENT), reason)
+    hive.timers.cancel(TimerKind.SILENCE, record.node.id)
+    for attempt in hive.live_on(record.node.id):
+        watch_fence(hive, attempt)
+
+
+def _close(hive: HiveState, record: NodeRecord, reason: str) -> None:
+    if record.is_open:
+        record.set_open(False)
+        node = record.node
+        hive.effects.append(
+            TurnAway(node_id=node.id, session=node.session, reason=reason, hint=_REJOIN_HINT)
+        )
+
+
+def _unblock_all(hive: HiveState, record: NodeRecord) -> None:
+    for task_id in list(record.blocked_tasks):
+        hive.unblock(task_id, record.node.id)

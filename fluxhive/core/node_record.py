@@ -1,0 +1,305 @@
+"""What is free on a node, kept up to date by what changes: one record per GPU, one per node.
+
+Not here: which node is chosen (placement.py). Reservations come from the hive's state, readings
+from heartbeats; both meet in ``GpuRecord``, which says what it can still take.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from .node import GpuReport, GpuState, Inventory, Node, NodeState
+from .request import Reservation
+from .values import AttemptId, GpuUuid, Mib, Ms, NodeId, TaskId, Value
+
+#: Left free on a shared GPU: contexts and the driver need room that nobody asked for.
+HEADROOM_MIB: Mib = 512
+HEADROOM_PER_CENT = 1
+#: Foreign use up to this much (a desktop, a monitor) does not make a GPU any less whole.
+FOREIGN_MIB: Mib = 1024
+FOREIGN_PER_CENT = 2
+
+
+def headroom_mib(total_mib: Mib) -> Mib:
+    """What shares of a GPU of this size leave free."""
+    return max(HEADROOM_MIB, total_mib * HEADROOM_PER_CENT // 100)
+
+
+class GpuReserved(Value, frozen=True, kw_only=True):
+    """What attempts hold of one GPU."""
+
+    uuid: GpuUuid
+    reserved_mib: Mib
+    attempts: tuple[AttemptId, ...] = ()
+    #: True: one attempt has it alone.
+    exclusive: bool = False
+    #: True: reservations and live use are above what the GPU has; nothing more is placed.
+    overcommitted: bool = False
+
+
+class Reserved(Value, frozen=True, kw_only=True):
+    """What attempts hold of one node."""
+
+    cpus: int = 0
+    memory_mib: Mib = 0
+    gpus: tuple[GpuReserved, ...] = ()
+
+
+class GpuRecord:
+    """One GPU: its latest report, who holds how much of it, and what that leaves."""
+
+    __slots__ = ("exclusive", "free_mib", "is_offered", "is_whole", "report", "reserved", "shares")
+
+    def __init__(self, report: GpuReport) -> None:
+        self.report = report
+        self.shares: dict[AttemptId, Mib] = {}
+        self.exclusive: AttemptId | None = None
+        #: Sum of the shares.
+        self.reserved: Mib = 0
+        #: What a share may still take; below zero when live use went beyond it.
+        self.free_mib: Mib = 0
+        #: Healthy, with a fresh reading.
+        self.is_offered = False
+        #: Nobody is on it: can be given whole.
+        self.is_whole = False
+        self._weigh()
+
+    def hold(self, attempt_id: AttemptId, mib: Mib, *, exclusive: bool) -> None:
+        """Add a share."""
+        assert attempt_id not in self.shares, f"law 3: {attempt_id} holds {self.report.uuid} twice"
+        self.shares[attempt_id] = mib
+        self.reserved += mib
+        if exclusive:
+            self.exclusive = attempt_id
+        self._weigh()
+
+    def let_go(self, attempt_id: AttemptId) -> None:
+        """Take a share away; it must be there."""
+        self.reserved -= self.shares.pop(attempt_id)
+        if self.exclusive == attempt_id:
+            self.exclusive = None
+        self._weigh()
+
+    def read(self, report: GpuReport) -> None:
+        """Take a new report as the truth."""
+        self.report = report
+        self._weigh()
+
+    @property
+    def is_overcommitted(self) -> bool:
+        """Whether shares and live use are above what the GPU has."""
+        return self.free_mib + headroom_mib(self.report.total_mib) < 0
+
+    def _weigh(self) -> None:
+        report = self.report
+        taken = foreign = report.foreign_mib
+        if report.attempts:
+            used = {usage.attempt_id: usage.used_mib for usage in report.attempts}
+            for attempt_id, mib in self.shares.items():
+                taken += max(mib, used.pop(attempt_id, 0))
+            # What is left belongs to attempts that ended here for the hive but not yet on the node.
+            strays = sum(used.values())
+            taken += strays
+            foreign += strays
+        else:
+            taken += self.reserved
+        total = report.total_mib
+        self.is_offered = report.state is GpuState.HEALTHY and not report.stale
+        self.free_mib = 0 if self.exclusive else total - headroom_mib(total) - taken
+        slack = max(FOREIGN_MIB, total * FOREIGN_PER_CENT // 100)
+        self.is_whole = self.is_offered and not self.shares and foreign < slack
+
+
+class NodeRecord:
+    """One node: what the store keeps of it, and what is free on it now."""
+
+    __slots__ = (
+        "blocked_tasks",
+        "contact_at_ms",
+        "free_cpus",
+        "free_memory_mib",
+        "gpus",
+        "holders",
+        "is_open",
+        "n_whole_gpus",
+        "node",
+        "takes",
+    )
+
+    def __init__(self, node: Node) -> None:
+        #: As stored; its readings are those of when it was stored.
+        self.node = node
+        #: Whether its session's connection is there, as far as we know.
+        self.is_open = False
+        #: Hive time of its last word.
+        self.contact_at_ms: Ms = node.last_contact_at_ms
+        self.gpus: dict[GpuUuid, GpuRecord] = {}
+        #: Every reservation on it, by attempt.
+        self.holders: dict[AttemptId, Reservation] = {}
+        #: Tasks that it handed back and that wait for its next different reading.
+        self.blocked_tasks: dict[TaskId, None] = {}
+        self.free_cpus = 0
+        self.free_memory_mib: Mib = 0
+        self.n_whole_gpus = 0
+        #: Whether attempts may be placed on it at all.
+        self.takes = False
+        self._take_inventory(node.inventory)
+        self._settle()
+
+    def set_node(self, node: Node) -> None:
+        """Replace what is stored about it."""
+        changed = node.inventory is not self.node.inventory
+        self.node = node
+        if changed:
+            self._take_inventory(node.inventory)
+        self._settle()
+
+    def set_open(self, is_open: bool, /) -> None:
+        """Its session's connection is there (or not)."""
+        self.is_open = is_open
+        self._settle()
+
+    def hold(self, attempt_id: AttemptId, reservation: Reservation) -> None:
+        """Write a reservation down."""
+        assert attempt_id not in self.holders, f"law 3: {attempt_id} holds {self.node.id} twice"
+        self.holders[attempt_id] = reservation
+        self.free_cpus -= reservation.cpus
+        self.free_memory_mib -= reservation.memory_mib
+        for share in reservation.gpus:
+            gpu = self.gpus.get(share.uuid)
+            if gpu is None:
+                gpu = self.gpus[share.uuid] = GpuRecord(_gone(share.uuid, share.index))
+            gpu.hold(attempt_id, share.gpu_memory_mib, exclusive=reservation.exclusive)
+        if reservation.gpus:
+            self._settle()
+
+    def let_go(self, attempt_id: AttemptId) -> None:
+        """Take a reservation away; it must be there."""
+        reservation = self.holders.pop(attempt_id)
+        self.free_cpus += reservation.cpus
+        self.free_memory_mib += reservation.memory_mib
+        for share in reservation.gpus:
+            gpu = self.gpus[share.uuid]
+            gpu.let_go(attempt_id)
+            if gpu.report.total_mib == 0 and not gpu.shares:
+                del self.gpus[share.uuid]
+        if reservation.gpus:
+            self._settle()
+
+    def read(self, reports: tuple[GpuReport, ...]) -> tuple[bool, bool]:
+        """Take a heartbeat's readings; answers (something grew free, some reading differs).
+
+        Without any report there is no news. A GPU that others report and this heartbeat leaves
+        out has no reading: it is stale. A GPU that no hello named is not taken up.
+        """
+        if not reports or not self.gpus:
+            return False, not self.gpus
+        grew = differs = False
+        unread = dict(self.gpus)
+        for report in reports:
+            gpu = unread.pop(report.uuid, None)
+            if gpu is None or gpu.report is report:
+                continue
+            before = (gpu.is_offered, gpu.is_whole, gpu.free_mib)
+            differs |= _reading(gpu.report) != _reading(report)
+            gpu.read(report)
+            grew |= gpu.is_offered and _grew(before, gpu)
+        for gpu in unread.values():
+            if not gpu.report.stale:
+                gpu.read(replace(gpu.report, stale=True))
+                differs = True
+        self._settle()
+        return grew, differs
+
+    def mark_dirty(self, uuids: tuple[GpuUuid, ...], reason: str) -> bool:
+        """Keep these GPUs out of use until a report calls them healthy; whether any was."""
+        marked = False
+        for uuid in uuids:
+            gpu = self.gpus.get(uuid)
+            if gpu is not None and gpu.report.state is GpuState.HEALTHY:
+                gpu.read(replace(gpu.report, state=GpuState.DIRTY, state_reason=reason))
+                marked = True
+        self._settle()
+        return marked
+
+    def clear_usage(self, attempt_id: AttemptId) -> None:
+        """The node says that the attempt is gone: what the last reading showed of it is, too."""
+        for share in self.holders[attempt_id].gpus:
+            gpu = self.gpus[share.uuid]
+            left = tuple(use for use in gpu.report.attempts if use.attempt_id != attempt_id)
+            if len(left) != len(gpu.report.attempts):
+                gpu.read(replace(gpu.report, attempts=left))
+
+    def serves(self, owner: str) -> bool:
+        """Whether this user's tasks may run here."""
+        return self.node.only_for is None or self.node.only_for == owner
+
+    def live(self) -> Node:
+        """The node with its readings and its contact as of now."""
+        reports = tuple(gpu.report for gpu in self.gpus.values() if gpu.report.total_mib)
+        inventory = replace(self.node.inventory, gpus=reports)
+        return replace(self.node, inventory=inventory, last_contact_at_ms=self.contact_at_ms)
+
+    def reserved(self) -> Reserved:
+        """What attempts hold of it."""
+        return Reserved(
+            cpus=sum(held.cpus for held in self.holders.values()),
+            memory_mib=sum(held.memory_mib for held in self.holders.values()),
+            gpus=tuple(
+                GpuReserved(
+                    uuid=uuid,
+                    reserved_mib=gpu.reserved,
+                    attempts=tuple(gpu.shares),
+                    exclusive=gpu.exclusive is not None,
+                    overcommitted=gpu.is_overcommitted,
+                )
+                for uuid, gpu in self.gpus.items()
+            ),
+        )
+
+    def _take_inventory(self, inventory: Inventory) -> None:
+        self.free_cpus = inventory.cpus - sum(held.cpus for held in self.holders.values())
+        self.free_memory_mib = inventory.memory_mib - sum(
+            held.memory_mib for held in self.holders.values()
+        )
+        old, self.gpus = self.gpus, {}
+        for report in inventory.gpus:
+            gpu = old.pop(report.uuid, None) or GpuRecord(report)
+            gpu.read(report)
+            self.gpus[report.uuid] = gpu
+        for uuid, gpu in old.items():
+            if gpu.shares:
+                gpu.read(_gone(uuid, gpu.report.index))
+                self.gpus[uuid] = gpu
+
+    def _settle(self) -> None:
+        self.n_whole_gpus = sum(gpu.is_whole for gpu in self.gpus.values())
+        node = self.node
+        self.takes = self.is_open and node.state is NodeState.READY and not node.draining
+
+
+def _gone(uuid: GpuUuid, index: int) -> GpuReport:
+    """Stands for a GPU that its node does not name any more while an attempt still holds it."""
+    return GpuReport(
+        uuid=uuid,
+        index=index,
+        model="",
+        total_mib=0,
+        state=GpuState.FAULTY,
+        state_reason="its node does not name it any more",
+        stale=True,
+    )
+
+
+def _reading(report: GpuReport) -> tuple[object, ...]:
+    return (report.state, report.stale, report.used_mib, report.foreign_mib, report.attempts)
+
+
+def _grew(before: tuple[bool, bool, Mib], gpu: GpuRecord) -> bool:
+    was_offered, was_whole, free_mib = before
+    return not was_offered or gpu.free_mib > free_mib or (gpu.is_whole and not was_whole)
+
+
+def serving(records: dict[NodeId, NodeRecord], owner: str) -> list[NodeRecord]:
+    """The nodes that a user's tasks may run on, in order of their first hello."""
+    return [record for record in records.values() if record.serves(owner)]

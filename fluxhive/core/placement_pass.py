@@ -1,0 +1,82 @@
+"""One pass over the queue: whoever is first and fits starts.
+
+A pass looks only where something changed: classes of tasks that are new are tried on every node,
+all others on nodes where room may have appeared. Nobody blocks those behind: whatever fits starts.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heapreplace
+
+from msgspec.structs import replace
+
+from .hive_state import HiveState
+from .ids import attempt_id
+from .placement import find
+from .request import Reservation
+from .task import Attempt, AttemptState, TaskState
+from .task_queue import QueueClass
+from .values import TaskId
+
+
+def place_waiting(hive: HiveState) -> None:
+    """Start every waiting task that fits, in order of priority and submission."""
+    queue, roomy = hive.queue, hive.roomy
+    if roomy:
+        lines = list(queue.classes.values())
+        hive.roomy = {}
+    elif queue.unproven:
+        lines = [queue.classes[key] for key in queue.unproven]
+    else:
+        return
+    heads: list[tuple[int, int, TaskId, QueueClass]] = []
+    for line in lines:
+        head = line.head()
+        if head is not None:
+            heads.append((*head, line))
+    heapify(heads)
+    while heads:
+        _, _, task_id, line = heads[0]
+        nodes = roomy if line.is_proven else hive.nodes
+        fit = find(line.request, line.owner, line.excluded, nodes.values())
+        if fit is None:
+            # Nobody in this line fits: it is out of the pass.
+            heappop(heads)
+            continue
+        _start(hive, task_id, fit)
+        head = line.head()
+        if head is None:
+            heappop(heads)
+        else:
+            heapreplace(heads, (*head, line))
+    queue.mark_proven()
+
+
+def _start(hive: HiveState, task_id: TaskId, reservation: Reservation) -> None:
+    old = hive.tasks[task_id]
+    number, epoch = old.attempts + 1, old.epoch + 1
+    label = hive.nodes[reservation.node_id].node.label
+    attempt = Attempt(
+        id=attempt_id(task_id, number),
+        task_id=task_id,
+        number=number,
+        epoch=epoch,
+        channel=hive.last_channel + 1,
+        state=AttemptState.RESERVED,
+        node_id=reservation.node_id,
+        reservation=reservation,
+        reserved_at_ms=hive.now_ms,
+    )
+    reason = f"attempt {number} on {label}"
+    hive.put_task(
+        replace(
+            old,
+            state=TaskState.ACTIVE,
+            attempts=number,
+            epoch=epoch,
+            not_before_ms=0,
+            reason=reason,
+        )
+    )
+    hive.put_attempt(attempt, f"placed on {label}")
+    hive.say_dispatch(attempt)

@@ -1,0 +1,390 @@
+"""The hive's brain: which task runs where, and what happens next. Events in, effects out.
+
+``handle(event, now_ms)`` is the only way in and never raises on what others send: unknown ids, old
+sessions and repeats change nothing. The caller stores all saves of one step in one transaction,
+then carries the rest out in order, and hands ``TimePassed`` in at ``next_wakeup()``.
+
+The parts: hive_state.py holds the records and is the only one to change them; placement_pass.py
+starts what fits; node_contact.py judges hellos and silence; attempt_end.py with retry.py judges
+ends; explain.py says why a task waits; invariants.py has the laws.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from . import node_contact
+from .attempt_end import end_attempt, stop_attempt
+from .effects import HiveEffect, Publish
+from .events import (
+    HiveEvent,
+    NodeAccepted,
+    NodeDrained,
+    NodeGivenUp,
+    NodeJoined,
+    NodeLeft,
+    NodeReported,
+    NodeSaid,
+    TaskCancelRequested,
+    TaskHeld,
+    TaskReleased,
+    TaskReprioritised,
+    TaskSubmitted,
+    TimePassed,
+)
+from .explain import Reason, explain
+from .hive_state import DEFAULT_SETTINGS, HiveSettings, HiveState
+from .invariants import check
+from .node import Node
+from .node_record import Reserved
+from .outcome import Outcome, OutcomeKind, StopCause
+from .placement_pass import place_waiting
+from .reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
+from .task import ON_REPORT, Attempt, AttemptState, Reaction, Task, TaskState
+from .timers import TimerKind
+from .values import AttemptId, Ms, NodeId, TaskId, Value, kebab
+
+if sys.version_info >= (3, 11):
+    from typing import assert_never
+else:
+    from typing_extensions import assert_never
+
+
+class HiveSnapshot(Value, frozen=True, kw_only=True):
+    """What the store keeps of a hive, enough to go on."""
+
+    tasks: tuple[Task, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    nodes: tuple[Node, ...] = ()
+
+
+class TaskManager:
+    """One hive's decisions; see the module's docstring for how to call it."""
+
+    def __init__(self, *, settings: HiveSettings = DEFAULT_SETTINGS) -> None:
+        #: For explain.py, invariants.py and tests; shells use the views below.
+        self.hive = HiveState(settings)
+
+    def handle(self, event: HiveEvent, now_ms: Ms) -> list[HiveEffect]:
+        """What follows from an event at this hive time; time never runs backwards."""
+        hive = self.hive
+        assert now_ms >= hive.now_ms, f"hive time ran backwards: {hive.now_ms} → {now_ms}"
+        hive.now_ms = now_ms
+        hive.effects = []
+        self._apply(event)
+        self._run_due()
+        place_waiting(hive)
+        effects, hive.effects = hive.effects, []
+        return effects
+
+    def next_wakeup(self) -> Ms | None:
+        """When ``TimePassed`` should be handed in; None when nothing is due ever."""
+        return self.hive.timers.next_at_ms()
+
+    def explain(self, task_id: TaskId) -> list[Reason]:
+        """Why a task waits, the main reason first; empty when it does not wait or is unknown."""
+        return explain(self.hive, task_id)
+
+    # ── views ─────────────────────────────────────────────────────────────────────────────────
+
+    def task(self, task_id: TaskId) -> Task | None:
+        """A task; None when unknown (tasks that ended long ago are in the store alone)."""
+        return self.hive.tasks.get(task_id)
+
+    def tasks(self) -> Iterator[Task]:
+        """Every task, in the order in which the hive learned of them."""
+        return iter(self.hive.tasks.values())
+
+    def attempt(self, attempt_id: AttemptId) -> Attempt | None:
+        """An attempt; None when unknown."""
+        return self.hive.attempts.get(attempt_id)
+
+    def attempts_of(self, task_id: TaskId) -> list[Attempt]:
+        """A task's attempts, oldest first."""
+        ids = self.hive.attempts_of.get(task_id, [])
+        return [self.hive.attempts[attempt_id] for attempt_id in ids]
+
+    def node(self, node_id: NodeId) -> Node | None:
+        """A node with its readings as of now; None when unknown."""
+        record = self.hive.nodes.get(node_id)
+        return None if record is None else record.live()
+
+    def nodes(self) -> list[Node]:
+        """Every node, in the order of their first hello."""
+        return [record.live() for record in self.hive.nodes.values()]
+
+    def running_on(self, node_id: NodeId) -> list[Attempt]:
+        """The attempts that a node holds and that have not ended, oldest first."""
+        return self.hive.live_on(node_id) if node_id in self.hive.nodes else []
+
+    def reserved_on(self, node_id: NodeId) -> Reserved:
+        """What attempts hold of a node."""
+        record = self.hive.nodes.get(node_id)
+        return Reserved() if record is None else record.reserved()
+
+    def n_queued(self) -> int:
+        """How many tasks could start now if there were room."""
+        return len(self.hive.queue)
+
+    # ── storing ───────────────────────────────────────────────────────────────────────────────
+
+    def snapshot(self) -> HiveSnapshot:
+        """All that is needed to go on elsewhere."""
+        hive = self.hive
+        return HiveSnapshot(
+            tasks=tuple(hive.tasks.values()),
+            attempts=tuple(hive.attempts.values()),
+            nodes=tuple(self.nodes()),
+        )
+
+    @classmethod
+    def restore(
+        cls, snapshot: HiveSnapshot, now_ms: Ms, *, settings: HiveSettings = DEFAULT_SETTINGS
+    ) -> TaskManager:
+        """Go on from what was stored: nodes are out of contact until they join.
+
+        Every attempt is granted one full failover length from now, so that a server that was down
+        declares nobody lost at once.
+        """
+        manager = cls(settings=settings)
+        hive = manager.hive
+        hive.now_ms = now_ms
+        for node in snapshot.nodes:
+            hive.load_node(node)
+        tasks = sorted(snapshot.tasks, key=lambda task: task.number)
+        for task in tasks:
+            hive.tasks[task.id] = task
+        for attempt in sorted(snapshot.attempts, key=lambda attempt: attempt.channel):
+            hive.load_attempt(attempt)
+        for task in tasks:
+            hive.load_task(task)
+        for record in list(hive.nodes.values()):
+            for attempt in hive.live_on(record.node.id):
+                node_contact.grant_full_length(hive, attempt)
+        check(manager, full=True)
+        return manager
+
+    # ── one method per event ──────────────────────────────────────────────────────────────────
+
+    def _apply(self, event: HiveEvent) -> None:
+        hive = self.hive
+        match event:
+            case TaskSubmitted():
+                self._submitted(event)
+            case TaskCancelRequested():
+                self._cancel_requested(event)
+            case TaskHeld():
+                self._held(event)
+            case TaskReleased():
+                self._released(event)
+            case TaskReprioritised():
+                self._reprioritised(event)
+            case NodeJoined():
+                node_contact.joined(hive, event)
+            case NodeReported():
+                if node_contact.is_current(hive, event.node_id, event.session):
+                    node_contact.reported(hive, event)
+            case NodeSaid():
+                if node_contact.is_current(hive, event.node_id, event.session):
+                    self._said(event)
+            case NodeLeft():
+                if node_contact.is_current(hive, event.node_id, event.session):
+                    node_contact.left(hive, event)
+            case NodeDrained():
+                self._drained(event)
+            case NodeAccepted():
+                self._accepted(event)
+            case NodeGivenUp():
+                node_contact.given_up(hive, event)
+            case TimePassed():
+                pass
+            case _:
+                assert_never(event)
+
+    def _submitted(self, event: TaskSubmitted) -> None:
+        if event.task_id in self.hive.tasks:
+            return
+        held = event.held_by is not None
+        self.hive.put_task(
+            Task(
+                id=event.task_id,
+                number=event.number,
+                owner=event.owner,
+                spec=event.spec,
+                state=TaskState.HELD if held else TaskState.QUEUED,
+                priority=event.spec.priority,
+                submitted_at_ms=self.hive.now_ms,
+                held_by=event.held_by,
+                reason=f"held by {event.held_by}" if held else "submitted",
+            )
+        )
+
+    def _cancel_requested(self, event: TaskCancelRequested) -> None:
+        hive = self.hive
+        task = hive.tasks.get(event.task_id)
+        if task is None or task.state.is_final or task.cancelled_by is not None:
+            return
+        why = f"cancelled by {event.by}"
+        if task.state is not TaskState.ACTIVE:
+            outcome = Outcome(kind=OutcomeKind.CANCELLED, detail=f"by {event.by}, not running")
+            hive.put_task(
+                replace(
+                    task,
+                    state=TaskState.CANCELLED,
+                    cancelled_by=event.by,
+                    held_by=None,
+                    not_before_ms=0,
+                    ended_at_ms=hive.now_ms,
+                    outcome=outcome,
+                    reason=why,
+                )
+            )
+            return
+        hive.put_task(replace(task, cancelled_by=event.by, reason=f"being {why}"))
+        attempt = hive.attempts[hive.live_of[task.id]]
+        if attempt.state is not AttemptState.STOPPING:
+            stop_attempt(hive, attempt, StopCause.CANCEL, why)
+
+    def _held(self, event: TaskHeld) -> None:
+        task = self.hive.tasks.get(event.task_id)
+        if task is not None and task.state is TaskState.QUEUED:
+            reason = f"held by {event.by}"
+            self.hive.put_task(replace(task, state=TaskState.HELD, held_by=event.by, reason=reason))
+
+    def _released(self, event: TaskReleased) -> None:
+        task = self.hive.tasks.get(event.task_id)
+        if task is not None and task.state is TaskState.HELD:
+            reason = f"released by {event.by}"
+            self.hive.put_task(replace(task, state=TaskState.QUEUED, held_by=None, reason=reason))
+
+    def _reprioritised(self, event: TaskReprioritised) -> None:
+        task = self.hive.tasks.get(event.task_id)
+        if task is None or task.state.is_final or task.priority is event.priority:
+            return
+        reason = f"priority {event.priority.value}, set by {event.by}"
+        self.hive.put_task(replace(task, priority=event.priority, reason=reason))
+
+    def _drained(self, event: NodeDrained) -> None:
+        record = self.hive.nodes.get(event.node_id)
+        if record is None or record.node.draining == event.on:
+            return
+        verb = "drained" if event.on else "undrained"
+        self.hive.put_node(replace(record.live(), draining=event.on), f"{verb} by {event.by}")
+
+    def _accepted(self, event: NodeAccepted) -> None:
+        record = self.hive.nodes.get(event.node_id)
+        if record is not None and record.node.only_for is not None:
+            reason = f"accepted for everybody by {event.by}"
+            self.hive.put_node(replace(record.live(), only_for=None), reason)
+
+    # ── what a node says about an attempt ─────────────────────────────────────────────────────
+
+    def _said(self, event: NodeSaid) -> None:
+        hive, report = self.hive, event.report
+        hive.nodes[event.node_id].contact_at_ms = hive.now_ms
+        attempt = hive.attempts.get(report.attempt_id)
+        if attempt is None:
+            # Long ended and out of memory, or of a hive that was lost: the node may let go of it.
+            if isinstance(report, AttemptEnded | AttemptRefused):
+                hive.say_forget(event.node_id, report.attempt_id)
+            else:
+                cause = StopCause.FENCED
+                hive.say_stop(event.node_id, report.attempt_id, report.epoch, cause)
+            return
+        if attempt.node_id != event.node_id or attempt.epoch != report.epoch:
+            return
+        label = hive.nodes[event.node_id].node.label
+        match ON_REPORT[kebab(type(report).__name__)][attempt.state]:
+            case Reaction.MOVE_STARTING:
+                starting = replace(attempt, state=AttemptState.STARTING)
+                hive.put_attempt(starting, f"accepted by {label}")
+            case Reaction.MOVE_RUNNING:
+                assert isinstance(report, AttemptStarted)
+                running = replace(
+                    attempt,
+                    state=AttemptState.RUNNING,
+                    pid=report.pid,
+                    started_at_ms=self._start_of(attempt, report),
+                )
+                hive.put_attempt(running, f"running on {label}, process {report.pid}")
+            case Reaction.KEEP:
+                assert isinstance(report, AttemptStarted)
+                self._keep(attempt, report)
+            case Reaction.END:
+                assert isinstance(report, AttemptEnded | AttemptRefused)
+                self._ended(attempt, report)
+            case Reaction.ANSWER_STOP:
+                hive.say_stop(event.node_id, attempt.id, attempt.epoch, StopCause.FENCED)
+            case Reaction.ANSWER_FORGET:
+                if isinstance(report, AttemptEnded):
+                    self._keep_late(attempt, report)
+                hive.say_forget(event.node_id, attempt.id)
+            case Reaction.PROTOCOL_ERROR:
+                state = attempt.state.value
+                hive.effects.append(
+                    Publish(
+                        attempt_id=attempt.id,
+                        state=state,
+                        reason=f"{label} refused it although it is {state}: ignored",
+                    )
+                )
+            case _:
+                assert isinstance(report, AttemptAccepted)
+
+    def _start_of(self, attempt: Attempt, report: AttemptStarted) -> Ms:
+        """When it started in hive time, never before it was placed."""
+        return max(attempt.reserved_at_ms, self.hive.now_ms - max(0, report.age_ms))
+
+    def _keep(self, attempt: Attempt, report: AttemptStarted) -> None:
+        if attempt.pid is None:
+            started_at_ms = self._start_of(attempt, report)
+            self.hive.put_attempt(
+                replace(attempt, pid=report.pid, started_at_ms=started_at_ms),
+                f"process {report.pid}",
+            )
+
+    def _ended(self, attempt: Attempt, report: AttemptEnded | AttemptRefused) -> None:
+        hive = self.hive
+        record = hive.nodes[attempt.node_id]
+        if isinstance(report, AttemptRefused):
+            outcome = Outcome(kind=OutcomeKind.REFUSED, detail=report.reason)
+            end_attempt(hive, attempt, outcome, excludes_node=report.permanent_here)
+        else:
+            outcome = report.outcome
+            if record.mark_dirty(report.dirty_gpus, f"memory of {attempt.id} is not back"):
+                hive.put_node(record.live(), f"memory of {attempt.id} is not back on its GPU")
+            end_attempt(hive, attempt, outcome, facts=report.facts)
+        hive.say_forget(attempt.node_id, attempt.id)
+
+    def _keep_late(self, attempt: Attempt, report: AttemptEnded) -> None:
+        """It had ended for the hive without its node's word: the word is kept, never credited."""
+        if attempt.fenced_at_ms is not None and attempt.late_report is None:
+            reason = f"reported {report.outcome.kind.value} after it had ended: not credited"
+            self.hive.put_attempt(
+                replace(attempt, late_report=report.outcome, facts=report.facts), reason
+            )
+
+    # ── time ──────────────────────────────────────────────────────────────────────────────────
+
+    def _run_due(self) -> None:
+        hive = self.hive
+        while (key := hive.timers.pop_due(hive.now_ms)) is not None:
+            kind, owner, other = key
+            match kind:
+                case TimerKind.SILENCE:
+                    node_contact.check_silence(hive, NodeId(owner))
+                case TimerKind.FENCE:
+                    node_contact.check_fence(hive, AttemptId(owner))
+                case TimerKind.TIME_LIMIT:
+                    attempt = hive.attempts[AttemptId(owner)]
+                    if attempt.state is AttemptState.RUNNING:
+                        stop_attempt(hive, attempt, StopCause.TIME_LIMIT, "time limit reached")
+                case TimerKind.PAUSE:
+                    hive.enqueue(hive.tasks[TaskId(owner)])
+                case TimerKind.BLOCK:
+                    hive.unblock(TaskId(owner), NodeId(other))
+                case _:
+                    assert_never(kind)

@@ -1,0 +1,71 @@
+"""What is due when: the earliest of many points in time, each set again or taken back freely.
+
+Not here: what happens at that time. Used by the hive's state; shells see ``next_wakeup`` only.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from heapq import heapify, heappop, heappush
+
+from .values import Ms
+
+#: What was taken back stays in the heap until it surfaces; beyond this share it is rebuilt.
+_STALE_FACTOR = 2
+_STALE_MIN = 64
+
+
+class TimerKind(IntEnum):
+    """What a point in time is for; ties go in this order, then by id."""
+
+    #: A node was not heard for too long (id of the node).
+    SILENCE = 0
+    #: An attempt cannot be running any more (id of the attempt).
+    FENCE = 1
+    #: An attempt has run past its limit and its node did not stop it (id of the attempt).
+    TIME_LIMIT = 2
+    #: A task's pause is over (id of the task).
+    PAUSE = 3
+    #: A task may be tried again on a node that handed it back (ids of the task and the node).
+    BLOCK = 4
+
+
+TimerKey = tuple[TimerKind, str, str]
+
+
+class Timers:
+    """A heap of deadlines with one entry per key."""
+
+    def __init__(self) -> None:
+        self._at: dict[TimerKey, Ms] = {}
+        self._heap: list[tuple[Ms, TimerKey]] = []
+
+    def set(self, kind: TimerKind, owner: str, at_ms: Ms, *, other: str = "") -> None:
+        """Be due at this time; replaces what was set under the same key."""
+        key = (kind, owner, other)
+        if self._at.get(key) != at_ms:
+            self._at[key] = at_ms
+            heappush(self._heap, (at_ms, key))
+
+    def cancel(self, kind: TimerKind, owner: str, *, other: str = "") -> None:
+        """Take it back, if it was set."""
+        self._at.pop((kind, owner, other), None)
+        if len(self._heap) > _STALE_FACTOR * len(self._at) + _STALE_MIN:
+            self._heap = [(at_ms, key) for key, at_ms in self._at.items()]
+            heapify(self._heap)
+
+    def pop_due(self, now_ms: Ms) -> TimerKey | None:
+        """The earliest key that is due now, taken out; None when nothing is."""
+        at_ms = self.next_at_ms()
+        if at_ms is None or at_ms > now_ms:
+            return None
+        _, key = heappop(self._heap)
+        del self._at[key]
+        return key
+
+    def next_at_ms(self) -> Ms | None:
+        """When something is due next; None when nothing is set."""
+        heap = self._heap
+        while heap and self._at.get(heap[0][1]) != heap[0][0]:
+            heappop(heap)
+        return heap[0][0] if heap else None
