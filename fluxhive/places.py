@@ -101,22 +101,24 @@ def machine_id() -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def private_dir(path: Path) -> Path:
+def private_dir(path: Path, *, may_be_link: bool = True) -> Path:
     """Makes the directory with mode 0700 when absent, and returns it.
 
-    Raises Conflict when it belongs to somebody else, which in /var/tmp may be an attack.
+    Raises Conflict when it belongs to somebody else, or is a link where none is allowed: in a
+    directory that all may write, such as /var/tmp, either may be an attack.
     """
     try:
         path.mkdir(mode=PRIVATE_DIR_MODE, parents=True, exist_ok=True)
-        found = os.lstat(path)
+        found = path.stat() if may_be_link else path.lstat()
     except OSError as error:
         raise Conflict(
             f"cannot make the directory `{path}`: {error.strerror}",
             hint=f"set {env.STATE_DIR.name} to a directory that you may write",
         ) from error
-    if hasattr(os, "getuid") and not stat.S_ISLNK(found.st_mode) and found.st_uid != os.getuid():
+    is_link = stat.S_ISLNK(found.st_mode)
+    if is_link or (hasattr(os, "getuid") and found.st_uid != os.getuid()):
         raise Conflict(
-            f"the directory `{path}` belongs to another user",
+            f"the directory `{path}` {'is a link' if is_link else 'belongs to another user'}",
             hint=f"set {env.STATE_DIR.name} to a directory of your own",
         )
     return path
@@ -234,7 +236,7 @@ def _usual_state_root() -> Path:
 
 
 def _ours(root: Path, *parts: str) -> Path:
-    path = private_dir(root)
+    path = private_dir(root, may_be_link=not moved_off_network())
     for part in parts:
         path = private_dir(path / part)
     return path

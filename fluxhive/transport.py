@@ -1,8 +1,8 @@
 """HTTP to the control server, for the command line, the agent and the SDK.
 
-Bearer token, JSON, idempotency
-keys, repeats of what may be repeated, and problems (RFC 9457) turned into our errors again. What
-goes over a socket is behind `Sender`, two methods (`http_sender.py`), so that tests need no socket.
+Bearer token, JSON, idempotency keys, repeats of what may be repeated, and problems (RFC 9457)
+turned into our errors again. What goes over a socket is behind `Sender`, two methods
+(`http_sender.py`), so that tests need no socket.
 """
 
 from __future__ import annotations
