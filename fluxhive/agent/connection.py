@@ -1,0 +1,366 @@
+"""The agent's end of its one connection: dials, says hello, keeps the link going, dials again.
+
+Bytes in and out of ``protocol.link``; what the messages mean is the runner's business (``Peer``).
+Control messages go ahead of output, and a connection that does not answer heartbeats is cut. Only
+what a person must repair ends ``run``: everything else is said once and tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import ssl
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.typing import Subprotocol
+from websockets.version import version as websockets_version
+
+from fluxhive.core.errors import AuthError, Conflict, FluxhiveError, InputError
+from fluxhive.diagnostics import first_cause
+from fluxhive.protocol.agent import (
+    Goodbye,
+    Heartbeat,
+    HeartbeatAck,
+    Hello,
+    LogUpTo,
+    ServerMessage,
+    Turned,
+    Welcome,
+)
+from fluxhive.protocol.link import Link
+from fluxhive.protocol.wire import (
+    CAPABILITY_ZSTD_LOGS,
+    FRAME_BYTES_MAX,
+    SUBPROTOCOL,
+    WireError,
+    encode_envelope,
+    encode_message,
+)
+
+from .logs import LogTailer
+
+log = logging.getLogger(__name__)
+
+PATH = "/api/v1/agent"
+DIAL_S = 10.0
+WELCOME_S = 20.0
+CLOSE_S = 2.0
+GOODBYE_S = 5.0
+BACKOFF_S_MIN, BACKOFF_S_MAX = 1.0, 10.0
+#: Unanswered for so many intervals (and a little), the connection is taken for dead.
+HEARTBEATS_MISSED = 3
+HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX = 200, 5_000
+CONTROL_FRAMES_AT_ONCE = 8
+
+
+class Peer(Protocol):
+    """What the connection asks of the runner. Nothing here may block."""
+
+    async def credentials(self, *, again: bool) -> str:
+        """The node's token; ``again``: the one given before was refused."""
+
+    def hello(self) -> Hello:
+        """How the node presents itself now."""
+
+    def welcomed(self, welcome: Welcome) -> None:
+        """A session began."""
+
+    def received(self, messages: list[tuple[int, ServerMessage]], connection_number: int) -> None:
+        """Messages of the session; ``Connection.committed`` answers for their numbers."""
+
+    def disconnected(self) -> None:
+        """The session is over."""
+
+    def heartbeat(self) -> Heartbeat:
+        """How the node is now."""
+
+
+class _Lost(Exception):
+    """The connection is of no use any more; carries the reason for people."""
+
+
+class _Finished(Exception):
+    """The goodbye is said."""
+
+
+class _Refused(Exception):
+    """The server does not accept the node's token."""
+
+
+class Connection:
+    """Keeps a session with the server for as long as the agent lives."""
+
+    def __init__(
+        self,
+        url: str,
+        link: Link[ServerMessage],
+        logs: LogTailer,
+        peer: Peer,
+        *,
+        ca_file: str | None = None,
+        heartbeat_ms: int = 2_000,
+        clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
+    ) -> None:
+        self._url = websocket_url(url)
+        self._link = link
+        self._logs = logs
+        self._peer = peer
+        self._ca_file = ca_file
+        self._heartbeat_ms = heartbeat_ms
+        self._clock = clock
+        self._number = 0
+        self._wake = anyio.Event()
+        self._answered_at_ms = 0
+        self._trouble = ""
+        self._n_refused = 0
+        self._backoff_s = BACKOFF_S_MIN
+        self._goodbye: str | None = None
+        self._gone = anyio.Event()
+        self._zstd = False
+        self.is_open = False
+        logs.on_ready = self.wake
+
+    def wake(self) -> None:
+        """There is something to send."""
+        self._wake.set()
+
+    def committed(self, n: int, connection_number: int) -> None:
+        """Everything up to ``n`` of that connection is stored; it is acknowledged."""
+        if n and connection_number == self._number:
+            self._link.committed(n)
+            self.wake()
+
+    async def say_goodbye(self, reason: str) -> None:
+        """Sends what waits and closes; returns when that is done or takes too long."""
+        self._goodbye = reason
+        self.wake()
+        with anyio.move_on_after(GOODBYE_S):
+            if self.is_open:
+                await self._gone.wait()
+
+    async def run(self) -> None:
+        """Returns after a goodbye. Raises ``FluxhiveError`` for what only a person can repair."""
+        while self._goodbye is None:
+            try:
+                await self._connect(await self._peer.credentials(again=self._n_refused > 0))
+            except _Finished:
+                break
+            except _Refused as error:
+                self._n_refused += 1
+                if self._n_refused > 1:
+                    raise AuthError(
+                        f"the server refuses this node: {error}",
+                        hint="an administrator may have removed it: see `fluxhive nodes`",
+                    ) from error
+                log.warning("node token refused, registering again", extra={"reason": str(error)})
+                continue
+            except FluxhiveError as error:
+                if isinstance(error, AuthError | InputError | Conflict):
+                    raise
+                self._say_trouble(error.text, error.hint)
+            except _Lost as error:
+                self._say_trouble(str(error), None)
+            except Exception:  # supervisor: a bug in one session must not end the node
+                log.exception("session failed")
+            await self._pause()
+        self._gone.set()
+
+    async def _pause(self) -> None:
+        await anyio.sleep(self._backoff_s * random.uniform(1.0, 2.0))
+        self._backoff_s = min(self._backoff_s * 2, BACKOFF_S_MAX)
+
+    def _say_trouble(self, reason: str, hint: str | None) -> None:
+        """Once for each kind of trouble, not once for each try."""
+        if reason != self._trouble:
+            said = {"reason": reason, "next": "trying again until it answers"}
+            log.warning("no server", extra=said | ({"hint": hint} if hint else {}))
+            self._trouble = reason
+
+    # ── one connection ────────────────────────────────────────────────────────────────────────
+
+    async def _connect(self, token: str) -> None:
+        socket = await self._dial(token)
+        try:
+            await self._greet(socket)
+            await self._session(socket)
+        except ConnectionClosed as error:
+            raise _Lost(_closed_reason(error)) from error
+        except WireError as error:
+            raise _Lost(f"the server sent what is not our protocol: {error}") from error
+        except TimeoutError as error:
+            raise _Lost("the server does not answer the hello") from error
+        finally:
+            self.is_open = False
+            self._number += 1
+            self._logs.pause()
+            self._peer.disconnected()
+            with anyio.move_on_after(CLOSE_S, shield=True):
+                await socket.close()
+
+    async def _dial(self, token: str) -> ClientConnection:
+        options: dict[str, object] = {}
+        if self._url.startswith("wss:"):
+            options["ssl"] = ssl.create_default_context(cafile=self._ca_file)
+        if int(websockets_version.partition(".")[0]) >= 15 and _is_this_machine(self._url):
+            options["proxy"] = None
+        try:
+            return await connect(
+                self._url,
+                subprotocols=[Subprotocol(SUBPROTOCOL)],
+                additional_headers={"Authorization": f"Bearer {token}"},
+                compression=None,
+                max_size=FRAME_BYTES_MAX,
+                open_timeout=DIAL_S,
+                close_timeout=CLOSE_S,
+                # Heartbeats find a dead line, in both directions, and carry news besides.
+                ping_interval=None,
+                **options,  # type: ignore[arg-type]  # names that this version knows
+            )
+        except InvalidStatus as error:
+            raise _status_trouble(error) from error
+        except ssl.SSLError as error:
+            raise _Lost(f"no trusted connection to {self._url}: {error.reason}") from error
+        except (OSError, TimeoutError, WebSocketException) as error:
+            reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
+            said = reason.lower() or "timed out"
+            raise _Lost(f"no server answers at {self._url} ({said})") from error
+
+    async def _greet(self, socket: ClientConnection) -> None:
+        self._link.resumed()
+        hello = self._peer.hello()
+        await socket.send(encode_envelope(0, [(0, encode_message(hello))]))
+        with anyio.fail_after(WELCOME_S):
+            messages = self._link.receive(await socket.recv(decode=False))
+            while not messages:
+                messages = self._link.receive(await socket.recv(decode=False))
+        first = messages[0][1]
+        if isinstance(first, Turned):
+            if first.try_again:
+                raise _Lost(f"the server turned this node away: {first.reason}")
+            raise Conflict(first.reason, hint=first.hint or None)
+        if not isinstance(first, Welcome):
+            raise _Lost(f"the server began with {type(first).__name__} instead of a welcome")
+        self._begin(first)
+        self._peer.received(messages, self._number)
+
+    def _begin(self, welcome: Welcome) -> None:
+        self.is_open = True
+        self._heartbeat_ms = max(
+            HEARTBEAT_MS_MIN, min(welcome.heartbeat_ms or self._heartbeat_ms, HEARTBEAT_MS_MAX)
+        )
+        self._answered_at_ms = self._clock()
+        self._zstd = CAPABILITY_ZSTD_LOGS in welcome.capabilities
+        self._logs.resume(welcome.log_marks)
+        self._peer.welcomed(welcome)
+        self._backoff_s = BACKOFF_S_MIN
+        self._n_refused = 0
+        log.info(
+            "connected" if not self._trouble else "connected again",
+            extra={"url": self._url, "session": welcome.session, "server": welcome.server_version},
+        )
+        self._trouble = ""
+
+    async def _session(self, socket: ClientConnection) -> None:
+        try:
+            async with anyio.create_task_group() as group:
+                for part in (self._read, self._write, self._beat):
+                    group.start_soon(part, socket)
+        except BaseException as error:
+            cause = first_cause(error)
+            if cause is error or not isinstance(cause, Exception):
+                raise
+            raise cause from error
+
+    async def _read(self, socket: ClientConnection) -> None:
+        while True:
+            messages = self._link.receive(await socket.recv(decode=False))
+            kept: list[tuple[int, ServerMessage]] = []
+            for n, message in messages:
+                if isinstance(message, LogUpTo):
+                    self._logs.up_to(message)
+                    continue
+                if isinstance(message, HeartbeatAck):
+                    self._answered_at_ms = max(self._answered_at_ms, message.sent_at_ms)
+                elif isinstance(message, Turned):
+                    raise _Lost(f"the server turned this node away: {message.reason}")
+                kept.append((n, message))
+            if kept:
+                self._peer.received(kept, self._number)
+
+    async def _write(self, socket: ClientConnection) -> None:
+        while True:
+            self._wake = anyio.Event()
+            frames = self._link.frames(most=CONTROL_FRAMES_AT_ONCE)
+            for frame in frames:
+                await socket.send(frame)
+            if frames:
+                continue
+            if self._goodbye is not None:
+                await self._part(socket, self._goodbye)
+            if self._logs.has_work:
+                await self._send_logs(socket)
+            else:
+                await self._wake.wait()
+
+    async def _send_logs(self, socket: ClientConnection) -> None:
+        compress = self._zstd and self._logs.window.is_slow
+        read = partial(self._logs.read, self._logs.plan(), compress=compress)
+        reads = await anyio.to_thread.run_sync(read)
+        self._logs.sent(reads)
+        for each in reads:
+            if each.frame is not None:
+                await socket.send(each.frame)
+            if each.gap is not None:
+                self._link.send_unnumbered(each.gap)
+            for frame in self._link.frames(most=CONTROL_FRAMES_AT_ONCE):
+                await socket.send(frame)
+
+    async def _beat(self, socket: ClientConnection) -> None:
+        limit_ms = HEARTBEATS_MISSED * self._heartbeat_ms + self._heartbeat_ms // 2
+        while True:
+            self._link.send_unnumbered(self._peer.heartbeat())
+            self.wake()
+            await anyio.sleep(self._heartbeat_ms / 1000)
+            if self._clock() - self._answered_at_ms > limit_ms:
+                socket.transport.abort()
+                raise _Lost(f"{HEARTBEATS_MISSED} heartbeats without an answer")
+
+    async def _part(self, socket: ClientConnection, reason: str) -> None:
+        await socket.send(encode_envelope(0, [(0, encode_message(Goodbye(reason=reason)))]))
+        raise _Finished
+
+
+def websocket_url(base_url: str) -> str:
+    """``http://host:1/x`` → ``ws://host:1/x/api/v1/agent``, ``https`` → ``wss``."""
+    parts = urlsplit(base_url)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}{PATH}"
+
+
+def _is_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _status_trouble(error: InvalidStatus) -> Exception:
+    status = error.response.status_code
+    if status in (401, 403):
+        return _Refused(f"status {status}")
+    if status == 404:
+        return _Lost("the address answers but is no FlowHive server (status 404)")
+    return _Lost(f"the server answered with status {status}")
+
+
+def _closed_reason(error: ConnectionClosed) -> str:
+    frame = error.rcvd
+    if frame is None:
+        return "the connection broke"
+    return f"the server closed the connection: {frame.reason or frame.code}"
