@@ -78,7 +78,7 @@ class Urllib3Sender:
                     value=self._ca_file,
                     hint="correct it: fluxhive config tls.ca_file FILE",
                 )
-            proxy = _proxy_for(self._base_url)
+            proxy = proxy_for(self._base_url)
             # Without a file of certificates urllib3 loads the system's.
             self._pool = (
                 urllib3.PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=self._ca_file)
@@ -101,7 +101,7 @@ def _pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         yield piece
 
 
-def _proxy_for(url: str) -> str | None:
+def proxy_for(url: str) -> str | None:
     """The proxy that the environment names for this address; never one for this machine itself."""
     parts = urlsplit(url)
     host = parts.hostname or ""

@@ -1,4 +1,4 @@
-"""A control server of canned answers behind the transport's two-method port: no socket, no clock."""
+"""A control server of canned answers behind the transport's two-method port: no socket."""
 
 from __future__ import annotations
 
