@@ -150,6 +150,14 @@ class StepLaws:
         self._tasks: dict[TaskId, Task] = {}
         self._attempts: dict[AttemptId, Attempt] = {}
 
+    @classmethod
+    def since(cls, manager: TaskManager) -> StepLaws:
+        """Watches a manager that has lived already (restored)."""
+        laws = cls()
+        laws._tasks = dict(manager.hive.tasks)
+        laws._attempts = dict(manager.hive.attempts)
+        return laws
+
     def after(
         self, manager: TaskManager, event: HiveEvent, now_ms: Ms, effects: list[HiveEffect]
     ) -> None:

@@ -1,0 +1,74 @@
+"""Short ways to make the core's values in tests: sizes and times as people write them."""
+
+from __future__ import annotations
+
+from fluxhive.core.node import AttemptUsage, GpuReport, GpuState, Inventory
+from fluxhive.core.request import Request, parse_duration_ms, parse_mib
+from fluxhive.core.task import TaskSpec
+from fluxhive.core.values import AttemptId, GpuUuid
+
+
+def mib(size: str | int | None) -> int | None:
+    """MiB from ``20G``, or as it is."""
+    return parse_mib(size) if isinstance(size, str) else size
+
+
+def ms(length: str | int | None) -> int | None:
+    """Milliseconds from ``3m``, or as it is."""
+    return parse_duration_ms(length) if isinstance(length, str) else length
+
+
+def gpu(
+    uuid: str,
+    index: int = 0,
+    size: str | int = "80G",
+    *,
+    foreign: str | int = 0,
+    uses: dict[str, str | int] | None = None,
+    state: str = "healthy",
+    why: str = "",
+    stale: bool = False,
+) -> GpuReport:
+    """A GPU as its node reports it; ``uses`` is live memory by attempt."""
+    return GpuReport(
+        uuid=GpuUuid(uuid),
+        index=index,
+        model="Test GPU",
+        total_mib=mib(size) or 0,
+        state=GpuState(state),
+        state_reason=why,
+        foreign_mib=mib(foreign) or 0,
+        attempts=tuple(
+            AttemptUsage(attempt_id=AttemptId(attempt), used_mib=mib(used) or 0)
+            for attempt, used in (uses or {}).items()
+        ),
+        stale=stale,
+    )
+
+
+def inventory(*gpus: GpuReport, cpus: int = 8, memory: str | int = "64G") -> Inventory:
+    """What a node has."""
+    return Inventory(cpus=cpus, memory_mib=mib(memory) or 0, gpus=gpus)
+
+
+def request(
+    *,
+    gpus: int | None = None,
+    gpu_memory: str | int | None = None,
+    exclusive: bool = False,
+    cpus: int = 1,
+    memory: str | int | None = None,
+) -> Request:
+    """What a task asks; GPU memory alone means one GPU."""
+    return Request(
+        gpus=gpus if gpus is not None else int(gpu_memory is not None),
+        gpu_memory_mib=mib(gpu_memory),
+        exclusive=exclusive,
+        cpus=cpus,
+        memory_mib=mib(memory),
+    )
+
+
+def spec(*command: str, **fields: object) -> TaskSpec:
+    """A spec with a command, ``true`` unless given."""
+    return TaskSpec(command=command or ("true",), **fields)  # type: ignore[arg-type]

@@ -1,0 +1,536 @@
+"""The story driver: a hive without wires, told in short sentences and answered in short lines.
+
+Every step is checked against the laws. ``sees`` accounts for *all* effects since the last look, in
+order; what always goes together is told once:
+
+* saves are not told (the laws check that each change has one save and one publish);
+* a welcome is told by ``n1 ready``, and the first hello by ``node`` is not told at all;
+* ``t1 active`` and ``t1.1 reserved`` are told by ``dispatch t1.1 …``, as is ``t1 queued`` when the
+  task starts at once.
+
+Nodes send heartbeats by themselves while time passes, unless they are ``quiet``.
+"""
+
+from __future__ import annotations
+
+from fluxhive.core.effects import (
+    Dispatch,
+    Forget,
+    HiveEffect,
+    Publish,
+    SaveAttempt,
+    SaveTask,
+    Stop,
+    TurnAway,
+)
+from fluxhive.core.events import (
+    HiveEvent,
+    NodeAccepted,
+    NodeDrained,
+    NodeGivenUp,
+    NodeJoined,
+    NodeLeft,
+    NodeReported,
+    NodeSaid,
+    TaskCancelRequested,
+    TaskHeld,
+    TaskReleased,
+    TaskReprioritised,
+    TaskSubmitted,
+    TimePassed,
+)
+from fluxhive.core.explain import word
+from fluxhive.core.hive_state import DEFAULT_SETTINGS, HiveSettings
+from fluxhive.core.invariants import StepLaws, check
+from fluxhive.core.node import GpuReport, HeldAttempt, HeldPhase, Journal
+from fluxhive.core.outcome import ExitFacts, GpuPeak, Outcome, OutcomeKind
+from fluxhive.core.reports import (
+    AttemptAccepted,
+    AttemptEnded,
+    AttemptRefused,
+    AttemptStarted,
+    Report,
+)
+from fluxhive.core.spec_check import apply_defaults, check_spec
+from fluxhive.core.task import Attempt, AttemptState, Priority, Task, TaskSpec
+from fluxhive.core.task_manager import TaskManager
+from fluxhive.core.values import AttemptId, GpuUuid, NodeId, TaskId, kebab
+
+from . import factories
+from .factories import mib, ms
+
+Row = tuple[str, object, object]
+
+
+class Hive:
+    """A hive, its nodes and its clock."""
+
+    def __init__(self, settings: HiveSettings = DEFAULT_SETTINGS) -> None:
+        self.settings = settings
+        self.manager = TaskManager(settings=settings)
+        self.now_ms = 1_000_000
+        #: Every effect so far, for digests.
+        self.effects: list[HiveEffect] = []
+        #: Rows of the four tables that were walked.
+        self.walked: set[Row] = set()
+        self._laws = StepLaws()
+        self._unseen: list[str] = []
+        self._story: list[str] = []
+        self._number = 0
+        self._session = 0
+        self._joins: dict[str, NodeJoined] = {}
+        self._quiet: set[str] = set()
+        self._gpus: dict[str, tuple[GpuReport, ...]] = {}
+        self._beat_ms: dict[str, int] = {}
+
+    # ── people ────────────────────────────────────────────────────────────────────────────────
+
+    def submit(
+        self,
+        name: str,
+        *,
+        owner: str = "ann",
+        held_by: str | None = None,
+        priority: str = "normal",
+        gpus: int | None = None,
+        gpu_memory: str | int | None = None,
+        exclusive: bool = False,
+        cpus: int = 1,
+        memory: str | int | None = None,
+        retry: int = 0,
+        restarts: int = 5,
+        backoff: str = "1s",
+        time_limit: str | None = None,
+        failover: str | None = None,
+        at_most_once: bool = False,
+        workdir: str | None = None,
+    ) -> None:
+        """A task is submitted; its id is the name."""
+        spec = TaskSpec(
+            command=("true",),
+            request=factories.request(
+                gpus=gpus, gpu_memory=gpu_memory, exclusive=exclusive, cpus=cpus, memory=memory
+            ),
+            priority=Priority(priority),
+            retry=retry,
+            restarts=restarts,
+            backoff_ms=ms(backoff) or 0,
+            time_limit_ms=ms(time_limit),
+            failover_ms=ms(failover),
+            at_most_once=at_most_once,
+            workdir=workdir,
+        )
+        check_spec(spec)
+        self._number += 1
+        self.handle(
+            TaskSubmitted(
+                task_id=TaskId(name),
+                number=self._number,
+                owner=owner,
+                spec=apply_defaults(spec),
+                held_by=held_by,
+            )
+        )
+
+    def cancel(self, name: str, by: str = "ann") -> None:
+        """Somebody cancels a task."""
+        self.handle(TaskCancelRequested(task_id=TaskId(name), by=by))
+
+    def hold(self, name: str, by: str = "ann") -> None:
+        """Somebody holds a task."""
+        self.handle(TaskHeld(task_id=TaskId(name), by=by))
+
+    def release(self, name: str, by: str = "ann") -> None:
+        """Somebody takes the hold away."""
+        self.handle(TaskReleased(task_id=TaskId(name), by=by))
+
+    def reprioritise(self, name: str, priority: str, by: str = "ann") -> None:
+        """Somebody changes a task's priority."""
+        self.handle(TaskReprioritised(task_id=TaskId(name), priority=Priority(priority), by=by))
+
+    def drain(self, node: str, by: str = "root") -> None:
+        """No new attempts on the node."""
+        self.handle(NodeDrained(node_id=NodeId(node), on=True, by=by))
+
+    def undrain(self, node: str, by: str = "root") -> None:
+        """New attempts on the node again."""
+        self.handle(NodeDrained(node_id=NodeId(node), on=False, by=by))
+
+    def accept(self, node: str, by: str = "root") -> None:
+        """The node may serve everybody."""
+        self.handle(NodeAccepted(node_id=NodeId(node), by=by))
+
+    def give_up(self, node: str, by: str = "root") -> None:
+        """Somebody vouches that the machine is off."""
+        self.handle(NodeGivenUp(node_id=NodeId(node), by=by))
+
+    # ── nodes ─────────────────────────────────────────────────────────────────────────────────
+
+    def node(
+        self,
+        name: str,
+        *,
+        gpus: list[str] | None = None,
+        cpus: int = 8,
+        memory: str = "64G",
+        only_for: str | None = None,
+    ) -> None:
+        """A node joins for the first time, with GPUs of these sizes; not told by ``sees``."""
+        reports = tuple(
+            factories.gpu(f"{name}-gpu{index}", index, size)
+            for index, size in enumerate(gpus or [])
+        )
+        self._join(
+            NodeJoined(
+                node_id=NodeId(name),
+                session=self._next_session(),
+                incarnation=1,
+                label=name,
+                only_for=only_for,
+                inventory=factories.inventory(*reports, cpus=cpus, memory=memory),
+                boot_id=f"{name}-boot1",
+            )
+        )
+        self._unseen.remove(f"{name} ready: {name} joined")
+
+    def rejoins(
+        self,
+        name: str,
+        *held: str,
+        journal: str = "intact",
+        rebooted: bool = False,
+        epoch: int | None = None,
+    ) -> None:
+        """A node says hello again and holds attempts, such as ``t1.1 running``."""
+        claims = []
+        for word_pair in held:
+            attempt_id, phase = word_pair.split()
+            known = self.manager.attempt(AttemptId(attempt_id))
+            real_epoch = 1 if known is None else known.epoch
+            claims.append(
+                HeldAttempt(
+                    attempt_id=AttemptId(attempt_id),
+                    epoch=real_epoch if epoch is None else epoch,
+                    phase=HeldPhase(phase),
+                )
+            )
+        old = self._joins[name]
+        self._join(
+            NodeJoined(
+                node_id=old.node_id,
+                session=self._next_session(),
+                incarnation=old.incarnation + 1,
+                label=old.label,
+                only_for=old.only_for,
+                inventory=factories.inventory(
+                    *self._gpus[name], cpus=old.inventory.cpus, memory=old.inventory.memory_mib
+                ),
+                held=tuple(claims),
+                journal=Journal(journal),
+                boot_id=old.boot_id + "'" if rebooted else old.boot_id,
+            )
+        )
+
+    def quiet(self, name: str) -> None:
+        """The node's heartbeats stop; the connection stays open."""
+        self._quiet.add(name)
+
+    def heard(self, name: str) -> None:
+        """The node's heartbeats come again, on the same connection; one comes now."""
+        self._quiet.discard(name)
+        self.beat(name)
+
+    def leaves(self, name: str, reason: str = "connection reset") -> None:
+        """The node's connection closes."""
+        self._quiet.add(name)
+        session = self._joins[name].session
+        self.handle(NodeLeft(node_id=NodeId(name), session=session, reason=reason))
+
+    def beat(self, name: str, *reports: GpuReport) -> None:
+        """A heartbeat; with reports, the node's GPUs are like that from now on."""
+        if reports:
+            new = {report.uuid: report for report in reports}
+            old = {report.uuid: report for report in self._gpus[name]}
+            self._gpus[name] = tuple({**old, **new}.values())
+        self._beat_ms[name] = self.now_ms
+        self.handle(
+            NodeReported(
+                node_id=NodeId(name),
+                session=self._joins[name].session,
+                gpus=self._gpus[name],
+            )
+        )
+
+    # ── what nodes say about attempts ─────────────────────────────────────────────────────────
+
+    def accepts(self, attempt: str) -> None:
+        """The node has journalled the attempt."""
+        self.says(AttemptAccepted(attempt_id=AttemptId(attempt), epoch=self._epoch(attempt)))
+
+    def starts(self, attempt: str, pid: int = 4242, age: str | int = 0) -> None:
+        """The attempt's process runs."""
+        self.says(
+            AttemptStarted(
+                attempt_id=AttemptId(attempt),
+                epoch=self._epoch(attempt),
+                pid=pid,
+                age_ms=ms(age) or 0,
+            )
+        )
+
+    def refuses(self, attempt: str, reason: str, *, permanent: bool = False) -> None:
+        """The node hands the attempt back."""
+        self.says(
+            AttemptRefused(
+                attempt_id=AttemptId(attempt),
+                epoch=self._epoch(attempt),
+                reason=reason,
+                permanent_here=permanent,
+            )
+        )
+
+    def ends(
+        self,
+        attempt: str,
+        outcome: str = "success",
+        *,
+        exit_code: int | None = None,
+        detail: str = "",
+        exec_error: str | None = None,
+        peak: str | None = None,
+        dirty: tuple[str, ...] = (),
+        after: str | None = None,
+    ) -> None:
+        """The attempt's processes are gone; ``after`` lets time pass before."""
+        if after is not None:
+            self.waits(after)
+        if exit_code is None and outcome in ("success", "failure"):
+            exit_code = int(outcome == "failure")
+        known = self.manager.attempt(AttemptId(attempt))
+        shares = known.reservation.gpus if known is not None else ()
+        peaks = tuple(GpuPeak(uuid=share.uuid, peak_mib=mib(peak) or 0) for share in shares)
+        self.says(
+            AttemptEnded(
+                attempt_id=AttemptId(attempt),
+                epoch=self._epoch(attempt),
+                outcome=Outcome(kind=OutcomeKind(outcome), exit_code=exit_code, detail=detail),
+                facts=ExitFacts(
+                    exit_code=exit_code, exec_error=exec_error, gpu_peaks=peaks if peak else ()
+                ),
+                dirty_gpus=tuple(GpuUuid(uuid) for uuid in dirty),
+            )
+        )
+
+    def runs_after_dispatch(self, *attempts: str) -> None:
+        """What was dispatched is accepted and started; everything so far has been seen."""
+        for attempt in attempts:
+            self.accepts(attempt)
+            self.starts(attempt)
+            told = self._unseen[-3:]
+            assert told[0].startswith(f"dispatch {attempt} "), f"not dispatched: {attempt}: {told}"
+            assert told[1].startswith(f"{attempt} starting"), told
+            assert told[2].startswith(f"{attempt} running"), told
+            del self._unseen[-3:]
+
+    def says(self, report: Report, *, node: str | None = None, session: int | None = None) -> None:
+        """Any report, from the attempt's own node and session unless told otherwise."""
+        known = self.manager.attempt(report.attempt_id)
+        where = node or (known.node_id if known is not None else next(iter(self._joins)))
+        current = self._joins[where].session
+        self.handle(
+            NodeSaid(
+                node_id=NodeId(where),
+                session=current if session is None else session,
+                report=report,
+            )
+        )
+
+    # ── time ──────────────────────────────────────────────────────────────────────────────────
+
+    def waits(self, length: str | int) -> None:
+        """Time passes, event by event: heartbeats, and wake-ups when the hive asks for them."""
+        until = self.now_ms + (ms(length) or 0)
+        while True:
+            at_ms, who = until, ""
+            wakeup = self.manager.next_wakeup()
+            if wakeup is not None and wakeup < at_ms:
+                at_ms, who = wakeup, "wakeup"
+            for name, last_ms in self._beat_ms.items():
+                next_ms = last_ms + self.settings.heartbeat_ms
+                if name not in self._quiet and next_ms < at_ms:
+                    at_ms, who = next_ms, name
+            self.now_ms = max(self.now_ms, at_ms)
+            if who == "":
+                self.handle(TimePassed())
+                return
+            if who == "wakeup":
+                self.handle(TimePassed())
+            else:
+                self.beat(who)
+
+    def restarts(self) -> None:
+        """The server is started again from what it stored; nodes have to join again."""
+        stored = self.manager.snapshot()
+        self.manager = TaskManager.restore(stored, self.now_ms, settings=self.settings)
+        self._laws = StepLaws.since(self.manager)
+        self._quiet.update(self._joins)
+        self._story.append("──── the server is started again")
+
+    # ── looking ───────────────────────────────────────────────────────────────────────────────
+
+    def sees(self, *expected: str) -> None:
+        """These effects, and no others, came since the last look, in this order.
+
+        A line may leave out its end from a colon, a comma or a space on.
+        """
+        unseen, self._unseen = self._unseen, []
+        matches = len(unseen) == len(expected) and all(
+            real == wanted or (real.startswith(wanted) and real[len(wanted)] in " :;,")
+            for real, wanted in zip(unseen, expected, strict=True)
+        )
+        if not matches:
+            wanted_text = "\n    ".join(expected) or "nothing"
+            got = "\n    ".join(unseen) or "nothing"
+            story = "\n    ".join(self._story)
+            raise AssertionError(
+                f"\nexpected:\n    {wanted_text}\ngot:\n    {got}\nthe story:\n    {story}"
+            )
+
+    def sees_nothing(self) -> None:
+        """Nothing came of it."""
+        self.sees()
+
+    def forgets(self) -> None:
+        """What came since the last look is not what this story is about."""
+        self._unseen = []
+
+    def task(self, name: str) -> Task:
+        """A task that must exist."""
+        task = self.manager.task(TaskId(name))
+        assert task is not None, f"no task {name}"
+        return task
+
+    def attempt(self, name: str) -> Attempt:
+        """An attempt that must exist."""
+        attempt = self.manager.attempt(AttemptId(name))
+        assert attempt is not None, f"no attempt {name}"
+        return attempt
+
+    def word(self, name: str) -> str:
+        """What people are shown of a task."""
+        task = self.task(name)
+        attempts = [one for one in self.manager.attempts_of(task.id) if one.outcome is None]
+        live = attempts[0] if attempts else None
+        return word(task, live, self.manager.node(live.node_id) if live else None)
+
+    def why(self, name: str) -> list[str]:
+        """Codes of the reasons why a task waits."""
+        return [reason.code.value for reason in self.manager.explain(TaskId(name))]
+
+    def why_text(self, name: str) -> str:
+        """The main reason's sentence."""
+        return self.manager.explain(TaskId(name))[0].text
+
+    # ── inside ────────────────────────────────────────────────────────────────────────────────
+
+    def handle(self, event: HiveEvent) -> list[HiveEffect]:
+        """Any event: handled, checked against every law, and written into the story."""
+        self._note_rows(event)
+        before = {task.id: task.state for task in self.manager.tasks()}
+        stands = {attempt.id: attempt.state for attempt in self.manager.hive.attempts.values()}
+        effects = self.manager.handle(event, self.now_ms)
+        self._laws.after(self.manager, event, self.now_ms, effects)
+        check(self.manager, full=True)
+        self.effects.extend(effects)
+        self._note_moves(before, stands, effects)
+        lines = _tell(effects)
+        self._unseen.extend(lines)
+        if lines or not isinstance(event, NodeReported | TimePassed):
+            clock = (self.now_ms - 1_000_000) / 1000
+            self._story.append(f"{clock:9.3f} s  {kebab(type(event).__name__)}")
+            self._story.extend(f"             → {line}" for line in lines)
+        return effects
+
+    def _join(self, event: NodeJoined) -> None:
+        name = event.node_id
+        self._joins[name] = event
+        self._gpus[name] = event.inventory.gpus
+        self._beat_ms[name] = self.now_ms
+        self._quiet.discard(name)
+        effects = self.handle(event)
+        if any(isinstance(effect, TurnAway) for effect in effects):
+            self._quiet.add(name)
+
+    def _next_session(self) -> int:
+        self._session += 1
+        return self._session
+
+    def _epoch(self, attempt: str) -> int:
+        known = self.manager.attempt(AttemptId(attempt))
+        return 1 if known is None else known.epoch
+
+    def _note_rows(self, event: HiveEvent) -> None:
+        if isinstance(event, NodeSaid):
+            attempt = self.manager.attempt(event.report.attempt_id)
+            node = self.manager.node(event.node_id)
+            current = node is not None and node.session == event.session
+            if attempt is not None and current and attempt.epoch == event.report.epoch:
+                self.walked.add(("report", kebab(type(event.report).__name__), attempt.state))
+        elif isinstance(event, NodeJoined):
+            held = {claim.attempt_id for claim in event.held}
+            intact = event.journal is Journal.INTACT
+            for attempt in self.manager.hive.attempts.values():
+                if attempt.node_id == event.node_id and attempt.id not in held:
+                    self.walked.add(("absent", intact, attempt.state))
+
+    def _note_moves(
+        self,
+        tasks: dict[TaskId, object],
+        attempts: dict[AttemptId, AttemptState],
+        effects: list[HiveEffect],
+    ) -> None:
+        for effect in effects:
+            if isinstance(effect, SaveTask):
+                task = effect.task
+                if tasks.get(task.id) is not task.state:
+                    self.walked.add(("task", tasks.get(task.id), task.state))
+                tasks[task.id] = task.state
+            elif isinstance(effect, SaveAttempt):
+                attempt = effect.attempt
+                if attempts.get(attempt.id) is not attempt.state:
+                    self.walked.add(("attempt", attempts.get(attempt.id), attempt.state))
+                attempts[attempt.id] = attempt.state
+
+
+def _tell(effects: list[HiveEffect]) -> list[str]:
+    dispatched = {effect.attempt.task_id for effect in effects if isinstance(effect, Dispatch)}
+    lines: list[str] = []
+    for effect in effects:
+        text = _line(effect)
+        if isinstance(effect, Publish):
+            starts = effect.task_id in dispatched
+            if effect.state == "reserved" and effect.reason.startswith("placed"):
+                continue
+            if starts and (effect.state == "active" or effect.reason == "submitted"):
+                continue
+        if text:
+            lines.append(text)
+    return lines
+
+
+def _line(effect: HiveEffect) -> str:
+    if isinstance(effect, Publish):
+        who = effect.task_id or effect.attempt_id or effect.node_id
+        return f"{who} {effect.state}" + (f": {effect.reason}" if effect.reason else "")
+    if isinstance(effect, Dispatch):
+        held = effect.attempt.reservation
+        shares = [f" gpu{share.index} {share.gpu_memory_mib} MiB" for share in held.gpus]
+        alone = " alone" if held.exclusive else ""
+        return f"dispatch {effect.attempt.id} on {effect.node_id}" + ",".join(shares) + alone
+    if isinstance(effect, Stop):
+        return f"stop {effect.attempt_id} on {effect.node_id}: {effect.cause.value}"
+    if isinstance(effect, Forget):
+        return f"forget {effect.attempt_id} on {effect.node_id}"
+    if isinstance(effect, TurnAway):
+        return f"turn away {effect.node_id}: {effect.reason}"
+    return ""
