@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 _TABLES = """
 create table held (attempt_id text primary key, record blob not null) without rowid;
-create table outbox (n integer primary key, body blob not null);
+create table outbox (n integer primary key autoincrement, body blob not null);
 """
 
 _encoder = msgspec.json.Encoder()
@@ -60,9 +60,14 @@ class Journal:
         try:
             self._prepare(path)
             self.held = self._read_held()
+            #: What was not acknowledged, in order.
             self.said: list[tuple[int, bytes]] = list(
                 self._db.execute("select n, body from outbox order by n")
             )
+            # Autoincrement keeps the highest number there ever was (sqlite.org/autoinc.html).
+            row = self._db.execute("select seq from sqlite_sequence").fetchone()
+            #: The highest number ever used, acknowledged or not.
+            self.last_n: int = row[0] if row else 0
         except BaseException:
             self._db.close()
             raise

@@ -54,6 +54,11 @@ class Link(Generic[M]):
         return self._last_n
 
     @property
+    def acknowledged(self) -> int:
+        """Everything up to this number has arrived and is stored at the peer."""
+        return self._unacknowledged[0][0] - 1 if self._unacknowledged else self._last_n
+
+    @property
     def is_full(self) -> bool:
         """Too much is unacknowledged: the peer does not keep up."""
         return len(self._unacknowledged) >= UNACKNOWLEDGED_MAX

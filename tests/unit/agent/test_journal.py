@@ -68,6 +68,15 @@ def test_a_forgotten_attempt_and_acknowledged_reports_are_gone(tmp_path: Path) -
     assert [n for n, _ in again.said] == [4, 5]
 
 
+def test_numbers_go_on_where_they_were_even_when_all_is_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = open_journal(path)
+    journal.write(Entry(said=[(n, b"{}") for n in range(1, 6)]))
+    journal.write(Entry(acknowledged=5))
+    journal.close()
+    assert open_journal(path).last_n == 5
+
+
 @pytest.mark.parametrize("damage", [b"not a database at all" * 400, b"SQLite format 3\0" * 300])
 def test_a_damaged_journal_is_kept_aside_and_begun_afresh(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "journal.db"
