@@ -1,0 +1,374 @@
+"""The process that owns one attempt on a node: starts it, limits it, ends it, records how it ended.
+
+The launcher forks one shim per attempt and calls ``supervise``; ``python -I -S shim.py RUNDIR``
+does the same alone. It outlives agent and launcher: the run directory is all it shares with them
+(``spec.json`` in; ``started``, ``exit``, ``stdout``, ``stderr`` out; ``shim.lock`` held for life).
+It decides nothing about the task; the agent does. Standard library only and nothing of ours but its
+own parts, so that it starts fast and survives an upgrade of the package beneath it. Linux only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import resource  # noqa: F401  os.wait4 imports it: loaded here, once, before any fork
+import signal
+import sys
+import time
+
+TYPE_CHECKING = False  # as in typing, which would cost every shim a megabyte
+if TYPE_CHECKING or __package__:
+    from fluxhive.agent import proctree, shim_record, shim_start
+else:
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    import proctree
+    import shim_record
+    import shim_start
+
+    sys.path.pop()
+if TYPE_CHECKING:
+    from typing import Any
+
+FORMAT = 1
+#: Processes that outlive the main one get this long to go on their own …
+SETTLE_MS = 50
+#: … and this long between SIGTERM and SIGKILL.
+LEFTOVER_GRACE_MS = 2_000
+KILL_AGAIN_MS = 20
+#: What lives this long after SIGKILL is reported as unkillable (uninterruptible sleep).
+UNKILLABLE_AFTER_MS = 10_000
+MAX_UNKILLABLE_LISTED = 16
+MAX_DETAIL_CHARS = 300
+
+STATUS_RECORDED = 0
+STATUS_CLAIMED_BY_ANOTHER = 3
+STATUS_NOT_RECORDED = 4
+
+_TIMER_ABSTIME = 1
+_SPEC_KEYS = frozenset(
+    ("attempt", "argv", "env", "cwd", "cookie", "merge_output", "oom_score_adj", "cgroup")
+)
+
+now_ms = shim_record.now_ms
+_libc = shim_start.libc
+_timers: Any = _libc if hasattr(_libc, "timer_create") else ctypes.CDLL("librt.so.1")
+_TimerSpec: Any = ctypes.c_long * 4
+_BOOT_ID = proctree.read_file("/proc/sys/kernel/random/boot_id").decode().strip()
+
+
+def supervise(run_dir: str, notify_fd: int) -> int:
+    """Run the attempt of ``run_dir`` from start to end; the caller exits with what it returns.
+
+    ``notify_fd`` is the non-blocking socket to the agent, -1 for none. ``STATUS_RECORDED`` means
+    that how the attempt ended is on disk or with the agent.
+    """
+    shim = _Shim(run_dir, notify_fd)
+    try:
+        shim.claim()
+    except (BlockingIOError, FileExistsError):
+        return STATUS_CLAIMED_BY_ANOTHER
+    except OSError as error:
+        shim.failure = shim_start.Unprepared(error, "cannot use the run directory")
+    else:
+        shim.start()
+        if shim.failure is None:
+            shim.announce_start()
+            shim.attend()
+    return shim.record_and_leave()
+
+
+class _Shim:
+    """One attempt from claim to record. Every ``…_at`` is a ``now_ms``, None for never."""
+
+    def __init__(self, run_dir: str, notify_fd: int) -> None:
+        self.run_dir = run_dir
+        self.messenger = shim_record.Messenger(notify_fd, run_dir)
+        self.shim_pid = os.getpid()
+        self.spec: dict[str, Any] = {"attempt": os.path.basename(run_dir), "linger_ms": 0}
+        self.failure: shim_start.Unprepared | None = None
+        self.pid = 0
+        self.wait_status: int | None = None
+        self.is_tree_empty = False
+        self.cpu_s = 0.0
+        self.maxrss_kib = 0
+        self.stopped_by: str | None = None
+        self.leftovers: set[int] = set()
+        self.unkillable: list[int] = []
+        self.started_at = now_ms()
+        self.ended_at: int | None = None
+        self.time_limit_at: int | None = None
+        self.lease_at: int | None = None
+        self.terminate_at: int | None = None
+        self.kill_at: int | None = None
+        self.give_up_at: int | None = None
+        self.exit_fd = -1
+        self.started_fd = -1
+        self.timer: Any = None
+        self.armed_at: int | None = None
+
+    # -- start ---------------------------------------------------------------------------------
+
+    def claim(self) -> None:
+        """Make this attempt ours, once and for ever; FileExistsError when somebody else had it.
+
+        ``started`` is made with O_EXCL under the lock. Whoever makes it owns the attempt: neither a
+        repeated request nor a start that the agent has given up can run the program twice.
+        """
+        lock = os.open(self.run_dir + "/shim.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        new = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        self.started_fd = os.open(self.run_dir + "/started", new, 0o600)
+        self.exit_fd = shim_record.allocate_record(self.run_dir)
+
+    def start(self) -> None:
+        """Read the spec and start the main process; sets ``failure`` when it cannot."""
+        try:
+            self._read_spec()
+            if os.getsid(0) != self.shim_pid:
+                os.setsid()
+            shim_start.become_subreaper()
+            self.pid = shim_start.start_main(self.run_dir, self.spec)
+        except shim_start.Unprepared as unprepared:
+            self.failure = unprepared
+        except OSError as error:
+            self.failure = shim_start.Unprepared(error, "cannot prepare the attempt")
+
+    def _read_spec(self) -> None:
+        try:
+            with open(self.run_dir + "/spec.json", "rb", buffering=0) as file:
+                spec = json.loads(file.read())
+            if spec["format"] != FORMAT:
+                raise shim_start.Unprepared(
+                    errno.EPROTO, f"spec.json has format {spec['format']!r}"
+                )
+            if spec["time_limit_ms"] is not None:
+                self.time_limit_at = self.started_at + int(spec["time_limit_ms"])
+            int(spec["grace_ms"]), int(spec["linger_ms"])
+            if missing := _SPEC_KEYS - spec.keys():
+                raise KeyError(*missing)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise shim_start.Unprepared(
+                errno.EPROTO, f"spec.json cannot be used: {error!r}"
+            ) from error
+        self.spec = spec
+        if spec["failover_ms"] is not None and spec.get("contact_path") is not None:
+            contact = self._contact_ms()
+            if contact is None:
+                raise shim_start.Unprepared(
+                    errno.EINVAL, f"no contact time in {spec['contact_path']}"
+                )
+            self.lease_at = contact + int(spec["failover_ms"])
+
+    def _contact_ms(self) -> int | None:
+        """When the node was last in contact; None when nobody can say.
+
+        A time ahead of the clock was written before a reboot and says nothing.
+        """
+        try:
+            contact = int(proctree.read_file(self.spec["contact_path"], 64))
+        except (OSError, ValueError):
+            return None
+        return contact if contact <= now_ms() else None
+
+    def announce_start(self) -> None:
+        """Write ``started`` and tell the agent."""
+        record = {
+            "format": FORMAT,
+            "attempt": self.spec["attempt"],
+            "shim_pid": self.shim_pid,
+            "shim_start": proctree.start_ticks(self.shim_pid),
+            "pid": self.pid,
+            "pid_start": proctree.start_ticks(self.pid),
+            "boot_id": _BOOT_ID,
+            "at_boottime_ms": self.started_at,
+        }
+        shim_record.write_started(self.started_fd, record)
+        self.messenger.tell("started", record)
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def attend(self) -> None:
+        """Sleep until something happens, until the whole tree is gone or proves unkillable."""
+        self._reap()
+        while not self.is_tree_empty:
+            self._arm()
+            signo = signal.sigwaitinfo(shim_start.WAITED).si_signo
+            if signo == shim_start.SIGCHLD:
+                self._reap()
+            elif signo == shim_start.SIGTERM:
+                self._stop("stop")
+            elif signo == shim_start.SIGUSR1:
+                self._kill_now()
+            now = now_ms()
+            self._keep_limits(now)
+            if self._end_tree(now):
+                return
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                # Below a subreaper every live process has live ancestors up to it: no child
+                # means no tree, so an ordinary end costs no look at /proc.
+                self.is_tree_empty = True
+                return
+            if pid == 0:
+                return
+            self.cpu_s += usage.ru_utime + usage.ru_stime
+            self.maxrss_kib = max(self.maxrss_kib, usage.ru_maxrss)
+            if pid == self.pid:
+                self.wait_status = status
+                self.ended_at = now_ms()
+                self.time_limit_at = self.lease_at = None
+                if self.kill_at is None:
+                    self.terminate_at = self.ended_at + SETTLE_MS
+
+    def _keep_limits(self, now: int) -> None:
+        if self.messenger.resend_at is not None and now >= self.messenger.resend_at:
+            self.messenger.send()
+        if self.time_limit_at is not None and now >= self.time_limit_at:
+            self._stop("time-limit")
+        if self.lease_at is not None and now >= self.lease_at:
+            contact = self._contact_ms()
+            if contact is not None:
+                self.lease_at = max(self.lease_at, contact + int(self.spec["failover_ms"]))
+            if now >= self.lease_at:
+                self._stop("lease")
+
+    def _stop(self, cause: str) -> None:
+        """First rung of the ladder. The whole tree has the grace, also when the main process is
+        gone before: it is often a shell, and its children are the ones that save their work."""
+        if self.stopped_by is None and self.wait_status is None:
+            self.stopped_by = cause
+            self.time_limit_at = self.lease_at = None
+            self.kill_at = now_ms() + int(self.spec["grace_ms"])
+            self._signal_tree(shim_start.SIGTERM)
+
+    def _kill_now(self) -> None:
+        if self.stopped_by is None and self.wait_status is None:
+            self.stopped_by = "stop"
+        self.time_limit_at = self.lease_at = self.terminate_at = None
+        self.kill_at = now_ms()
+
+    def _end_tree(self, now: int) -> bool:
+        """The rungs that are due. True when there is nothing left to try."""
+        if self.is_tree_empty:
+            return True
+        if self.terminate_at is not None and now >= self.terminate_at:
+            self.terminate_at = None
+            self.kill_at = now + LEFTOVER_GRACE_MS
+            self._signal_tree(shim_start.SIGTERM)
+        if self.kill_at is None or now < self.kill_at:
+            return False
+        if self.give_up_at is None:
+            self.give_up_at = now + UNKILLABLE_AFTER_MS
+        elif now >= self.give_up_at:
+            self.unkillable = sorted(self._tree())
+            return True
+        # Again and again: a process may fork between the look at the tree and the signal.
+        self.kill_at = now + KILL_AGAIN_MS
+        self._signal_tree(shim_start.SIGKILL)
+        return False
+
+    def _tree(self) -> list[int]:
+        return [pid for pid in proctree.descendants(self.shim_pid) if proctree.is_alive(pid)]
+
+    def _signal_tree(self, signo: int) -> None:
+        cgroup = self.spec["cgroup"]
+        pids = self._tree()
+        if self.wait_status is not None:
+            self.leftovers.update(pids)
+        if signo == shim_start.SIGKILL and cgroup is not None:
+            proctree.write_if_possible(cgroup + "/cgroup.kill", "1")
+        for pid in pids:
+            proctree.signal_if(pid, signo, self._is_ours)
+
+    def _is_ours(self, pid: int) -> bool:
+        return proctree.is_descendant(pid, self.shim_pid)
+
+    def _arm(self) -> None:
+        """One SIGALRM at the next deadline, on the clock that a suspended host does not stop."""
+        deadlines = (
+            self.time_limit_at,
+            self.lease_at,
+            self.terminate_at,
+            self.kill_at,
+            self.messenger.resend_at,
+        )
+        next_at = min((at for at in deadlines if at is not None), default=None)
+        if next_at is None or next_at == self.armed_at:
+            return
+        if self.timer is None:
+            self.timer = ctypes.c_void_p()
+            # Without a sigevent the timer sends SIGALRM (timer_create(2)).
+            if _timers.timer_create(time.CLOCK_BOOTTIME, None, ctypes.byref(self.timer)) != 0:
+                raise OSError(errno.EAGAIN, "no timer to be had")
+        when = _TimerSpec(0, 0, next_at // 1000, next_at % 1000 * 1_000_000)
+        _timers.timer_settime(self.timer, _TIMER_ABSTIME, ctypes.byref(when), None)
+        self.armed_at = next_at
+
+    # -- end -----------------------------------------------------------------------------------
+
+    def record_and_leave(self) -> int:
+        """Write ``exit``, tell the agent, and stay only while nobody has taken note of it."""
+        if self.leftovers:
+            self._sweep_by_cookie()
+        record = self._exit_record()
+        is_recorded = self.exit_fd >= 0 and shim_record.write_record(
+            self.run_dir, self.exit_fd, record
+        )
+        is_known = self.messenger.tell("exited", record)
+        is_known = is_known or self.messenger.linger(int(self.spec["linger_ms"]))
+        return STATUS_RECORDED if is_recorded or is_known else STATUS_NOT_RECORDED
+
+    def _sweep_by_cookie(self) -> None:
+        """Where something outlived its task, look also for what hides outside the tree."""
+        until = now_ms() + LEFTOVER_GRACE_MS
+        n_empty = 0
+        while n_empty < 2 and now_ms() < until:
+            pids = proctree.pids_with_cookie(self.spec["cookie"])
+            self.leftovers.update(pids)
+            for pid in pids:
+                proctree.signal_if(
+                    pid,
+                    shim_start.SIGKILL,
+                    lambda each: proctree.has_cookie(each, self.spec["cookie"]),
+                )
+            n_empty = 0 if pids else n_empty + 1
+            if pids:
+                time.sleep(KILL_AGAIN_MS / 1000)
+
+    def _exit_record(self) -> dict[str, Any]:
+        code = signo = None
+        if self.wait_status is not None:
+            status = os.waitstatus_to_exitcode(self.wait_status)
+            code, signo = (status, None) if status >= 0 else (None, -status)
+        number = self.failure.number if self.failure is not None else 0
+        record: dict[str, Any] = {
+            "format": FORMAT,
+            "attempt": self.spec["attempt"],
+            "code": code,
+            "signal": signo,
+            "exec_errno": number,
+            "exec_error": errno.errorcode.get(number) if number else None,
+            "stopped_by": self.stopped_by,
+            "started_boottime_ms": self.started_at,
+            "ended_boottime_ms": now_ms() if self.ended_at is None else self.ended_at,
+            "maxrss_kib": self.maxrss_kib,
+            "cpu_ms": round(self.cpu_s * 1000),
+            "leftovers": len(self.leftovers),
+            "unkillable": self.unkillable[:MAX_UNKILLABLE_LISTED],
+        }
+        if self.failure is not None:
+            detail = self.failure.detail.encode("utf-8", "backslashreplace").decode()
+            record["detail"] = detail[:MAX_DETAIL_CHARS]
+        return record
+
+
+if __name__ == "__main__":
+    shim_start.prepare_process()
+    sys.exit(supervise(os.path.abspath(sys.argv[1]), -1))
