@@ -13,6 +13,8 @@ Nodes send heartbeats by themselves while time passes, unless they are ``quiet``
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from fluxhive.core.effects import (
     Dispatch,
     Forget,
@@ -230,6 +232,24 @@ class Hive:
                 boot_id=old.boot_id + "'" if rebooted else old.boot_id,
             )
         )
+
+    def clones(self, name: str, twin: str) -> None:
+        """Another agent says hello with the GPUs of a node we know."""
+        hello = structs.replace(
+            self._joins[name],
+            node_id=NodeId(twin),
+            label=twin,
+            session=self._next_session(),
+        )
+        self._join(hello)
+
+    def hello_of(self, name: str) -> NodeJoined:
+        """A node's latest hello."""
+        return self._joins[name]
+
+    def loses_gpu(self, name: str, uuid: str) -> None:
+        """From now on the node does not name this GPU."""
+        self._gpus[name] = tuple(gpu for gpu in self._gpus[name] if gpu.uuid != uuid)
 
     def quiet(self, name: str) -> None:
         """The node's heartbeats stop; the connection stays open."""

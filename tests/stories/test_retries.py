@@ -1,0 +1,86 @@
+"""Which ends are tried again, how often, and which never."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers.hive import Hive
+
+OWN = ["failure", "time-limit", "host-oom", "launch-failed"]
+NOT_ITS_FAULT = [
+    "node-lost",
+    "node-reboot",
+    "supervisor-lost",
+    "lease-expired",
+    "gpu-fault",
+    "gpu-oom",
+    "preempted",
+]
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_failure_of_its_own_is_not_tried_again_unless_asked(hive: Hive, kind: str) -> None:
+    hive.node("n1")
+    hive.submit("t1")
+    hive.ends("t1.1", kind)
+    assert hive.task("t1").state.value == "failed"
+    hive.submit("t2", retry=2)
+    for number in (1, 2, 3):
+        hive.ends(f"t2.{number}", kind)
+        hive.waits("10s")
+    assert hive.task("t2").state.value == "failed"
+    assert hive.task("t2").attempts == 3
+
+
+@pytest.mark.parametrize("kind", NOT_ITS_FAULT)
+def test_what_was_not_its_fault_is_tried_again_five_times(hive: Hive, kind: str) -> None:
+    hive.node("n1")
+    hive.submit("t1")
+    for number in range(1, 7):
+        assert hive.task("t1").state.value == "active"
+        hive.ends(f"t1.{number}", kind)
+        hive.waits("1m")
+    assert hive.task("t1").state.value == "failed"
+    assert hive.task("t1").attempts == 6
+
+
+@pytest.mark.parametrize("kind", OWN + NOT_ITS_FAULT)
+def test_at_most_once_means_once(hive: Hive, kind: str) -> None:
+    hive.node("n1")
+    hive.submit("t1", at_most_once=True)
+    hive.ends("t1.1", kind)
+    assert hive.task("t1").state.value == "failed"
+    assert "it may be started only once" in hive.task("t1").reason
+
+
+def test_retries_and_restarts_are_counted_apart(hive: Hive) -> None:
+    hive.node("n1")
+    hive.submit("t1", retry=1, restarts=1)
+    for number, kind in enumerate(["gpu-fault", "failure"], start=1):
+        hive.ends(f"t1.{number}", kind)
+        hive.waits("10s")
+    hive.ends("t1.3", "gpu-fault")
+    assert hive.task("t1").state.value == "failed"
+    assert hive.task("t1").attempts == 3
+
+
+def test_no_time_passes_between_attempts_without_backoff(hive: Hive) -> None:
+    hive.node("n1")
+    hive.submit("t1", retry=1, backoff="1ms")
+    hive.ends("t1.1", "failure")
+    hive.forgets()
+    hive.waits("1ms")
+    hive.sees("dispatch t1.2 on n1")
+
+
+def test_a_restart_waits_for_its_pause_over_a_start_of_the_server(hive: Hive) -> None:
+    hive.node("n1")
+    hive.submit("t1", retry=1, backoff="1m")
+    hive.ends("t1.1", "failure")
+    hive.forgets()
+    hive.restarts()
+    hive.rejoins("n1")
+    hive.waits("30s")
+    hive.sees("n1 ready")
+    hive.waits("30s")
+    hive.sees("dispatch t1.2 on n1")
