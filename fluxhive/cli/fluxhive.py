@@ -10,11 +10,14 @@ task's own code, 128 + n for signal n, 124 for its time limit, and 125 for FlowH
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NamedTuple
 
 INTERRUPTED_EXIT = 130
 """128 + SIGINT, as a shell says it."""
+COMPLETION_VARIABLE = "_FLUXHIVE_COMPLETE"
+"""Set by the shell's completion, which click answers: `_FLUXHIVE_COMPLETE=bash_source fluxhive`."""
 
 
 class Verb(NamedTuple):
@@ -74,7 +77,8 @@ def overview() -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and gives its exit code. Prints errors; raises nothing but SystemExit."""
     given = sys.argv[1:] if arguments is None else arguments
-    if given in ([], ["--help"], ["-h"], ["help"]):
+    is_completing = COMPLETION_VARIABLE in os.environ
+    if given in ([], ["--help"], ["-h"], ["help"]) and not is_completing:
         try:
             sys.stdout.write(overview())
             sys.stdout.flush()
@@ -96,8 +100,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _forget_output() -> None:
     """Sends what is still buffered nowhere, or the interpreter complains when it ends."""
-    import os
-
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

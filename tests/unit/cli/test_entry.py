@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -48,6 +49,20 @@ def test_a_verb_that_talks_to_nobody_imports_no_network() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"), [("fluxhive s", "submit"), ("fluxhive ps --a", "--all")]
+)
+def test_the_shell_completes_verbs_and_options(words: str, found: str) -> None:
+    variables = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run(
+        [sys.executable, "-c", "from fluxhive.cli.fluxhive import main; main([])"],
+        env={**os.environ, **variables, "_FLUXHIVE_COMPLETE": "bash_complete"},
+        capture_output=True,
+        text=True,
+    )
+    assert f"plain,{found}\n" in done.stdout
 
 
 def test_an_unknown_verb_offers_the_closest(cli: Cli) -> None:
