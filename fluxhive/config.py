@@ -201,9 +201,6 @@ def load(flags: Mapping[str, Plain | None] | None = None) -> Settings:
     Raises InputError when the file or a variable cannot be accepted.
     """
     values = resolve(flags)
-    url = str(values["control_base_url"].value)
-    if values["user.token"].value is None:
-        values["user.token"] = _kept_token(url)
     fields = {key.field: values[key.name].value for key in KEYS}
     origins = {name: value.origin for name, value in values.items()}
     return msgspec.convert({**fields, "origins": origins}, Settings)
@@ -214,7 +211,10 @@ def resolve(flags: Mapping[str, Plain | None] | None = None) -> dict[str, Value]
     given = flags or {}
     path = places.config_path()
     filed = _flat(config_file.read(path), path)
-    return {key.name: _resolve_one(key, given, filed, path) for key in KEYS}
+    values = {key.name: _resolve_one(key, given, filed, path) for key in KEYS}
+    if values["user.token"].value is None:
+        values["user.token"] = _kept_token(str(values["control_base_url"].value))
+    return values
 
 
 def _resolve_one(

@@ -31,7 +31,7 @@ class House:
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(home),
-            "PYTHONPATH": str(STAND_IN),
+            "PYTHONPATH": f"{STAND_IN}:{STAND_IN.parents[2]}",
             "FLOWHIVE_STATE_DIR": str(self.state),
         }
 
@@ -177,10 +177,12 @@ def test_a_configuration_for_another_server_is_pointed_out(house: House) -> None
 
 
 def test_nothing_of_the_current_directory_is_imported(house: House, tmp_path: Path) -> None:
-    (tmp_path / "random.py").write_text("raise RuntimeError('the wrong module')\n")
+    (tmp_path / "click.py").write_text("raise RuntimeError('the wrong module')\n")
+    words = ["up", "--detach", "--port", str(house.port)]
+    program = f"from fluxhive.cli.fluxhive import main; sys.exit(main({words!r}))"
     process = subprocess.run(
-        ["fluxhive", "up", "--detach", "--port", str(house.port)],
-        env=house.env | {"PATH": f"{Path(sys.executable).parent}:{house.env['PATH']}"},
+        [sys.executable, "-c", f"import sys; sys.path.pop(0); {program}"],
+        env=house.env,
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -80,7 +80,7 @@ def test_after_a_cut_it_goes_on_at_its_offset_and_drops_what_it_had() -> None:
     story.answers(
         stream_answer(log(0, b"abc"), log(0, b"E", stream="stderr"), breaks=True),
         failing(Unsent("connection refused")),
-        stream_answer(log(0, b"abcdef"), log(3, b"def"), log(6, b"g"), end()),
+        stream_answer(log(0, b"abcdef"), log(0, b"ab"), log(3, b"def"), log(6, b"g"), end()),
     )
     got, _ = story.read()
     assert got == b"abcEdefg"
