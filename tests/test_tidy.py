@@ -1,0 +1,149 @@
+"""Style as a test: what a reader should never stumble over."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = sorted((ROOT / "fluxhive").rglob("*.py"))
+OURS = PACKAGE + sorted(
+    path
+    for folder in ("tests", "scripts", "benchmarks")
+    for path in (ROOT / folder).rglob("*.py")
+)
+TEXTS = [
+    path
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "dev", ROOT / ".ci/run")
+    if path.exists()
+]
+
+FILE_LINES, FILE_LINES_EVER = 400, 700
+FUNCTION_LINES = 60
+#: Longer files, each with the reason why it is one subject.
+LONG_FILES: dict[str, str] = {}
+BANNED_MODULES = {"utils", "util", "common", "helpers", "base", "misc"}
+#: Sub-modules that import rules cannot name (core: plain Structs only).
+CORE_MSGSPEC = {"Struct", "field", "UNSET", "UnsetType"}
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=name)
+def test_a_file_and_its_functions_can_be_held_in_mind(path: Path) -> None:
+    text = path.read_text()
+    limit = FILE_LINES_EVER if name(path) in LONG_FILES else FILE_LINES
+    assert text.count("\n") <= limit, f"{name(path)} has more than {limit} lines"
+    for function in functions(ast.parse(text)):
+        length = (function.end_lineno or function.lineno) - function.lineno + 1
+        assert length <= FUNCTION_LINES, f"{name(path)}:{function.lineno} {function.name}"
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=name)
+def test_public_things_say_what_they_are(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree) or not tree.body, f"{name(path)} has no docstring"
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            is_public = not node.name.startswith("_")
+            assert not is_public or ast.get_docstring(node), f"{name(path)}: {node.name}"
+
+
+@pytest.mark.parametrize("path", OURS, ids=name)
+def test_nothing_is_left_undone_or_swallowed(path: Path) -> None:
+    text = path.read_text()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", token.string), token.line
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ExceptHandler):
+            is_broad = node.type is None or (
+                isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"}
+            )
+            is_silent = all(isinstance(part, ast.Pass | ast.Continue) for part in node.body)
+            assert not (is_broad and is_silent), f"{name(path)}:{node.lineno} swallows errors"
+
+
+def test_no_module_is_a_drawer_for_everything() -> None:
+    assert [name(path) for path in PACKAGE if path.stem in BANNED_MODULES] == []
+
+
+@pytest.mark.parametrize("path", [p for p in PACKAGE if "core" in p.parts], ids=name)
+def test_the_core_takes_only_plain_structs_from_msgspec(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "msgspec":
+            assert {alias.name for alias in node.names} <= CORE_MSGSPEC, name(path)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("msgspec."):
+            assert node.module == "msgspec.structs", f"{name(path)}: {node.module}"
+        if isinstance(node, ast.Import):
+            assert all(not alias.name.startswith("msgspec") for alias in node.names), name(path)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in {"hash", "id", "open", "print"}, f"{name(path)}"
+
+
+@pytest.mark.parametrize("path", [p for p in PACKAGE if p.parent.name == "cli"], ids=name)
+def test_commands_print_through_output_and_messages(path: Path) -> None:
+    if path.stem not in {"output", "messages"}:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id != "print", f"{name(path)}:{node.lineno}"
+
+
+@pytest.mark.parametrize("path", [p for p in PACKAGE if p.parent.name != "examples"], ids=name)
+def test_shells_start_no_task_that_nobody_waits_for(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            named = f"{node.value.id}.{node.attr}"
+            assert named not in {
+                "asyncio.create_task",
+                "asyncio.ensure_future",
+                "asyncio.gather",
+                "asyncio.wait_for",
+            }, f"{name(path)}:{node.lineno} {named}"
+
+
+@pytest.mark.parametrize("path", [*OURS, *TEXTS], ids=name)
+def test_no_text_names_a_place_of_one_machine(path: Path) -> None:
+    text = path.read_text()
+    assert not re.search(r"(?<![\w.])/(home|Users)/(?!USER|alice|bob|me|ada)\w+/", text)
+    assert not re.search(r"https?://(?:[\w-]+\.)*(?:pypi|pythonhosted|npmjs|debian)\.\w", text)
+
+
+def commands() -> set[str]:
+    from fluxhive.cli import fluxhive as entry
+
+    return set(entry.VERBS)
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name)
+def test_docs_name_only_commands_that_exist(path: Path) -> None:
+    known = commands()
+    for verb in re.findall(r"^\s*(?:\$ )?fluxhive ([a-z][a-z-]+)", path.read_text(), re.MULTILINE):
+        assert verb in known, f"{name(path)}: fluxhive {verb}"
+
+
+def test_the_lock_names_no_registry() -> None:
+    assert "://" not in (ROOT / "requirements.lock").read_text()
+
+
+def test_each_dependency_stands_with_its_reason() -> None:
+    page = (ROOT / "docs" / "dependencies.md").read_text()
+    project = (ROOT / "pyproject.toml").read_text()
+    declared = re.findall(r'^  "([A-Za-z0-9-]+)[><=!;]', project, re.MULTILINE)
+    assert declared
+    missing = sorted({dependency for dependency in declared if f"| {dependency} |" not in page})
+    assert missing == []
