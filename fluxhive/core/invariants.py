@@ -11,7 +11,8 @@ in the simulator, and once when a hive is restored. The numbers are those used a
  5 at placement, reservations, foreign use and headroom stay within the GPU
  7 nothing new is dispatched to a node that is silent, lost or draining, or to a GPU out of use
  8 a dispatch carries the node's session; epochs grow within a task
- 9 a task's next attempt comes after the end of the one before
+ 9 a task's next attempt comes after the end of the one before; an end without the node's word
+   comes after the fence, or with a person's word or the node's return
 10 attempts stay within retries, restarts and those that were handed back
 12 held tasks have a holder, queued ones none
 13 whoever is placed had nobody before them that fits
@@ -42,6 +43,10 @@ from .values import AttemptId, Mib, Ms, TaskId
 
 if TYPE_CHECKING:
     from .task_manager import TaskManager
+
+
+#: Where a task may be once somebody wants it cancelled.
+_AFTER_CANCEL = (TaskState.ACTIVE, TaskState.CANCELLED)
 
 
 def check(manager: TaskManager, *, full: bool) -> None:
@@ -86,6 +91,8 @@ def _check_task(manager: TaskManager, task: Task) -> None:
     assert task.restarts_used <= spec.restarts, f"law 10: {task.id} restarted too often"
     once = task.retries_used + task.restarts_used
     assert not (spec.at_most_once and once), f"law 10: {task.id} was to start at most once"
+    wanted = task.cancelled_by is None
+    assert wanted or task.state in _AFTER_CANCEL, f"cancel is final: {task.id} is {task.state}"
     if task.state is not TaskState.QUEUED:
         assert task.id not in hive.queue, f"{task.id} is {task.state} and in line"
 
@@ -164,6 +171,7 @@ class StepLaws:
         """Raises ``AssertionError`` when a law that speaks of a step is broken."""
         assert manager.hive.now_ms == now_ms, f"{event} was handled at another time"
         self._check_ended_stay(effects)
+        self._check_fences(manager, effects)
         self._check_saves(manager, effects)
         fresh = self._check_dispatches(manager, effects)
         self._check_order(manager, fresh)
@@ -181,6 +189,21 @@ class StepLaws:
                     same = new.state is old.state and new.outcome == old.outcome
                     assert same, f"law 2: {old.id} had ended as {old.outcome}"
                     assert old.late_report is None, f"law 2: {old.id} has its late report"
+
+    def _check_fences(self, manager: TaskManager, effects: list[HiveEffect]) -> None:
+        for effect in effects:
+            if not isinstance(effect, SaveAttempt) or effect.attempt.fenced_at_ms is None:
+                continue
+            new, old = effect.attempt, self._attempts.get(effect.attempt.id)
+            if new.state is not AttemptState.ENDED or old is None or old.state is new.state:
+                continue
+            record = manager.hive.nodes[new.node_id]
+            if record.node.state is NodeState.SILENT and old.fenced_at_ms is None:
+                # The promise of DESIGN §4, rule 6, counted here anew: length x 1.05 and grace.
+                spec = manager.hive.tasks[new.task_id].spec
+                assert spec.failover_ms is not None, f"law 9: {new.id} may run on for ever"
+                least_ms = record.contact_at_ms + spec.failover_ms * 105 // 100 + spec.grace_ms
+                assert manager.hive.now_ms >= least_ms, f"law 9: {new.id} ended before its fence"
 
     def _check_saves(self, manager: TaskManager, effects: list[HiveEffect]) -> None:
         saves: dict[tuple[str, str], int] = {}
@@ -235,6 +258,14 @@ class StepLaws:
                 over = other.id == attempt.id or other.state is AttemptState.ENDED
                 assert over, f"law 9: {attempt.id} was dispatched while {other.id} lives"
             assert record.takes, f"law 7: {attempt.id} went to {record.node.label}"
+            owner = effect.task.owner
+            assert record.node.only_for in (None, owner), f"law 7: {attempt.id} on a private node"
+            handed_back = [
+                other.node_id
+                for other in manager.attempts_of(attempt.task_id)
+                if other.excludes_node
+            ]
+            assert attempt.node_id not in handed_back, f"law 7: {attempt.id} was handed back there"
             self._check_gpus(attempt, record)
         return fresh
 
@@ -243,8 +274,17 @@ class StepLaws:
             gpu = record.gpus[share.uuid]
             healthy = gpu.report.state is GpuState.HEALTHY and not gpu.report.stale
             assert healthy, f"law 7: {attempt.id} got a GPU that is out of use"
-            if not attempt.reservation.exclusive:
-                assert gpu.free_mib >= 0, f"law 5: {attempt.id} fills {share.uuid} too far"
+            # Counted anew, not asked of the record: this is what the record has to get right.
+            used = {use.attempt_id: use.used_mib for use in gpu.report.attempts}
+            strays = sum(mib for holder, mib in used.items() if holder not in gpu.shares)
+            foreign, total = gpu.report.foreign_mib + strays, gpu.report.total_mib
+            if attempt.reservation.exclusive:
+                limit = max(1024, total // 50)
+                assert foreign < limit, f"law 5: {attempt.id} got {share.uuid} with foreign use"
+            else:
+                held = sum(max(mib, used.get(holder, 0)) for holder, mib in gpu.shares.items())
+                full = held + foreign + max(512, total // 100)
+                assert full <= total, f"law 5: {attempt.id} fills {share.uuid} to {full} of {total}"
 
     def _check_order(self, manager: TaskManager, fresh: list[Attempt]) -> None:
         hive = manager.hive

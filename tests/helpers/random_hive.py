@@ -1,0 +1,464 @@
+"""A hive driven by numbers: each number picks an event with any known id, living or dead.
+
+Used by the Hypothesis machine, by the planted bugs and by the digest of effects; what is picked
+depends on the numbers alone.
+"""
+
+from __future__ import annotations
+
+from fluxhive.core.effects import Dispatch, HiveEffect, SaveAttempt, SaveNode, SaveTask, TurnAway
+from fluxhive.core.events import (
+    HiveEvent,
+    NodeAccepted,
+    NodeDrained,
+    NodeGivenUp,
+    NodeJoined,
+    NodeLeft,
+    NodeReported,
+    NodeSaid,
+    TaskCancelRequested,
+    TaskHeld,
+    TaskReleased,
+    TaskReprioritised,
+    TaskSubmitted,
+    TimePassed,
+)
+from fluxhive.core.invariants import StepLaws, check
+from fluxhive.core.node import GpuReport, HeldAttempt, HeldPhase, Journal, NodeState
+from fluxhive.core.outcome import Outcome, OutcomeKind
+from fluxhive.core.reports import (
+    AttemptAccepted,
+    AttemptEnded,
+    AttemptRefused,
+    AttemptStarted,
+    Report,
+)
+from fluxhive.core.spec_check import apply_defaults, check_spec
+from fluxhive.core.task import Attempt, AttemptState, Priority, TaskSpec
+from fluxhive.core.task_manager import TaskManager
+from fluxhive.core.values import AttemptId, NodeId, TaskId
+
+from . import factories
+
+REQUESTS = [
+    factories.request(),
+    factories.request(cpus=3),
+    factories.request(memory="10G"),
+    factories.request(gpu_memory="20G"),
+    factories.request(gpu_memory="50G"),
+    factories.request(gpus=1),
+    factories.request(gpus=2, gpu_memory="40G"),
+    factories.request(gpu_memory="10G", exclusive=True),
+    factories.request(gpu_memory="78G"),
+    factories.request(gpus=9),
+    # Fits into the memory of a GPU, but not beside its headroom.
+    factories.request(gpu_memory="81500M"),
+]
+NEVER = REQUESTS[-2:]
+OUTCOMES = list(OutcomeKind)
+PHASES = list(HeldPhase)
+#: How many tasks are submitted at most; waits for all of them in the end stay short.
+MAX_TASKS = 12
+
+
+class RandomHive:
+    """The hive, a model of what has ended, and who is connected."""
+
+    def __init__(self) -> None:
+        self.manager = TaskManager()
+        self.laws = StepLaws()
+        self.now_ms = 0
+        self.effects: list[HiveEffect] = []
+        self.session = 0
+        self.n_tasks = 0
+        #: State of everything that has ended; must never change.
+        self.ended: dict[str, str] = {}
+        self.last: HiveEvent = TimePassed()
+        #: A hive restored from ours, which must go on like it (law 16).
+        self.twin: TaskManager | None = None
+
+    # ── events ────────────────────────────────────────────────────────────────────────────────
+
+    def submit(self, pick: int) -> None:
+        """A new task, its kind by the number."""
+        if self.n_tasks >= MAX_TASKS:
+            return
+        spec = TaskSpec(
+            command=("true",),
+            request=REQUESTS[pick % len(REQUESTS)],
+            priority=list(Priority)[pick % 4],
+            retry=0 if pick % 7 == 3 else pick % 3,
+            restarts=pick % 4,
+            at_most_once=pick % 7 == 3,
+            failover_ms=60_000 if pick % 2 else None,
+            time_limit_ms=80_000 if pick % 5 == 0 else None,
+        )
+        check_spec(spec)
+        self.handle(
+            TaskSubmitted(
+                task_id=TaskId(f"t{self.n_tasks}"),
+                number=self.n_tasks,
+                owner=f"user{pick % 2}",
+                spec=apply_defaults(spec),
+                held_by="ann" if pick % 10 == 9 else None,
+            )
+        )
+        self.n_tasks += 1
+
+    def person(self, number: int, what: str) -> None:
+        """Somebody does something to a task, which may not exist."""
+        task_id = TaskId(f"t{number}")
+        if what == "cancel":
+            self.handle(TaskCancelRequested(task_id=task_id, by="ann"))
+        elif what == "hold":
+            self.handle(TaskHeld(task_id=task_id, by="ann"))
+        elif what == "release":
+            self.handle(TaskReleased(task_id=task_id, by="ann"))
+        elif what == "raise":
+            self.handle(TaskReprioritised(task_id=task_id, priority=Priority.URGENT, by="ann"))
+        elif self.manager.task(task_id) is not None:
+            again = TaskSpec(command=("another",))
+            self.handle(TaskSubmitted(task_id=task_id, number=number, owner="ann", spec=again))
+
+    def join(self, node: int, pick: int) -> None:
+        """A hello that holds some of the node's attempts, ended ones and strangers among them."""
+        held = []
+        for position, attempt in enumerate(self._attempts()):
+            roll = (pick // 3 + position * 7) % 10
+            on_it = attempt.node_id == f"n{node}"
+            if (on_it and roll < 7) or (not on_it and roll == 0):
+                wrong = roll == 6 and pick % 2 == 0
+                held.append(
+                    HeldAttempt(
+                        attempt_id=attempt.id,
+                        epoch=attempt.epoch + wrong,
+                        phase=PHASES[(pick + position) % len(PHASES)],
+                    )
+                )
+        if pick % 11 == 0:
+            held.append(HeldAttempt(attempt_id=AttemptId("t99.1"), epoch=1, phase=PHASES[pick % 5]))
+        self.session += 1
+        rival = node == 2 and pick % 6 == 0
+        self.handle(
+            NodeJoined(
+                node_id=NodeId(f"n{node}"),
+                session=self.session if pick % 13 else 1,
+                incarnation=self.session,
+                label=f"n{node}",
+                only_for="user0" if node == 1 else None,
+                inventory=factories.inventory(
+                    *self._gpus(1 if rival else node, 0), cpus=4, memory="16G"
+                ),
+                held=tuple(held),
+                journal=Journal.REBUILT if pick % 5 == 0 else Journal.INTACT,
+                boot_id=f"boot{int(pick % 17 == 0)}",
+            )
+        )
+
+    def beat(self, node: int, pick: int) -> None:
+        """A heartbeat with some reading."""
+        record = self.manager.node(NodeId(f"n{node}"))
+        session = record.session if record is not None and pick % 9 else 0
+        self.handle(
+            NodeReported(node_id=NodeId(f"n{node}"), session=session, gpus=self._gpus(node, pick))
+        )
+
+    def node_event(self, node: int, what: str) -> None:
+        """Something happens to a node, which may not exist."""
+        node_id = NodeId(f"n{node}")
+        known = self.manager.node(node_id)
+        if what == "leave":
+            session = known.session if known is not None else 1
+            self.handle(NodeLeft(node_id=node_id, session=session, reason="reset"))
+        elif what == "accept":
+            self.handle(NodeAccepted(node_id=node_id, by="root"))
+        elif what == "give up":
+            self.handle(NodeGivenUp(node_id=node_id, by="root"))
+        else:
+            self.handle(NodeDrained(node_id=node_id, on=what == "drain", by="root"))
+
+    def says(self, number: int, word: str, pick: int) -> None:
+        """A report about any attempt; sometimes of another epoch, session or node."""
+        attempts = self._attempts()
+        if not attempts:
+            return
+        attempt = attempts[number % len(attempts)]
+        epoch = attempt.epoch + (pick % 8 == 7)
+        attempt_id = attempt.id if pick % 19 else AttemptId("t99.1")
+        node_id = attempt.node_id if pick % 14 else NodeId("n0")
+        node = self.manager.node(node_id)
+        session = 0 if node is None or pick % 12 == 11 else node.session
+        report = self._report(attempt_id, epoch, word, pick)
+        foreign = node_id != attempt.node_id or session == 0 or epoch != attempt.epoch
+        effects = self.handle(NodeSaid(node_id=node_id, session=session, report=report))
+        if foreign or attempt_id != attempt.id:
+            changed = [one for one in effects if isinstance(one, SaveTask | SaveAttempt | Dispatch)]
+            assert not changed, f"law 19: {report} from {node_id} in session {session}: {changed}"
+
+    def live_says(self, number: int, word: str) -> None:
+        """A true report about a living attempt, so that tasks get somewhere."""
+        live = [one for one in self._attempts() if one.state is not AttemptState.ENDED]
+        if not live:
+            return
+        attempt = live[number % len(live)]
+        node = self.manager.node(attempt.node_id)
+        assert node is not None
+        report = self._report(attempt.id, attempt.epoch, word, number)
+        self.handle(NodeSaid(node_id=node.id, session=node.session, report=report))
+
+    def wait(self, length_ms: int) -> None:
+        """Time passes, by wake-ups; the nodes say nothing meanwhile."""
+        until = self.now_ms + length_ms
+        for _ in range(1000):
+            at_ms = self.manager.next_wakeup()
+            if at_ms is None or at_ms > until:
+                break
+            self.now_ms = at_ms
+            self.handle(TimePassed())
+        else:
+            raise AssertionError("law 14: wake-ups without end")
+        self.now_ms = until
+        self.handle(TimePassed())
+
+    def repeat_last(self) -> None:
+        """Law 17: the last event once more changes nothing and starts nothing new."""
+        before = self.manager.snapshot()
+        effects = self.handle(self.last)
+        known = {attempt.id for attempt in before.attempts}
+        for effect in effects:
+            saved = isinstance(effect, SaveTask | SaveAttempt)
+            assert not saved, f"law 17: {self.last} twice: {effect}"
+            if isinstance(effect, Dispatch):
+                assert effect.attempt.id in known, f"law 17: {effect.attempt.id} is new"
+
+    def restart(self) -> None:
+        """Law 16: what is restored goes on like the original once the nodes have joined again.
+
+        Where a node is out of contact the two may differ for good: the restored hive grants its
+        attempts another full length. Then the restored one takes over and nothing is compared.
+        """
+        snapshot = self.manager.snapshot()
+        other = TaskManager.restore(snapshot, self.now_ms)
+        assert {task.id: task for task in other.tasks()} == {
+            task.id: task for task in snapshot.tasks
+        }
+        self.twin = None
+        ready = [node.id for node in self.manager.nodes() if node.state is NodeState.READY]
+        if len(ready) < len(self.manager.nodes()):
+            self.manager, self.laws = other, StepLaws.since(other)
+            return
+        self.twin = other
+        for node_id in ready:
+            self.session += 1
+            self.handle(self._hello(node_id, self.manager))
+
+    # ── checks ────────────────────────────────────────────────────────────────────────────────
+
+    def handle(self, event: HiveEvent) -> list[HiveEffect]:
+        """Hand an event in; every law is checked."""
+        self.last = event
+        effects = self.manager.handle(event, self.now_ms)
+        if self.twin is not None:
+            same = _essence(self.twin.handle(event, self.now_ms)) == _essence(effects)
+            assert same, f"law 16: the restored hive does otherwise after {event}"
+        self.laws.after(self.manager, event, self.now_ms, effects)
+        check(self.manager, full=True)
+        check(self.manager, full=False)
+        self.effects.extend(effects)
+        for effect in effects:
+            if isinstance(effect, SaveTask) and effect.task.state.is_final:
+                self.ended.setdefault(effect.task.id, effect.task.state.value)
+            elif isinstance(effect, SaveAttempt) and effect.attempt.outcome is not None:
+                self.ended.setdefault(effect.attempt.id, effect.attempt.outcome.kind.value)
+        return effects
+
+    def check_model(self) -> None:
+        """Law 2 against a model of its own: what has ended stays as it ended."""
+        for name, how in self.ended.items():
+            attempt = self.manager.attempt(AttemptId(name))
+            task = self.manager.task(TaskId(name))
+            if attempt is not None:
+                assert attempt.outcome is not None, f"law 2: {name} lives again"
+                assert attempt.outcome.kind.value == how, f"law 2: {name} ended otherwise"
+            else:
+                assert task is not None
+                assert task.state.value == how, f"law 2: {name} ended otherwise"
+
+    def settle(self) -> None:
+        """Laws 20 and 23: when faults stop, every task ends and nothing stays reserved."""
+        for number in range(self.n_tasks):
+            self.person(number, "release")
+        for round_number in range(40):
+            for node in range(4):
+                self._rejoin_truly(node)
+            for attempt in self._attempts():
+                if attempt.state is not AttemptState.ENDED:
+                    self.says_success(attempt)
+            self.wait(30_000)
+            waiting = [task for task in self.manager.tasks() if not task.state.is_final]
+            if not waiting:
+                break
+            if all(task.spec.request in NEVER for task in waiting) and round_number > 2:
+                break
+        for task in self.manager.tasks():
+            if task.spec.request not in NEVER:
+                assert task.state.is_final, f"law 20: {task.id} is {task.state}: {task.reason}"
+        for node_now in self.manager.nodes():
+            assert self.manager.reserved_on(node_now.id).cpus == 0, f"law 23: {node_now.id}"
+
+    def says_success(self, attempt: Attempt) -> None:
+        """The node says that an attempt succeeded."""
+        node = self.manager.node(attempt.node_id)
+        assert node is not None
+        outcome = Outcome(kind=OutcomeKind.SUCCESS)
+        report = AttemptEnded(attempt_id=attempt.id, epoch=attempt.epoch, outcome=outcome)
+        self.handle(NodeSaid(node_id=node.id, session=node.session, report=report))
+
+    # ── inside ────────────────────────────────────────────────────────────────────────────────
+
+    def _attempts(self) -> list[Attempt]:
+        return [
+            attempt
+            for task in self.manager.tasks()
+            for attempt in self.manager.attempts_of(task.id)
+        ]
+
+    def _report(self, attempt_id: AttemptId, epoch: int, word: str, pick: int) -> Report:
+        if word == "accepted":
+            return AttemptAccepted(attempt_id=attempt_id, epoch=epoch)
+        if word == "refused":
+            return AttemptRefused(
+                attempt_id=attempt_id, epoch=epoch, reason="no", permanent_here=pick % 3 == 0
+            )
+        if word == "started":
+            return AttemptStarted(attempt_id=attempt_id, epoch=epoch, pid=pick, age_ms=pick - 5)
+        attempt = self.manager.attempt(attempt_id)
+        shares = attempt.reservation.gpus if attempt is not None else ()
+        return AttemptEnded(
+            attempt_id=attempt_id,
+            epoch=epoch,
+            outcome=Outcome(kind=OUTCOMES[pick % len(OUTCOMES)]),
+            dirty_gpus=tuple(share.uuid for share in shares) if pick % 5 == 0 else (),
+        )
+
+    def _gpus(self, node: int, pick: int) -> tuple[GpuReport, ...]:
+        uses = {}
+        for attempt in self._attempts():
+            if attempt.node_id == f"n{node}" and (pick + attempt.number) % 3 == 0:
+                uses[str(attempt.id)] = (pick * 731) % 60_000
+        reports = [
+            factories.gpu(
+                f"n{node}-gpu{index}",
+                index,
+                "80G" if node else "40G",
+                foreign=(pick * 37) % 5000 if pick % 4 == 1 else 0,
+                uses=uses if index == 0 else None,
+                state="faulty" if (pick + index) % 23 == 22 else "healthy",
+                stale=(pick + index) % 29 == 28,
+            )
+            for index in range(node)
+        ]
+        return tuple(reports[1:] if pick % 31 == 30 else reports)
+
+    def _hello(self, node_id: NodeId, manager: TaskManager) -> NodeJoined:
+        """A hello that tells the truth as the hive knows it."""
+        node = manager.node(node_id)
+        assert node is not None
+        phases = {
+            AttemptState.RESERVED: HeldPhase.PREPARING,
+            AttemptState.STARTING: HeldPhase.LAUNCHING,
+            AttemptState.RUNNING: HeldPhase.RUNNING,
+            AttemptState.STOPPING: HeldPhase.STOPPING,
+        }
+        return NodeJoined(
+            node_id=node_id,
+            session=self.session,
+            incarnation=self.session,
+            label=node.label,
+            only_for=node.only_for,
+            inventory=node.inventory,
+            held=tuple(
+                HeldAttempt(attempt_id=one.id, epoch=one.epoch, phase=phases[one.state])
+                for one in manager.running_on(node_id)
+            ),
+            boot_id=node.boot_id,
+        )
+
+    def _rejoin_truly(self, node: int) -> None:
+        node_id = NodeId(f"n{node}")
+        self.session += 1
+        known = self.manager.node(node_id)
+        self.handle(NodeDrained(node_id=node_id, on=False, by="root"))
+        self.handle(NodeAccepted(node_id=node_id, by="root"))
+        hello = NodeJoined(
+            node_id=node_id,
+            session=self.session,
+            incarnation=self.session,
+            label=f"n{node}",
+            inventory=factories.inventory(*self._gpus(node, 0), cpus=4, memory="16G"),
+        )
+        if known is not None:
+            held = self._hello(node_id, self.manager).held
+            hello = NodeJoined(
+                node_id=node_id,
+                session=self.session,
+                incarnation=self.session,
+                label=known.label,
+                inventory=hello.inventory,
+                held=held,
+                boot_id=known.boot_id,
+            )
+        self.handle(hello)
+
+
+def _essence(effects: list[HiveEffect]) -> list[HiveEffect]:
+    """What both do: a save of a node tells of readings and times that only one may know."""
+    return [effect for effect in effects if not isinstance(effect, SaveNode | TurnAway)]
+
+
+def random_story(seed: int, n_steps: int = 80) -> RandomHive:
+    """A hive after that many events, all of them picked by the seed; ends settled."""
+    hive = RandomHive()
+    numbers = _Numbers(seed)
+    for node in range(3):
+        hive.join(node, 1)
+    for _ in range(n_steps):
+        roll, pick = numbers.below(100), numbers.below(1000)
+        if roll < 18:
+            hive.submit(pick)
+        elif roll < 26:
+            what = ["cancel", "hold", "release", "raise", "repeat"][pick % 5]
+            hive.person(numbers.below(MAX_TASKS), what)
+        elif roll < 34:
+            hive.join(numbers.below(3), pick)
+        elif roll < 44:
+            hive.beat(numbers.below(3), pick)
+        elif roll < 50:
+            what = ["leave", "drain", "undrain", "accept", "give up", "undrain"][pick % 6]
+            hive.node_event(numbers.below(3), what)
+        elif roll < 62:
+            word = ["accepted", "refused", "started", "ended"][pick % 4]
+            hive.says(numbers.below(1000), word, pick)
+        elif roll < 80:
+            hive.live_says(numbers.below(1000), ["accepted", "started", "ended"][pick % 3])
+        elif roll < 92:
+            hive.wait([1, 100, 1500, 7000, 40_000, 90_000][pick % 6])
+        elif roll < 96:
+            hive.repeat_last()
+        else:
+            hive.restart()
+        hive.check_model()
+    hive.settle()
+    return hive
+
+
+class _Numbers:
+    """The same numbers on every Python: a linear congruence (constants from Knuth's MMIX)."""
+
+    def __init__(self, seed: int) -> None:
+        self._state = seed * 2_654_435_761 + 1
+
+    def below(self, limit: int) -> int:
+        """A number from 0 up to this, without it."""
+        self._state = (self._state * 6_364_136_223_846_793_005 + 1_442_695_040_888_963_407) % 2**64
+        return (self._state >> 33) % limit
