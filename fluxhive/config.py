@@ -47,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: float = HEARTBEAT_S_DEFAULT
     max_cpus: int | None = None
     """How many CPUs this node offers; None: all it has."""
+    allow_root: bool = False
+    """True: an agent of root may start, and runs every task as root."""
     origins: dict[str, str] = msgspec.field(default_factory=dict)
     """Key -> where its value came from, in words."""
 
@@ -142,6 +144,15 @@ def _cpus(value: object) -> int:
     return int(count)
 
 
+def _truth(value: object) -> bool:
+    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in known:
+        return known[value.strip().lower()]
+    raise ValueError("must be `true` or `false`")
+
+
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("must be a number")
@@ -191,6 +202,13 @@ KEYS: tuple[Key, ...] = (
         default=HEARTBEAT_S_DEFAULT,
     ),
     Key("agent.max_cpus", "max_cpus", "CPUs that this node offers; without it all", _cpus),
+    Key(
+        "agent.allow_root",
+        "allow_root",
+        "whether an agent of root may run tasks, as root",
+        _truth,
+        default=False,
+    ),
 )
 BY_NAME: dict[str, Key] = {key.name: key for key in KEYS}
 
@@ -308,6 +326,7 @@ def _example(key: Key) -> str | None:
         "user.email": "for example ada@example.org",
         "agent.heartbeat_s": f"for example {HEARTBEAT_S_DEFAULT:g}",
         "agent.max_cpus": "for example 8",
+        "agent.allow_root": "`true` or `false`",
     }
     return examples.get(key.name)
 

@@ -44,7 +44,7 @@ def _show_all(*, reveal: bool, is_json: bool) -> None:
         {"key": name, "value": value.value, "from": value.origin} for name, value in values.items()
     ]
     cells = [
-        [name, "-" if value.value is None else str(value.value), value.origin]
+        [name, "-" if value.value is None else _text(value.value), value.origin]
         for name, value in values.items()
     ]
     output.rows(
@@ -62,7 +62,12 @@ def _show_one(name: str, *, reveal: bool, is_json: bool) -> None:
         return
     if found.value is None:
         raise NotFound(f"`{name}` is not set", hint=f"set it: fluxhive config {name} VALUE")
-    output.lines([str(found.value)])
+    output.lines([_text(found.value)])
+
+
+def _text(value: config.Plain) -> str:
+    """The value as the file spells it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _shown(*, reveal: bool) -> dict[str, config.Value]:
@@ -87,7 +92,9 @@ def _set(name: str, text: str) -> None:
             f"in the shell's history; `fluxhive config {name} -` asks for it"
         )
     stored = config.set_key(name, text)
-    messages.say(f"set {name} to {MASK if key.is_secret else stored} in {places.config_path()}")
+    messages.say(
+        f"set {name} to {MASK if key.is_secret else _text(stored)} in {places.config_path()}"
+    )
     winner = config.resolve()[name]
     if winner.origin != str(places.config_path()):
         messages.warn(f"another value holds now, from {winner.origin}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -138,7 +139,12 @@ def _start_agent(client: Client, url: str, log_level: str | None) -> subprocess.
     if token is not None:
         # Whatever server the configuration names, this agent belongs to the one beside it.
         variables |= {env.TOKEN.name: token, env.USERNAME.name: "", env.PASSWORD.name: ""}
-    process = processes.start(["run", *_level(log_level)], log, variables)
+    words = ["run", *_level(log_level)]
+    if os.getuid() == 0:
+        # Who starts a hive of their own as root has decided; a node of others must be told.
+        messages.warn("this is root, so tasks run as root; start it as a plain user if you can")
+        words.append("--allow-root")
+    process = processes.start(words, log, variables)
     try:
         _until(lambda: _is_registered(client), "agent", process, log)
     except BaseException:

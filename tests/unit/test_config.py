@@ -79,9 +79,10 @@ def test_a_key_is_set_with_comments_and_order_kept_and_the_file_private(path: Pa
     config.set_key("label", "new")
     config.set_key("user.email", "ada@example.org")
     config.set_key("agent.max_cpus", "8")
+    config.set_key("agent.allow_root", "yes")
     assert path.read_text() == (
         '# our hive\nlabel = "new"  # by the window\n\n'
-        '[user]\nusername = "ada"\nemail = "ada@example.org"\n\n[agent]\nmax_cpus = 8\n'
+        '[user]\nusername = "ada"\nemail = "ada@example.org"\n\n[agent]\nmax_cpus = 8\nallow_root = true\n'
     )
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -118,6 +119,7 @@ def test_a_key_is_taken_out_even_one_that_is_unknown(path: Path) -> None:
         (b"[agent]\nheartbeat_s = 9", "1 to 5 seconds", "for example 2"),
         (b"[agent]\nmax_cpus = 1.5", "whole number", "for example 8"),
         (b"[agent]\nmax_cpus = true", "must be a number", None),
+        (b"[agent]\nallow_root = 2", "must be `true` or `false`", None),
         (b"[agent]\nheartbeat_s = nan", "must be a number", None),
     ],
 )

@@ -93,7 +93,7 @@ def serve(options: Any) -> int:
     return 0
 
 
-def work(settings: Any) -> int:
+def work(settings: Any, *, allow_root: bool, stop_tasks_on_exit: bool) -> int:
     """The agent's main."""
     stopped = _stop_on_signals()
     (STATE / "agent-ready").write_text(f"{settings.control_base_url} {settings.token}")

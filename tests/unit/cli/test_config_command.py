@@ -35,6 +35,7 @@ def test_all_keys_are_shown_with_their_origin_and_secrets_masked(
         "tls.ca_file             -                       default\n"
         "agent.heartbeat_s       2.0                     default\n"
         "agent.max_cpus          -                       default\n"
+        "agent.allow_root        false                   default\n"
     )
     assert "hunter2" in cli("config", "--reveal").out
 
