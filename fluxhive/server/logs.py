@@ -1,0 +1,366 @@
+"""What tasks print, on the server: who may write which stream, the marks, and everybody who reads.
+
+Two marks for each stream. *Received* is in memory and says where the node goes on; *durable*
+follows once a second, after an fsync and the commit of the mark, and only below it may the node
+drop bytes. After a crash the durable mark is where it goes on. Files lie in
+``<root>/<task>/<attempt>/0.<stream>``: rank 0, since an attempt has one process tree for now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from fluxhive.core.ids import task_of
+from fluxhive.core.task import Attempt, AttemptState
+from fluxhive.core.values import AttemptId, Ms, Value
+from fluxhive.protocol.agent import LogGap, LogUpTo
+from fluxhive.protocol.rest import LogStreamView
+from fluxhive.protocol.wire import STREAM_NAMES
+
+from .log_stream import Gap, LogStream, Segment
+from .log_writer import Answer, AttemptLogs, LogSource, LogWriter
+from .store.failures import StoreUnavailable
+from .store.rows import from_json, to_json
+from .store.store import Store
+from .store.tables import log_streams
+from .store.writes import Statement
+
+log = logging.getLogger(__name__)
+
+SYNC_INTERVAL_S = 1.0
+#: Files that are synced at once: the disk joins their journal commits.
+SYNC_THREADS = 4
+#: Attempts whose logs are whole and stay in memory; others are loaded when asked for.
+SETTLED_MAX = 20_000
+_IDS_PER_QUERY = 500
+
+_PUT = insert(log_streams).values(
+    {name: sa.bindparam(name) for name in ("attempt_id", "stream", "durable", "gaps")}
+)
+_PUT_MARKS = Statement(
+    _PUT.on_conflict_do_update(
+        index_elements=["attempt_id", "stream"],
+        set_={"durable": _PUT.excluded.durable, "gaps": _PUT.excluded.gaps},
+        where=log_streams.c.durable <= _PUT.excluded.durable,
+    ),
+    ("attempt_id", "stream", "durable", "gaps"),
+)
+
+
+class LogPiece(Value, frozen=True, kw_only=True):
+    """Bytes of one stream, for a reader who wants both streams in the order of their times."""
+
+    stream: int
+    offset: int
+    time_ms: Ms
+    data: bytes
+
+
+_Dirty = dict[LogStream, tuple[AttemptLogs, int]]
+
+
+class LogStore:
+    """See the module's docstring. ``load`` first, then ``run`` for as long as the server lives."""
+
+    def __init__(self, root: Path, store: Store) -> None:
+        self._root = root
+        self._store = store
+        self._attempts: dict[AttemptId, AttemptLogs] = {}
+        self._channels: dict[int, AttemptLogs] = {}
+        #: Attempts that are whole and over, the one longest ago first.
+        self._settled: dict[AttemptId, None] = {}
+        self._dirty: _Dirty = {}
+        self._writer = LogWriter(self._channels, self._answered)
+        self._limiter: anyio.CapacityLimiter | None = None
+        #: Called with an attempt and a stream when its durable mark has moved.
+        self.on_durable: Callable[[AttemptLogs, int], None] = lambda _where, _stream: None
+        #: Called when received bytes were lost by the disk: the node must go back to the mark.
+        self.on_lost: Callable[[AttemptLogs, int], None] = lambda _where, _stream: None
+
+    @property
+    def problem(self) -> str:
+        """Why output cannot be stored now; empty when it can."""
+        return self._writer.problem
+
+    # ── which attempts there are ──────────────────────────────────────────────────────────────
+
+    async def load(self, attempts: Iterable[Attempt]) -> None:
+        """Takes up attempts that are in the store, with their durable marks."""
+        wanted = {attempt.id: attempt for attempt in attempts if attempt.id not in self._attempts}
+        ids = list(wanted)
+        for start in range(0, len(ids), _IDS_PER_QUERY):
+            some = ids[start : start + _IDS_PER_QUERY]
+            marks = await self._store.call(partial(_read, attempt_ids=some), durable=False)
+            for attempt_id in some:
+                self._take_up(wanted[attempt_id], marks)
+
+    def register(self, attempt: Attempt) -> None:
+        """Takes up an attempt that is dispatched; one that is known stays as it is."""
+        if attempt.id not in self._attempts:
+            self._take_up(attempt, {})
+
+    def expect(self, attempt_id: AttemptId, stdout_bytes: int, stderr_bytes: int) -> None:
+        """The node says that the attempt is over: its streams have these lengths."""
+        where = self._attempts.get(attempt_id)
+        if where is not None:
+            where.expected = (stdout_bytes, stderr_bytes)
+            where.wake()
+
+    def forget(self, attempt_id: AttemptId) -> None:
+        """Nothing more comes from the node: its files are closed, reading goes on."""
+        where = self._attempts.get(attempt_id)
+        if where is None:
+            return
+        self._channels.pop(where.channel, None)
+        self._settle(attempt_id)
+        if any(stream.is_open for stream in where.streams):
+            self._writer.call(lambda: self._writer.release(where.streams))
+
+    def _settle(self, attempt_id: AttemptId) -> None:
+        """Nobody writes it any more: kept in memory for readers, as long as there is room."""
+        self._settled.pop(attempt_id, None)
+        self._settled[attempt_id] = None
+        while len(self._settled) > SETTLED_MAX:
+            oldest = next(iter(self._settled))
+            del self._settled[oldest]
+            where = self._attempts.pop(oldest)
+            self._channels.pop(where.channel, None)
+
+    def _take_up(self, attempt: Attempt, marks: dict[tuple[str, int], tuple[int, str]]) -> None:
+        # Both parts are ids that the server made: nothing else ever becomes a path.
+        directory = self._root / task_of(attempt.id) / attempt.id
+        streams = []
+        for number, name in enumerate(STREAM_NAMES):
+            durable, gaps = marks.get((attempt.id, number), (0, "[]"))
+            found = tuple(Gap(start=g[0], end=g[1], reason=g[2]) for g in from_json(gaps))
+            streams.append(LogStream(directory / f"0.{name}", durable=durable, gaps=found))
+        where = AttemptLogs(attempt.id, attempt.channel, attempt.node_id, tuple(streams))
+        if attempt.facts is not None:
+            where.expected = (attempt.facts.stdout_bytes, attempt.facts.stderr_bytes)
+        self._attempts[attempt.id] = where
+        self._channels[attempt.channel] = where
+        if attempt.state is AttemptState.ENDED and self.is_complete(attempt.id):
+            self._settle(attempt.id)
+
+    # ── what nodes ship ───────────────────────────────────────────────────────────────────────
+
+    def offer(self, source: LogSource, frame: bytes | LogGap) -> bool:
+        """Takes a frame of a node; False when it sent more than it may before an answer."""
+        return self._writer.offer(source, frame)
+
+    def marks(self, attempt_id: AttemptId) -> list[LogUpTo]:
+        """Where a node goes on with each stream of an attempt; none when it is unknown."""
+        where = self._attempts.get(attempt_id)
+        return [] if where is None else [mark(where, n) for n in range(len(where.streams))]
+
+    def is_complete(self, attempt_id: AttemptId) -> bool:
+        """Whether everything an attempt that has ended printed is here for good."""
+        where = self._attempts.get(attempt_id)
+        if where is None:
+            return True
+        # No length is known: what was received is all there is.
+        lengths = where.expected or tuple(stream.received for stream in where.streams)
+        pairs = zip(where.streams, lengths, strict=True)
+        return all(stream.durable >= length for stream, length in pairs)
+
+    def _answered(self, answers: list[Answer]) -> None:
+        moved: dict[tuple[LogSource, AttemptLogs, int], bool] = {}
+        for answer in answers:
+            source, where = answer.source, answer.where
+            source.backlog_bytes -= answer.n_bytes
+            if answer.problem:
+                source.log_broke(answer.problem, foreign=answer.foreign)
+            elif where is not None:
+                key = (source, where, answer.stream)
+                moved[key] = moved.get(key, False) or answer.refused
+        for (source, where, number), refused in moved.items():
+            stream = where.streams[number]
+            if stream.received > stream.durable:
+                self._dirty[stream] = (where, number)
+            source.log_arrived(where, number, refused=refused)
+            where.wake()
+
+    # ── durable ───────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Writes, and once a second makes what was written durable, until cancelled."""
+        self._limiter = anyio.CapacityLimiter(SYNC_THREADS)
+        self._writer.start()
+        try:
+            while True:
+                await anyio.sleep(SYNC_INTERVAL_S)
+                await self.sync()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._writer.close)
+                # What the last round brought, if the disk and the store still work.
+                with anyio.move_on_after(10.0):
+                    await asyncio.sleep(0)
+                    await self.sync()
+
+    async def sync(self) -> None:
+        """One round: fsync of what is new, the marks committed, then everybody told."""
+        dirty, self._dirty = self._dirty, {}
+        if not dirty:
+            return
+        synced: dict[LogStream, int] = {}
+        streams = list(dirty)
+        parts = [part for n in range(SYNC_THREADS) if (part := streams[n::SYNC_THREADS])]
+        async with anyio.create_task_group() as group:
+            for part in parts:
+                group.start_soon(self._sync_part, part, synced)
+        for stream in streams:
+            if stream not in synced:
+                self._writer.call(partial(self._go_back, stream, *dirty[stream]))
+        rows = [
+            (where.attempt_id, number, synced[stream], _gaps_json(stream, synced[stream]))
+            for stream, (where, number) in dirty.items()
+            if stream in synced
+        ]
+        try:
+            await self._store.call(lambda db: _PUT_MARKS.run(db, rows) if rows else None)
+        except StoreUnavailable as error:
+            log.warning("marks of logs are not stored", extra={"problem": error.problem})
+            self._dirty = {**dirty, **self._dirty}
+            return
+        for stream, durable in synced.items():
+            stream.durable = max(stream.durable, durable)
+            where, number = dirty[stream]
+            self.on_durable(where, number)
+
+    def _go_back(self, stream: LogStream, where: AttemptLogs, number: int) -> None:
+        stream.go_back()
+        self._writer.in_loop(partial(self.on_lost, where, number))
+
+    async def _sync_part(self, streams: list[LogStream], synced: dict[LogStream, int]) -> None:
+        await anyio.to_thread.run_sync(_sync_each, streams, synced, limiter=self._limiter)
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────────
+
+    def streams(self, attempt: Attempt) -> list[LogStreamView]:
+        """How much of each stream is here. ``load`` an attempt that ended long ago first."""
+        where = self._attempts.get(attempt.id)
+        if where is None:
+            return []
+        ended = attempt.state is AttemptState.ENDED
+        views = []
+        for number, stream in enumerate(where.streams):
+            length = None if where.expected is None else where.expected[number]
+            whole = stream.received >= length if length is not None else False
+            views.append(
+                LogStreamView(
+                    attempt=attempt.id,
+                    stream=STREAM_NAMES[number],
+                    size=stream.received,
+                    complete=ended and whole,
+                )
+            )
+        return views
+
+    def size(self, attempt_id: AttemptId, stream: int) -> int:
+        """How many bytes of a stream are here."""
+        where = self._attempts.get(attempt_id)
+        return 0 if where is None else where.streams[stream].received
+
+    def tail_offset(self, attempt_id: AttemptId, stream: int, n_bytes: int) -> int:
+        """Where the last ``n_bytes`` of a stream begin."""
+        return max(0, self.size(attempt_id, stream) - n_bytes)
+
+    def read(self, attempt_id: AttemptId, stream: int, offset: int, limit: int) -> bytes:
+        """At most ``limit`` bytes from ``offset`` on. Blocks; any thread may call it."""
+        where = self._attempts.get(attempt_id)
+        return b"" if where is None else where.streams[stream].read(offset, limit)
+
+    def pieces(self, attempt_id: AttemptId, offsets: tuple[int, int], limit: int) -> list[LogPiece]:
+        """Both streams from these offsets on, in the order of their times, ``limit`` bytes.
+
+        The next call begins where each stream's last piece ended. A piece without data says that
+        the stream goes on there, behind bytes that its node could not give. Blocks; any thread may
+        call it.
+        """
+        where = self._attempts.get(attempt_id)
+        if where is None:
+            return []
+        found: list[tuple[Ms, int, Segment]] = []
+        for number, (stream, offset) in enumerate(zip(where.streams, offsets, strict=True)):
+            latest = 0
+            for segment in stream.segments(offset, min(stream.received, offset + limit)):
+                # A stream stays in the order of its offsets even if its node's clock went back.
+                latest = max(latest, segment.time_ms)
+                found.append((latest, number, segment))
+        found.sort(key=lambda item: (item[0], item[1], item[2].start))
+        pieces: list[LogPiece] = []
+        for time_ms, number, segment in found:
+            data = where.streams[number].read(
+                segment.start, min(limit, segment.end - segment.start)
+            )
+            pieces.append(LogPiece(stream=number, offset=segment.start, time_ms=time_ms, data=data))
+            limit -= len(data)
+            if limit <= 0 or len(data) < segment.end - segment.start:
+                break
+        return pieces
+
+    async def wait_for_more(self, attempt_id: AttemptId, sizes: tuple[int, int]) -> None:
+        """Returns once a stream is longer than the caller knows, or the end's lengths came.
+
+        Bound the wait from outside (``anyio.move_on_after``) and look at the attempt's state.
+        """
+        where = self._attempts.get(attempt_id)
+        if where is None:
+            await anyio.sleep(SYNC_INTERVAL_S)
+            return
+        have = tuple(stream.received for stream in where.streams)
+        if any(now > known for now, known in zip(have, sizes, strict=True)):
+            return
+        if where.changed is None:
+            where.changed = asyncio.Event()
+        await where.changed.wait()
+
+    def wake(self, attempt_id: AttemptId) -> None:
+        """Wakes followers of an attempt: its state has changed."""
+        where = self._attempts.get(attempt_id)
+        if where is not None:
+            where.wake()
+
+
+def mark(where: AttemptLogs, stream: int) -> LogUpTo:
+    """The message that says how much of a stream is here."""
+    found = where.streams[stream]
+    return LogUpTo(
+        channel=where.channel, stream=stream, received=found.received, durable=found.durable
+    )
+
+
+def _sync_each(streams: list[LogStream], synced: dict[LogStream, int]) -> None:
+    for stream in streams:
+        _sync_one(stream, synced)
+
+
+def _sync_one(stream: LogStream, synced: dict[LogStream, int]) -> None:
+    try:
+        synced[stream] = stream.sync()
+    except OSError as error:
+        # The bytes may be gone although a second fsync would say they are not (fsyncgate).
+        log.error("fsync of output failed", extra={"path": stream.path, "error": str(error)})
+
+
+def _gaps_json(stream: LogStream, durable: int) -> str:
+    return to_json([(gap.start, gap.end, gap.reason) for gap in stream.gaps if gap.end <= durable])
+
+
+def _read(
+    connection: sa.Connection, attempt_ids: list[AttemptId]
+) -> dict[tuple[str, int], tuple[int, str]]:
+    query = sa.select(log_streams).where(log_streams.c.attempt_id.in_(attempt_ids))
+    return {
+        (row.attempt_id, row.stream): (row.durable, row.gaps) for row in connection.execute(query)
+    }

@@ -1,0 +1,128 @@
+"""What a node may say: bounds on its words, and that they are about its own attempts.
+
+Agents run on machines that their owners control. A message beyond these bounds closes the
+connection of that node and is written to the log as an audit line; nothing else is touched.
+"""
+
+from __future__ import annotations
+
+from fluxhive.core.node import GpuReport, Inventory
+from fluxhive.core.outcome import ExitFacts
+from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
+from fluxhive.core.task_manager import TaskManager
+from fluxhive.core.values import NodeId
+from fluxhive.protocol.agent import AgentMessage, Goodbye, Heartbeat, Hello, LogGap
+
+#: Largest integer that every reader of JSON and SQLite keeps whole.
+INTEGER_MAX = 2**53 - 1
+MIB_MAX = 1 << 34
+CPUS_MAX = 65_536
+GPUS_MAX = 1_024
+HELD_MAX = 20_000
+LABEL_MAX = 200
+TEXT_MAX = 4_096
+#: A node sends the last 4 KiB of output; escapes and other encodings make that more.
+OUTPUT_MAX = 32_768
+
+
+class BadNode(Exception):
+    """The node said what it may not; the connection is closed with this reason."""
+
+
+class ForeignAttempt(BadNode):
+    """The node spoke about an attempt of another node."""
+
+
+def check(message: AgentMessage, node_id: NodeId, manager: TaskManager) -> None:
+    """Raises ``BadNode`` when the message is out of bounds or about another node's attempt."""
+    match message:
+        case Hello():
+            check_hello(message)
+        case Heartbeat():
+            _gpus(message.gpus)
+            _range("sent_at_ms", message.sent_at_ms)
+            _range("memory_used_mib", message.memory_used_mib or 0, MIB_MAX)
+            _range("cpu_percent", message.cpu_percent or 0, CPUS_MAX * 100)
+            _text("problem", message.problem)
+        case AttemptAccepted() | AttemptRefused() | AttemptStarted() | AttemptEnded():
+            _report(message)
+            attempt = manager.attempt(message.attempt_id)
+            if attempt is not None and attempt.node_id != node_id:
+                raise ForeignAttempt(f"{attempt.id} is not an attempt of this node")
+        case LogGap():
+            _text("reason", message.reason)
+        case Goodbye():
+            _text("reason", message.reason)
+
+
+def check_hello(hello: Hello) -> None:
+    """Raises ``BadNode`` for a hello out of bounds."""
+    _range("incarnation", hello.incarnation)
+    for name in ("label", "agent_version", "boot_id"):
+        _text(name, getattr(hello, name), LABEL_MAX)
+    if not hello.label:
+        raise BadNode("label: empty")
+    if len(hello.held) > HELD_MAX:
+        raise BadNode(f"held: more than {HELD_MAX} attempts")
+    for held in hello.held:
+        _text("attempt_id", held.attempt_id, LABEL_MAX)
+        _range("epoch", held.epoch)
+    _inventory(hello.inventory)
+
+
+def _inventory(inventory: Inventory) -> None:
+    _range("cpus", inventory.cpus, CPUS_MAX)
+    _range("memory_mib", inventory.memory_mib, MIB_MAX)
+    for name in ("hostname", "system", "driver"):
+        _text(name, getattr(inventory, name), TEXT_MAX)
+    _gpus(inventory.gpus)
+
+
+def _gpus(gpus: tuple[GpuReport, ...]) -> None:
+    if len(gpus) > GPUS_MAX:
+        raise BadNode(f"gpus: more than {GPUS_MAX}")
+    if len({gpu.uuid for gpu in gpus}) < len(gpus):
+        raise BadNode("gpus: one UUID twice")
+    for gpu in gpus:
+        _text("uuid", gpu.uuid, LABEL_MAX)
+        _text("model", gpu.model, LABEL_MAX)
+        _text("state_reason", gpu.state_reason)
+        _range("index", gpu.index, GPUS_MAX * 1024)
+        _range("total_mib", gpu.total_mib, MIB_MAX)
+        _range("foreign_mib", gpu.foreign_mib, MIB_MAX)
+        _range("used_mib", gpu.used_mib or 0, MIB_MAX)
+        for usage in gpu.attempts:
+            _range("used_mib", usage.used_mib, MIB_MAX)
+
+
+def _report(report: AttemptAccepted | AttemptRefused | AttemptStarted | AttemptEnded) -> None:
+    _text("attempt_id", report.attempt_id, LABEL_MAX)
+    _range("epoch", report.epoch)
+    if isinstance(report, AttemptStarted):
+        _range("pid", report.pid)
+        _range("age_ms", report.age_ms)
+    elif isinstance(report, AttemptRefused):
+        _text("reason", report.reason)
+    elif isinstance(report, AttemptEnded):
+        _text("detail", report.outcome.detail)
+        _facts(report.facts)
+
+
+def _facts(facts: ExitFacts) -> None:
+    for name in ("duration_ms", "cpu_ms", "stdout_bytes", "stderr_bytes", "leftovers"):
+        _range(name, getattr(facts, name))
+    _range("peak_memory_mib", facts.peak_memory_mib, MIB_MAX)
+    _text("launch_detail", facts.launch_detail)
+    _text("last_output", facts.last_output, OUTPUT_MAX)
+    if len(facts.gpu_peaks) > GPUS_MAX or len(facts.unkillable) > HELD_MAX:
+        raise BadNode("facts: too many")
+
+
+def _range(name: str, value: int, most: int = INTEGER_MAX) -> None:
+    if not 0 <= value <= most:
+        raise BadNode(f"{name}: out of range: {value}")
+
+
+def _text(name: str, value: str, most: int = TEXT_MAX) -> None:
+    if len(value) > most:
+        raise BadNode(f"{name}: longer than {most} characters")

@@ -1,0 +1,352 @@
+"""One agent's connection at the server's end: frames in, frames out, bounded on both sides.
+
+The reader never waits for the disk: heartbeats are answered at once, reports go to the brain and
+are acknowledged when it has stored them, output goes to the log writer. The writer sends what
+waits; a peer that does not take it is cut off, so that nobody else ever waits for it. Which
+sessions there are, and what they are told, is sessions.py's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Protocol
+
+import anyio
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from fluxhive.core.events import HiveEvent, NodeReported, NodeSaid
+from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
+from fluxhive.core.task_manager import TaskManager
+from fluxhive.core.values import AttemptId, NodeId
+from fluxhive.protocol.agent import (
+    AgentMessage,
+    Goodbye,
+    Heartbeat,
+    HeartbeatAck,
+    Hello,
+    LogGap,
+    LogUpTo,
+    ServerMessage,
+)
+from fluxhive.protocol.link import Link
+from fluxhive.protocol.wire import FRAME_BYTES_MAX, Codec, WireError
+
+from .brain import Brain
+from .log_writer import AttemptLogs
+from .logs import LogStore, mark
+from .node_checks import BadNode, ForeignAttempt, check
+from .store.failures import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+#: Why a connection was closed (RFC 6455 §7.4; 4000 and up are ours).
+CLOSE_GOODBYE = 1000
+CLOSE_PROTOCOL = 1002
+CLOSE_FORBIDDEN = 1008
+CLOSE_RESTART = 1012
+CLOSE_REPLACED = 4001
+CLOSE_REVOKED = 4002
+CLOSE_SILENT = 4003
+CLOSE_SLOW = 4004
+CLOSE_TURNED = 4005
+
+#: Bytes that may wait to be sent to one node.
+OUTBOX_BYTES_MAX = 32 * 1024 * 1024
+#: Reports of one node that may wait to be stored.
+REPORTS_MAX = 50_000
+#: One frame must be taken within this time.
+WRITE_S = 30.0
+CLOSE_S = 2.0
+#: Marks of logs are gathered for so long.
+MARKS_DELAY_S = 0.010
+#: A node that keeps sending beyond the mark is told again after this time.
+REFUSE_AGAIN_S = 1.0
+FRAMES_AT_ONCE = 16
+#: A close reason has at most 123 bytes (RFC 6455 §5.5).
+_REASON_BYTES = 123
+
+
+class Registry(Protocol):
+    """What a session asks of the registry."""
+
+    def ended(self, session: Session, report: AttemptEnded) -> None:
+        """A node reported an end; its logs have these lengths."""
+
+    def heard(self, session: Session, heartbeat: Heartbeat) -> None:
+        """A heartbeat came and was answered."""
+
+
+class Session:
+    """See the module's docstring. A ``LogSource`` for the log writer."""
+
+    def __init__(
+        self,
+        websocket: WebSocket,
+        node_id: NodeId,
+        codec: Codec[AgentMessage],
+        brain: Brain,
+        logs: LogStore,
+        registry: Registry,
+    ) -> None:
+        self.node_id = node_id
+        self.backlog_bytes = 0
+        #: Number of the session; 0 before it was given one.
+        self.number = 0
+        #: False once it is closed: nothing it says counts any more.
+        self.is_open = True
+        #: Set by the welcome or the turning away.
+        self.greeted = anyio.Event()
+        self.last_heard_s = time.monotonic()
+        #: Attempts that the node held when it said hello.
+        self.held: tuple[AttemptId, ...] = ()
+        self._websocket = websocket
+        self._brain = brain
+        self._logs = logs
+        self._registry = registry
+        self._link: Link[AgentMessage] = Link(codec)
+        self._scope = anyio.CancelScope()
+        self._wake = anyio.Event()
+        self._outbox_bytes = 0
+        self._n_unstored = 0
+        self._marks: dict[tuple[int, int], tuple[LogUpTo, bool]] = {}
+        self._told: dict[tuple[int, int], tuple[LogUpTo, float]] = {}
+        self._marks_due = False
+        self._reported: NodeReported | None = None
+        self._is_reporting = False
+        self.close_code = CLOSE_GOODBYE
+        self.close_reason = ""
+
+    # ── saying ────────────────────────────────────────────────────────────────────────────────
+
+    def say(self, message: ServerMessage) -> None:
+        """Queues a numbered message."""
+        self._queued(len(self._link.send(message)[1]))
+
+    def say_encoded(self, body: bytes) -> None:
+        """The same for a message that is encoded already."""
+        self._link.send_encoded(body)
+        self._queued(len(body))
+
+    def say_unnumbered(self, message: ServerMessage) -> None:
+        """Queues a message ahead of the others that nobody acknowledges."""
+        self._link.send_unnumbered(message)
+        self._queued(128)
+
+    def close(self, code: int, reason: str) -> None:
+        """Ends the session; what was queued before may still go out."""
+        if self.is_open:
+            self.is_open = False
+            self.close_code, self.close_reason = code, reason
+            self._scope.cancel()
+
+    def _queued(self, n_bytes: int) -> None:
+        self._outbox_bytes += n_bytes
+        if self._outbox_bytes > OUTBOX_BYTES_MAX or self._link.is_full:
+            self.close(CLOSE_SLOW, "too much waits for this node: it does not keep up")
+        self._wake.set()
+
+    # ── running ───────────────────────────────────────────────────────────────────────────────
+
+    async def hello(self) -> Hello:
+        """The first message. Raises ``WireError``, ``BadNode`` or ``WebSocketDisconnect``."""
+        frame = await self._receive()
+        if not isinstance(frame, str):
+            raise WireError("a hello comes first, as text")
+        messages = self._link.receive(frame)
+        n, hello = messages[0] if len(messages) == 1 else (0, None)
+        if not isinstance(hello, Hello):
+            raise WireError("a hello comes first, alone in its frame")
+        check(hello, self.node_id, self._brain.manager)
+        self._link.committed(n)
+        self.held = tuple(claim.attempt_id for claim in hello.held)
+        return hello
+
+    async def run(self) -> None:
+        """Reads and writes until closed from either side."""
+        with self._scope:
+            if not self.is_open:
+                return
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._write)
+                try:
+                    await self._read()
+                except WebSocketDisconnect as error:
+                    self.close(CLOSE_GOODBYE, f"the node closed the connection ({error.code})")
+                except ForeignAttempt as error:
+                    self.forbid(str(error))
+                except (WireError, BadNode) as error:
+                    self.close(CLOSE_PROTOCOL, str(error))
+
+    async def finish(self) -> None:
+        """Sends what is queued and the close frame, as far as the peer takes them."""
+        with anyio.move_on_after(CLOSE_S, shield=True):
+            try:
+                for frame in self._link.frames(most=FRAMES_AT_ONCE):
+                    await self._websocket.send_text(frame)
+                reason = self.close_reason.encode()[:_REASON_BYTES].decode(errors="ignore")
+                await self._websocket.close(self.close_code, reason)
+            except (RuntimeError, WebSocketDisconnect):
+                return  # The other side was faster.
+
+    def forbid(self, reason: str) -> None:
+        """Closes for an attempt to touch what is another node's: an audit line."""
+        log.warning("node refused", extra={"audit": True, "node": self.node_id, "reason": reason})
+        self.close(CLOSE_FORBIDDEN, reason)
+
+    async def _write(self) -> None:
+        while True:
+            frames = self._link.frames(most=FRAMES_AT_ONCE)
+            if not frames:
+                self._outbox_bytes = 0
+                self._wake = anyio.Event()
+                await self._wake.wait()
+                continue
+            for frame in frames:
+                self._outbox_bytes = max(0, self._outbox_bytes - len(frame))
+                with anyio.move_on_after(WRITE_S) as scope:
+                    try:
+                        await self._websocket.send_text(frame)
+                    except (RuntimeError, WebSocketDisconnect):
+                        return  # The reader hears of it, too, and closes.
+                if scope.cancelled_caught:
+                    self.close(CLOSE_SLOW, f"a frame was not taken within {WRITE_S:.0f} s")
+                    return
+
+    async def _read(self) -> None:
+        while self.is_open:
+            frame = await self._receive()
+            self.last_heard_s = time.monotonic()
+            if isinstance(frame, bytes):
+                self._take_log(frame)
+            else:
+                self._take_messages(self._link.receive(frame))
+
+    async def _receive(self) -> str | bytes:
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1006), message.get("reason"))
+        frame: str | bytes | None = message.get("text")
+        if frame is None:
+            frame = message.get("bytes") or b""
+        if len(frame) > FRAME_BYTES_MAX:
+            raise WireError(f"a frame above {FRAME_BYTES_MAX} bytes")
+        return frame
+
+    # ── what the node says ────────────────────────────────────────────────────────────────────
+
+    def _take_messages(self, messages: list[tuple[int, AgentMessage]]) -> None:
+        manager: TaskManager = self._brain.manager
+        events: list[HiveEvent] = []
+        last_n = 0
+        for n, message in messages:
+            check(message, self.node_id, manager)
+            last_n = max(last_n, n)
+            match message:
+                case Heartbeat():
+                    self.say_unnumbered(HeartbeatAck(sent_at_ms=message.sent_at_ms))
+                    self._heartbeat(message)
+                case AttemptAccepted() | AttemptRefused() | AttemptStarted() | AttemptEnded():
+                    if isinstance(message, AttemptEnded):
+                        self._registry.ended(self, message)
+                    events.append(
+                        NodeSaid(node_id=self.node_id, session=self.number, report=message)
+                    )
+                case LogGap():
+                    self._take_log(message)
+                case Goodbye():
+                    self.close(CLOSE_GOODBYE, f"goodbye: {message.reason}")
+                case Hello():
+                    raise BadNode("a second hello on one connection")
+        if events:
+            self._post(events, last_n)
+        elif last_n:
+            self._stored(last_n)
+
+    def _post(self, events: list[HiveEvent], last_n: int) -> None:
+        self._n_unstored += len(events)
+        if self._n_unstored > REPORTS_MAX:
+            self.close(CLOSE_SLOW, "too many reports wait to be stored")
+            return
+
+        def done(error: Exception | None) -> None:
+            self._n_unstored -= len(events)
+            # Put aside for good: acknowledged, or it would come again for ever. Not stored for
+            # now: not acknowledged; this session is closed once the store works again.
+            if error is None or not isinstance(error, StoreUnavailable):
+                self._stored(last_n)
+
+        self._brain.post(events, done)
+
+    def _stored(self, n: int) -> None:
+        self._link.committed(n)
+        self._wake.set()
+
+    def _heartbeat(self, heartbeat: Heartbeat) -> None:
+        self._registry.heard(self, heartbeat)
+        self._reported = NodeReported(
+            node_id=self.node_id, session=self.number, gpus=heartbeat.gpus
+        )
+        if not self._is_reporting:
+            self._report(None)
+
+    def _report(self, _error: Exception | None) -> None:
+        """Tells the brain the newest reading; while it is busy only the newest is kept."""
+        news, self._reported = self._reported, None
+        self._is_reporting = news is not None and self.is_open and not self._brain.problem
+        if self._is_reporting and news is not None:
+            self._brain.post((news,), self._report)
+
+    # ── output ────────────────────────────────────────────────────────────────────────────────
+
+    def _take_log(self, frame: bytes | LogGap) -> None:
+        if not self._logs.offer(self, frame):
+            self.close(CLOSE_SLOW, "more output than the server has answered for")
+
+    def log_arrived(self, where: AttemptLogs, stream: int, *, refused: bool) -> None:
+        """Bytes were written, or a frame was refused: the node goes back to the mark."""
+        if not self.is_open:
+            return
+        key = (where.channel, stream)
+        earlier = self._marks.get(key)
+        refused = refused or (earlier is not None and earlier[1])
+        self._marks[key] = mark(where, stream), refused
+        if not self._marks_due:
+            self._marks_due = True
+            asyncio.get_running_loop().call_later(MARKS_DELAY_S, self._send_marks)
+
+    def log_broke(self, problem: str, *, foreign: bool) -> None:
+        """What came is no log frame, or one of another node's attempt."""
+        if foreign:
+            self.forbid(problem)
+        else:
+            self.close(CLOSE_PROTOCOL, problem)
+
+    def forget_marks(self, channel: int) -> None:
+        """Nothing more is said about these streams."""
+        for stream in (0, 1):
+            self._told.pop((channel, stream), None)
+            self._marks.pop((channel, stream), None)
+
+    def _send_marks(self) -> None:
+        """A mark that brings news lets the node go on; the same one again sends it back to there.
+
+        So a refusal is the mark said once more after it brought its news, and no mark is ever
+        repeated without need.
+        """
+        self._marks_due = False
+        marks, self._marks = self._marks, {}
+        if not self.is_open:
+            return
+        now_s = time.monotonic()
+        for key, (up_to, refused) in marks.items():
+            told, refused_s = self._told.get(key, (None, 0.0))
+            is_news = told != up_to
+            if is_news:
+                self.say_unnumbered(up_to)
+                refused_s = 0.0 if told is None or told.received != up_to.received else refused_s
+            if refused and now_s - refused_s >= REFUSE_AGAIN_S:
+                self.say_unnumbered(up_to)
+                refused_s = now_s
+            self._told[key] = up_to, refused_s

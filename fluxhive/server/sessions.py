@@ -1,0 +1,387 @@
+"""The nodes that are connected: greets them, carries out what the brain says to them.
+
+One live session per node; a newer connection of the same node closes the older one. Every word to
+a node names the session it belongs to, and goes out only there. A ``Forget`` waits here until all
+the attempt printed is on our disk for good.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+
+import anyio
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from fluxhive import __version__
+from fluxhive.core import effects
+from fluxhive.core.errors import FluxhiveError
+from fluxhive.core.events import NodeJoined, NodeLeft
+from fluxhive.core.node import GpuReport
+from fluxhive.core.reports import AttemptEnded
+from fluxhive.core.task import Attempt
+from fluxhive.core.values import AttemptId, NodeId, Value
+from fluxhive.protocol.agent import (
+    Forget,
+    Heartbeat,
+    Hello,
+    Launch,
+    LogUpTo,
+    Stop,
+    Turned,
+    Welcome,
+)
+from fluxhive.protocol.wire import (
+    CAPABILITY_ZSTD_LOGS,
+    SUBPROTOCOL,
+    WireError,
+    agent_codec,
+)
+
+from .brain import Brain, NodeEffect
+from .dispatching import encoded_dispatch, launch_of
+from .log_writer import AttemptLogs
+from .logs import LogStore
+from .node_checks import BadNode
+from .session import (
+    CLOSE_PROTOCOL,
+    CLOSE_REPLACED,
+    CLOSE_RESTART,
+    CLOSE_REVOKED,
+    CLOSE_SILENT,
+    CLOSE_TURNED,
+    Session,
+)
+from .store.failures import StoreUnavailable
+from .store.queries import read_attempt
+from .store.store import Store
+
+log = logging.getLogger(__name__)
+
+#: A hello must come, and be judged, within this time.
+HELLO_S = 10.0
+GREETING_S = 60.0
+#: Nothing heard for so long: the line is dead, whatever TCP believes.
+SILENCE_S = 15.0
+LOOK_S = 1.0
+FORGET_IDS_MAX = 500
+
+
+class NodeIdentity(Value, frozen=True, kw_only=True):
+    """Who a node token belongs to."""
+
+    node_id: NodeId
+    #: The user who registered it.
+    owner: str
+    #: The one user it serves; None: everybody.
+    only_for: str | None = None
+
+
+class LiveReadings(Value, frozen=True, kw_only=True):
+    """The newest heartbeat of a node that is connected."""
+
+    gpus: tuple[GpuReport, ...] = ()
+    cpu_percent: int | None = None
+    memory_used_mib: int | None = None
+    #: Why it takes nothing new; empty: it does.
+    problem: str = ""
+
+
+class Sessions:
+    """See the module's docstring. ``run`` for as long as the server lives."""
+
+    def __init__(self, store: Store, brain: Brain, logs: LogStore) -> None:
+        self._store = store
+        self._brain = brain
+        self._logs = logs
+        self._codec = agent_codec()
+        self._live: dict[NodeId, Session] = {}
+        #: Connections whose hello is with the brain.
+        self._greeting: dict[tuple[NodeId, int], Session] = {}
+        self._given: dict[NodeId, int] = {}
+        self._latest: dict[NodeId, LiveReadings] = {}
+        #: Attempts that their node may forget once their logs are durable, with the session.
+        self._parked: dict[AttemptId, effects.Forget] = {}
+        self._is_closing = False
+        brain.deliver = self.deliver
+        brain.on_rebuilt = self.close_all
+        logs.on_durable = self._durable
+        logs.on_lost = partial(self._durable, refused=True)
+
+    # ── looking ───────────────────────────────────────────────────────────────────────────────
+
+    def latest(self, node_id: NodeId) -> LiveReadings | None:
+        """What a node said last; None while it is not connected."""
+        return self._latest.get(node_id) if node_id in self._live else None
+
+    def is_connected(self, node_id: NodeId) -> bool:
+        """Whether a node has a live session."""
+        return node_id in self._live
+
+    def launch(self, attempt_id: AttemptId) -> Launch | None:
+        """What to start for an attempt; None when it is unknown or over."""
+        attempt = self._brain.manager.attempt(attempt_id)
+        task = None if attempt is None else self._brain.manager.task(attempt.task_id)
+        if attempt is None or task is None or attempt.outcome is not None:
+            return None
+        return launch_of(task)
+
+    # ── one connection ────────────────────────────────────────────────────────────────────────
+
+    async def serve(self, websocket: WebSocket, node: NodeIdentity) -> None:
+        """Runs the connection of an agent whose token was checked, from accept to close."""
+        offered = websocket.scope.get("subprotocols", [])
+        chosen = SUBPROTOCOL if SUBPROTOCOL in offered else None
+        await websocket.accept(chosen)
+        session = Session(
+            websocket, node.node_id, self._codec, self._brain, self._logs, registry=self
+        )
+        try:
+            if chosen is None:
+                hint = "install the same version of FlowHive on both sides"
+                self._turn(session, f"this server speaks {SUBPROTOCOL} and nothing else", hint)
+            else:
+                await self._greet(session, node)
+                await session.run()
+        except WebSocketDisconnect as error:
+            session.close(1000, f"the node closed the connection ({error.code})")
+        except (WireError, BadNode) as error:
+            session.close(CLOSE_PROTOCOL, str(error))
+        except StoreUnavailable as error:
+            self._turn(session, error.text, try_again=True)
+        finally:
+            self._leave(session)
+            await session.finish()
+
+    async def _greet(self, session: Session, node: NodeIdentity) -> None:
+        """Takes the hello and waits for the brain's word about it."""
+        with anyio.move_on_after(HELLO_S) as scope:
+            hello = await session.hello()
+        if scope.cancelled_caught:
+            raise WireError(f"no hello within {HELLO_S:.0f} s")
+        if self._is_closing:
+            session.close(CLOSE_RESTART, "the server is stopping")
+            return
+        await self._load_logs(session.held)
+        number = self._next_session(session.node_id)
+        session.number = number
+        self._greeting[session.node_id, number] = session
+        event = _joined(node, number, hello)
+        self._brain.post((event,), partial(self._hello_done, session))
+        with anyio.move_on_after(GREETING_S) as scope:
+            await session.greeted.wait()
+        if scope.cancelled_caught:
+            self._turn(session, "the server is too busy to take a node in", try_again=True)
+
+    async def _load_logs(self, held: tuple[AttemptId, ...]) -> None:
+        """Marks of attempts that the node holds and that are long out of memory."""
+        known: list[Attempt] = []
+        for attempt_id in held:
+            if self._logs.marks(attempt_id):
+                continue
+            attempt = self._brain.manager.attempt(attempt_id)
+            if attempt is None:
+                query = partial(read_attempt, attempt_id=attempt_id)
+                attempt = await self._store.call(query, durable=False)
+            if attempt is not None:
+                known.append(attempt)
+        if known:
+            await self._logs.load(known)
+
+    def _next_session(self, node_id: NodeId) -> int:
+        known = self._brain.manager.node(node_id)
+        stored = 0 if known is None else known.session
+        number = self._given[node_id] = max(stored, self._given.get(node_id, 0)) + 1
+        return number
+
+    def _hello_done(self, session: Session, error: Exception | None) -> None:
+        if error is None:
+            return
+        text = error.text if isinstance(error, FluxhiveError) else str(error)
+        self._turn(session, text, try_again=True)
+
+    def _turn(
+        self, session: Session, reason: str, hint: str = "", *, try_again: bool = False
+    ) -> None:
+        log.info("node turned away", extra={"node": session.node_id, "reason": reason})
+        session.say_unnumbered(Turned(reason=reason, hint=hint, try_again=try_again))
+        session.close(CLOSE_TURNED, reason)
+        session.greeted.set()
+
+    def _leave(self, session: Session) -> None:
+        """The connection is over: the brain is told, unless a newer one took its place."""
+        session.is_open = False
+        self._greeting.pop((session.node_id, session.number), None)
+        if self._live.get(session.node_id) is session:
+            del self._live[session.node_id]
+            self._latest.pop(session.node_id, None)
+        if session.number:
+            reason = session.close_reason or "the connection broke"
+            log.info(
+                "node left",
+                extra={"node": session.node_id, "session": session.number, "reason": reason},
+            )
+            left = NodeLeft(node_id=session.node_id, session=session.number, reason=reason)
+            self._brain.post((left,))
+
+    # ── what sessions tell (session.Registry) ─────────────────────────────────────────────────────
+
+    def ended(self, session: Session, report: AttemptEnded) -> None:
+        """A node reported an end; its logs have these lengths."""
+        facts = report.facts
+        self._logs.expect(report.attempt_id, facts.stdout_bytes, facts.stderr_bytes)
+
+    def heard(self, session: Session, heartbeat: Heartbeat) -> None:
+        """A heartbeat came and was answered."""
+        self._latest[session.node_id] = LiveReadings(
+            gpus=heartbeat.gpus,
+            cpu_percent=heartbeat.cpu_percent,
+            memory_used_mib=heartbeat.memory_used_mib,
+            problem=heartbeat.problem,
+        )
+
+    # ── what the brain says to nodes ──────────────────────────────────────────────────────────
+
+    def deliver(self, said: list[NodeEffect]) -> None:
+        """Carries out effects that are stored, in order. Never blocks."""
+        forgets: dict[Session, list[AttemptId]] = {}
+        for effect in said:
+            if isinstance(effect, effects.Welcome):
+                self._welcome(effect)
+            elif isinstance(effect, effects.TurnAway):
+                self._turn_away(effect)
+            elif isinstance(effect, effects.Forget):
+                session = self._forget(effect)
+                if session is not None:
+                    forgets.setdefault(session, []).append(effect.attempt_id)
+            else:
+                self._order(effect)
+        for session, attempt_ids in forgets.items():
+            self._say_forget(session, attempt_ids)
+
+    def _session(self, effect: NodeEffect) -> Session | None:
+        session = self._live.get(effect.node_id)
+        return session if session is not None and session.number == effect.session else None
+
+    def _order(self, effect: effects.Dispatch | effects.Stop) -> None:
+        if isinstance(effect, effects.Dispatch):
+            self._logs.register(effect.attempt)
+        session = self._session(effect)
+        if session is None:
+            return  # Its next hello settles it.
+        if isinstance(effect, effects.Dispatch):
+            session.say_encoded(encoded_dispatch(effect))
+        else:
+            session.say(
+                Stop(
+                    session=effect.session,
+                    attempt_id=effect.attempt_id,
+                    epoch=effect.epoch,
+                    cause=effect.cause,
+                )
+            )
+
+    def _welcome(self, effect: effects.Welcome) -> None:
+        session = self._greeting.pop((effect.node_id, effect.session), None)
+        if session is None or not session.is_open:
+            return
+        older = self._live.get(effect.node_id)
+        if older is not None:
+            older.close(CLOSE_REPLACED, "a newer connection of this node took its place")
+        self._live[effect.node_id] = session
+        marks: list[LogUpTo] = []
+        for attempt_id in session.held:
+            marks += self._logs.marks(attempt_id)
+        session.say(
+            Welcome(
+                session=effect.session,
+                heartbeat_ms=self._brain.settings.heartbeat_ms,
+                server_version=__version__,
+                capabilities=(CAPABILITY_ZSTD_LOGS,),
+                log_marks=tuple(marks),
+            )
+        )
+        log.info("node joined", extra={"node": effect.node_id, "session": effect.session})
+        session.greeted.set()
+
+    def _turn_away(self, effect: effects.TurnAway) -> None:
+        session = self._greeting.pop((effect.node_id, effect.session), None)
+        if session is not None:
+            self._turn(session, effect.reason, effect.hint)
+            return
+        session = self._session(effect)
+        if session is not None:
+            self._turn(session, effect.reason, effect.hint, try_again=True)
+
+    def _forget(self, effect: effects.Forget) -> Session | None:
+        """The session that may be told now; None: parked, or there is none."""
+        if not self._logs.is_complete(effect.attempt_id):
+            self._parked[effect.attempt_id] = effect
+            return None
+        self._parked.pop(effect.attempt_id, None)
+        return self._session(effect)
+
+    def _say_forget(self, session: Session, attempt_ids: list[AttemptId]) -> None:
+        for attempt_id in attempt_ids:
+            for mark in self._logs.marks(attempt_id)[:1]:
+                session.forget_marks(mark.channel)
+            self._logs.forget(attempt_id)
+        for start in range(0, len(attempt_ids), FORGET_IDS_MAX):
+            some = tuple(attempt_ids[start : start + FORGET_IDS_MAX])
+            session.say(Forget(session=session.number, attempt_ids=some))
+
+    def _durable(self, where: AttemptLogs, stream: int, *, refused: bool = False) -> None:
+        session = self._live.get(where.node_id)
+        if session is not None:
+            session.log_arrived(where, stream, refused=refused)
+        parked = self._parked.get(where.attempt_id)
+        if parked is not None:
+            self.deliver([parked])
+
+    # ── ending ────────────────────────────────────────────────────────────────────────────────
+
+    def close_node(self, node_id: NodeId, reason: str) -> None:
+        """Ends a node's connection, such as when its token was revoked."""
+        for session in [*self._greeting.values(), *self._live.values()]:
+            if session.node_id == node_id:
+                session.close(CLOSE_REVOKED, reason)
+                session.greeted.set()
+
+    def close_all(self, reason: str) -> None:
+        """Ends every connection; the agents dial again and everything is settled anew."""
+        self._parked.clear()
+        for session in [*self._greeting.values(), *self._live.values()]:
+            session.close(CLOSE_RESTART, reason)
+            session.greeted.set()
+
+    async def run(self) -> None:
+        """Cuts dead lines, until cancelled; then ends all connections."""
+        try:
+            while True:
+                await anyio.sleep(LOOK_S)
+                self._look()
+        finally:
+            self._is_closing = True
+            self.close_all("the server is stopping")
+
+    def _look(self) -> None:
+        oldest_s = time.monotonic() - SILENCE_S
+        for session in self._live.values():
+            if session.last_heard_s < oldest_s:
+                session.close(CLOSE_SILENT, f"not heard for {SILENCE_S:.0f} s")
+
+
+def _joined(node: NodeIdentity, number: int, hello: Hello) -> NodeJoined:
+    return NodeJoined(
+        node_id=node.node_id,
+        session=number,
+        incarnation=hello.incarnation,
+        label=hello.label,
+        only_for=node.only_for,
+        inventory=hello.inventory,
+        held=hello.held,
+        journal=hello.journal,
+        agent_version=hello.agent_version,
+        boot_id=hello.boot_id,
+    )

@@ -1,0 +1,157 @@
+"""Reads of the hive's tables. Each takes a connection and runs in the store's thread."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+
+import sqlalchemy as sa
+
+from fluxhive.core.node import Node
+from fluxhive.core.task import FINAL_STATES, Attempt, Task, TaskState
+from fluxhive.core.values import AttemptId, Ms, TaskId, Value
+
+from .rows import (
+    ATTEMPT_COLUMNS,
+    NODE_COLUMNS,
+    TASK_COLUMNS,
+    attempt_of_row,
+    node_of_row,
+    task_of_row,
+)
+from .tables import attempts, meta, nodes, tasks
+from .writes import HIVE_TIME, NEXT_NUMBER
+
+SERVER_ID = "server_id"
+#: Ended tasks that are kept in memory from the start on; older ones are read when asked for.
+ENDED_TASKS_LOADED = 20_000
+#: Most parameters of one statement; SQLite before 3.32 had 999.
+_IDS_PER_QUERY = 500
+
+_TASKS = [tasks.c[name] for name in TASK_COLUMNS]
+_ATTEMPTS = [attempts.c[name] for name in ATTEMPT_COLUMNS]
+_NODES = [nodes.c[name] for name in NODE_COLUMNS]
+_FINAL = sorted(state.value for state in FINAL_STATES)
+
+
+class Loaded(Value, frozen=True, kw_only=True):
+    """What a server starts from."""
+
+    tasks: tuple[Task, ...]
+    attempts: tuple[Attempt, ...]
+    nodes: tuple[Node, ...]
+    #: Number of the next new task.
+    next_number: int
+    #: Hive time of the last stored change; 0 before the first.
+    hive_time_ms: Ms
+
+
+class TaskFilter(Value, frozen=True, kw_only=True):
+    """Which tasks a list shows; None and empty: no restriction."""
+
+    states: tuple[TaskState, ...] = ()
+    owner: str | None = None
+    name: str | None = None
+    #: Submitted at or after this hive time.
+    since_ms: Ms | None = None
+    #: Submitted before the task of this number (the cursor of a page).
+    before_number: int | None = None
+
+
+def load(connection: sa.Connection) -> Loaded:
+    """Every task that has not ended, the newest of those that have, their attempts, all nodes."""
+    final = tasks.c.state.in_(_FINAL)
+    live = connection.execute(sa.select(*_TASKS).where(sa.not_(final))).mappings().all()
+    newest = tasks.c.ended_at_ms.desc(), tasks.c.number.desc()
+    ended_query = sa.select(*_TASKS).where(final).order_by(*newest).limit(ENDED_TASKS_LOADED)
+    ended = connection.execute(ended_query).mappings().all()
+    found = {row["id"]: task_of_row(row) for row in [*live, *ended]}
+    last = connection.execute(_last_placed()).mappings().first()
+    if last is not None:
+        # Channels go on from the highest one given, whoever has it.
+        found.setdefault(last["id"], task_of_row(last))
+    node_rows = connection.execute(sa.select(*_NODES)).mappings()
+    notes = read_meta(connection)
+    return Loaded(
+        tasks=tuple(sorted(found.values(), key=lambda task: task.number)),
+        attempts=tuple(attempts_of(connection, found)),
+        nodes=tuple(node_of_row(row) for row in node_rows),
+        next_number=int(notes.get(NEXT_NUMBER, "0")),
+        hive_time_ms=int(notes.get(HIVE_TIME, "0")),
+    )
+
+
+def read_meta(connection: sa.Connection) -> dict[str, str]:
+    """All notes of the ``meta`` table."""
+    return {row.key: row.value for row in connection.execute(sa.select(meta))}
+
+
+def server_id(connection: sa.Connection) -> str:
+    """The id of this server state, made at the first call."""
+    known = read_meta(connection).get(SERVER_ID)
+    if known is None:
+        known = uuid.uuid4().hex
+        connection.execute(sa.insert(meta).values(key=SERVER_ID, value=known))
+    return known
+
+
+def read_task(connection: sa.Connection, task_id: TaskId) -> Task | None:
+    """A task by its id; None when there is none."""
+    query = sa.select(*_TASKS).where(tasks.c.id == task_id)
+    row = connection.execute(query).mappings().first()
+    return None if row is None else task_of_row(row)
+
+
+def find_tasks(connection: sa.Connection, text: str, *, most: int = 3) -> list[Task]:
+    """Tasks whose id begins with the text or whose name is it, newest first."""
+    prefix = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    query = (
+        sa.select(*_TASKS)
+        .where(sa.or_(tasks.c.id.like(prefix, escape="\\"), tasks.c.name == text))
+        .order_by(tasks.c.number.desc())
+        .limit(most)
+    )
+    return [task_of_row(row) for row in connection.execute(query).mappings()]
+
+
+def page_of_tasks(connection: sa.Connection, chosen: TaskFilter, limit: int) -> list[Task]:
+    """At most ``limit`` tasks, newest first."""
+    query = sa.select(*_TASKS).order_by(tasks.c.number.desc()).limit(limit)
+    if chosen.states:
+        query = query.where(tasks.c.state.in_([state.value for state in chosen.states]))
+    if chosen.owner is not None:
+        query = query.where(tasks.c.owner == chosen.owner)
+    if chosen.name is not None:
+        query = query.where(tasks.c.name == chosen.name)
+    if chosen.since_ms is not None:
+        query = query.where(tasks.c.submitted_at_ms >= chosen.since_ms)
+    if chosen.before_number is not None:
+        query = query.where(tasks.c.number < chosen.before_number)
+    return [task_of_row(row) for row in connection.execute(query).mappings()]
+
+
+def attempts_of(connection: sa.Connection, task_ids: Collection[TaskId]) -> list[Attempt]:
+    """All attempts of these tasks, each task's oldest first."""
+    wanted: Sequence[TaskId] = list(task_ids)
+    found: list[Attempt] = []
+    for start in range(0, len(wanted), _IDS_PER_QUERY):
+        some = wanted[start : start + _IDS_PER_QUERY]
+        query = (
+            sa.select(*_ATTEMPTS)
+            .where(attempts.c.task_id.in_(some))
+            .order_by(attempts.c.task_id, attempts.c.number)
+        )
+        found += [attempt_of_row(row) for row in connection.execute(query).mappings()]
+    return found
+
+
+def read_attempt(connection: sa.Connection, attempt_id: AttemptId) -> Attempt | None:
+    """An attempt by its id; None when there is none."""
+    query = sa.select(*_ATTEMPTS).where(attempts.c.id == attempt_id)
+    row = connection.execute(query).mappings().first()
+    return None if row is None else attempt_of_row(row)
+
+
+def _last_placed() -> sa.Select[tuple[object, ...]]:
+    newest = sa.select(attempts.c.task_id).order_by(attempts.c.channel.desc()).limit(1)
+    return sa.select(*_TASKS).where(tasks.c.id == newest.scalar_subquery())

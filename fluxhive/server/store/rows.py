@@ -1,0 +1,145 @@
+"""Records of the core as rows of the tables, both ways. No SQL, no connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec.structs import FieldInfo, fields
+
+from fluxhive.core.node import Node
+from fluxhive.core.task import Attempt, Task
+from fluxhive.core.values import Value
+
+Row = tuple[Any, ...]
+R = TypeVar("R", bound=Value)
+
+#: Columns in the order in which statements take them.
+TASK_COLUMNS = (
+    "id",
+    "number",
+    "owner",
+    "name",
+    "spec",
+    "state",
+    "epoch",
+    "submitted_at_ms",
+    "ended_at_ms",
+    "rest",
+)
+ATTEMPT_COLUMNS = (
+    "id",
+    "task_id",
+    "number",
+    "epoch",
+    "channel",
+    "state",
+    "node_id",
+    "ended_at_ms",
+    "facts",
+    "late_report",
+    "rest",
+)
+NODE_COLUMNS = ("id", "label", "state", "session", "rest")
+
+_JSON_COLUMNS = frozenset({"spec", "facts", "late_report"})
+#: Columns for queries alone; the record has them elsewhere.
+_DERIVED_COLUMNS = frozenset({"name"})
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def to_json(value: object) -> str:
+    """Any value of the core as JSON text."""
+    return _encode(value).decode()
+
+
+def from_json(text: str) -> Any:
+    """JSON text as plain lists, dicts and scalars."""
+    return _decode(text)
+
+
+def _rest_fields(kind: type[Value], columns: Iterable[str]) -> tuple[FieldInfo, ...]:
+    stored = frozenset(columns)
+    return tuple(field for field in fields(kind) if field.name not in stored)
+
+
+_TASK_REST = _rest_fields(Task, TASK_COLUMNS)
+_ATTEMPT_REST = _rest_fields(Attempt, ATTEMPT_COLUMNS)
+_NODE_REST = _rest_fields(Node, NODE_COLUMNS)
+
+
+def _rest(record: Value, rest: tuple[FieldInfo, ...]) -> str:
+    pairs = ((field.encode_name, getattr(record, field.name), field.default) for field in rest)
+    return to_json({name: value for name, value, default in pairs if value != default})
+
+
+def task_row(task: Task) -> Row:
+    """Values for ``TASK_COLUMNS``."""
+    return (
+        task.id,
+        task.number,
+        task.owner,
+        task.spec.name,
+        to_json(task.spec),
+        *task_changes(task),
+    )
+
+
+def task_changes(task: Task) -> Row:
+    """Values for the columns of a task that change: from ``state`` on."""
+    return (
+        task.state.value,
+        task.epoch,
+        task.submitted_at_ms,
+        task.ended_at_ms,
+        _rest(task, _TASK_REST),
+    )
+
+
+def attempt_row(attempt: Attempt) -> Row:
+    """Values for ``ATTEMPT_COLUMNS``."""
+    return (
+        attempt.id,
+        attempt.task_id,
+        attempt.number,
+        attempt.epoch,
+        attempt.channel,
+        attempt.state.value,
+        attempt.node_id,
+        attempt.ended_at_ms,
+        None if attempt.facts is None else to_json(attempt.facts),
+        None if attempt.late_report is None else to_json(attempt.late_report),
+        _rest(attempt, _ATTEMPT_REST),
+    )
+
+
+def node_row(node: Node) -> Row:
+    """Values for ``NODE_COLUMNS``."""
+    return (node.id, node.label, node.state.value, node.session, _rest(node, _NODE_REST))
+
+
+def task_of_row(row: Mapping[Any, Any]) -> Task:
+    """The task that was stored."""
+    return _record(row, Task)
+
+
+def attempt_of_row(row: Mapping[Any, Any]) -> Attempt:
+    """The attempt that was stored."""
+    return _record(row, Attempt)
+
+
+def node_of_row(row: Mapping[Any, Any]) -> Node:
+    """The node that was stored."""
+    return _record(row, Node)
+
+
+def _record(row: Mapping[Any, Any], kind: type[R]) -> R:
+    plain: dict[str, Any] = from_json(row["rest"])
+    for column, value in row.items():
+        if value is None or column == "rest" or column in _DERIVED_COLUMNS:
+            continue
+        plain[column] = from_json(value) if column in _JSON_COLUMNS else value
+    return msgspec.convert(plain, kind)

@@ -1,0 +1,227 @@
+"""Every statement that stores what the core decided. Compiled once, run with tuples.
+
+The guards stand in the statements themselves: a task or an attempt that has ended is never written
+again, an attempt only moves along its table and only under its own epoch, a node's session only
+grows. A write that meets another state raises ``StoreConflict``, and nothing of its transaction
+stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import insert
+
+from fluxhive.core.effects import HiveEffect, SaveAttempt, SaveNode, SaveTask
+from fluxhive.core.node import Node
+from fluxhive.core.task import ATTEMPT_MOVES, FINAL_STATES, Attempt, AttemptState, Task
+from fluxhive.core.values import AttemptId, Ms, NodeId, TaskId
+
+from .failures import StoreConflict
+from .rows import (
+    ATTEMPT_COLUMNS,
+    NODE_COLUMNS,
+    TASK_COLUMNS,
+    Row,
+    attempt_row,
+    node_row,
+    task_changes,
+    task_row,
+)
+from .tables import attempts, meta, nodes, tasks
+
+NEXT_NUMBER = "next_number"
+HIVE_TIME = "hive_time_ms"
+
+_TASK_CHANGES = TASK_COLUMNS[TASK_COLUMNS.index("state") :]
+
+
+class Statement:
+    """One SQL statement, compiled; its rows are tuples in the order of ``names``."""
+
+    def __init__(self, element: sa.sql.dml.UpdateBase, names: Sequence[str]) -> None:
+        compiled = element.compile(dialect=sqlite.dialect())
+        order = tuple(compiled.positiontup or ())
+        assert order == tuple(names), f"parameters in another order: {order}"
+        self.sql = str(compiled)
+
+    def run(self, connection: sa.Connection, rows: Sequence[Row]) -> int:
+        """Runs it for each row; how many rows of the table it touched in all."""
+        cursor = connection.connection.cursor()
+        try:
+            cursor.executemany(self.sql, rows)
+            return int(cursor.rowcount)
+        finally:
+            cursor.close()
+
+
+def _words(column: sa.Column[str], words: Iterable[str]) -> sa.ColumnElement[bool]:
+    """``column IN ('a', 'b')`` with the words in the text: they are ours, not a caller's."""
+    return sa.or_(*(column == sa.literal_column(f"'{word}'") for word in words))
+
+
+def _insert_tasks() -> Statement:
+    statement = sa.insert(tasks).values({name: sa.bindparam(name) for name in TASK_COLUMNS})
+    return Statement(statement, TASK_COLUMNS)
+
+
+def _update_tasks() -> Statement:
+    live = sa.not_(_words(tasks.c.state, sorted(state.value for state in FINAL_STATES)))
+    return Statement(
+        sa.update(tasks)
+        .where(tasks.c.id == sa.bindparam("task"), live)
+        .where(tasks.c.epoch <= sa.bindparam("at_most"))
+        .values({name: sa.bindparam(name) for name in _TASK_CHANGES}),
+        (*_TASK_CHANGES, "task", "at_most"),
+    )
+
+
+def _states_before(state: AttemptState) -> set[AttemptState]:
+    """Every state from which an attempt can come to this one, itself included unless final.
+
+    One step of the brain may hold several moves of one attempt, of which only the last is written.
+    """
+    before = {state}
+    while True:
+        more = {old for (old, new) in ATTEMPT_MOVES if old is not None and new in before}
+        if more <= before:
+            break
+        before |= more
+    return before - {AttemptState.ENDED}
+
+
+def _put_attempts(state: AttemptState) -> Statement:
+    statement = insert(attempts).values({name: sa.bindparam(name) for name in ATTEMPT_COLUMNS})
+    allowed = sorted(old.value for old in _states_before(state))
+    return Statement(
+        statement.on_conflict_do_update(
+            index_elements=["id"],
+            set_={
+                name: statement.excluded[name]
+                for name in ("state", "ended_at_ms", "facts", "late_report", "rest")
+            },
+            where=sa.and_(
+                attempts.c.epoch == statement.excluded.epoch, _words(attempts.c.state, allowed)
+            ),
+        ),
+        ATTEMPT_COLUMNS,
+    )
+
+
+def _keep_late() -> Statement:
+    return Statement(
+        sa.update(attempts)
+        .where(attempts.c.id == sa.bindparam("attempt"))
+        .where(attempts.c.epoch == sa.bindparam("its_epoch"))
+        .where(_words(attempts.c.state, [AttemptState.ENDED.value]))
+        .where(attempts.c.late_report.is_(None))
+        .values(facts=sa.bindparam("facts"), late_report=sa.bindparam("late_report")),
+        ("facts", "late_report", "attempt", "its_epoch"),
+    )
+
+
+def _put_nodes() -> Statement:
+    statement = insert(nodes).values({name: sa.bindparam(name) for name in NODE_COLUMNS})
+    return Statement(
+        statement.on_conflict_do_update(
+            index_elements=["id"],
+            set_={name: statement.excluded[name] for name in NODE_COLUMNS[1:]},
+            where=nodes.c.session <= statement.excluded.session,
+        ),
+        NODE_COLUMNS,
+    )
+
+
+def _put_meta() -> Statement:
+    statement = insert(meta).values(key=sa.bindparam("key"), value=sa.bindparam("value"))
+    return Statement(
+        statement.on_conflict_do_update(
+            index_elements=["key"], set_={"value": statement.excluded.value}
+        ),
+        ("key", "value"),
+    )
+
+
+INSERT_TASKS = _insert_tasks()
+UPDATE_TASKS = _update_tasks()
+PUT_ATTEMPTS = {state: _put_attempts(state) for state in AttemptState}
+KEEP_LATE = _keep_late()
+PUT_NODES = _put_nodes()
+PUT_META = _put_meta()
+
+
+class Saves:
+    """What one step of the brain wants stored: the last record of each id."""
+
+    def __init__(self, effects: Iterable[HiveEffect]) -> None:
+        self.tasks: dict[TaskId, Task] = {}
+        self.attempts: dict[AttemptId, Attempt] = {}
+        self.nodes: dict[NodeId, Node] = {}
+        for effect in effects:
+            if isinstance(effect, SaveTask):
+                self.tasks[effect.task.id] = effect.task
+            elif isinstance(effect, SaveAttempt):
+                self.attempts[effect.attempt.id] = effect.attempt
+            elif isinstance(effect, SaveNode):
+                self.nodes[effect.node.id] = effect.node
+
+    def __bool__(self) -> bool:
+        return bool(self.tasks or self.attempts or self.nodes)
+
+    def write(self, connection: sa.Connection, *, next_number: int, now_ms: Ms) -> int:
+        """Writes all of it; the next free number of a task afterwards.
+
+        Tasks are new from ``next_number`` on, known below it. Raises ``StoreConflict``.
+        """
+        notes: list[Row] = [(HIVE_TIME, str(now_ms))]
+        if self.nodes:
+            rows = [node_row(node) for node in self.nodes.values()]
+            _expect(PUT_NODES.run(connection, rows), rows, "a node of a newer session")
+        if self.tasks:
+            new = [task for task in self.tasks.values() if task.number >= next_number]
+            if new:
+                INSERT_TASKS.run(connection, [task_row(task) for task in new])
+                next_after = max(task.number for task in new) + 1
+                notes.append((NEXT_NUMBER, str(next_after)))
+            known = [task for task in self.tasks.values() if task.number < next_number]
+            if known:
+                rows = [(*task_changes(task), task.id, task.epoch) for task in known]
+                _expect(UPDATE_TASKS.run(connection, rows), rows, "a task that has ended")
+            if new:
+                next_number = next_after
+        if self.attempts:
+            self._write_attempts(connection)
+        PUT_META.run(connection, notes)
+        return next_number
+
+    def _write_attempts(self, connection: sa.Connection) -> None:
+        by_state: dict[AttemptState, list[Row]] = {}
+        for attempt in self.attempts.values():
+            row = attempt_row(attempt)
+            if attempt.late_report is not None:
+                _write_late(connection, attempt.state, row)
+            else:
+                by_state.setdefault(attempt.state, []).append(row)
+        for state, rows in by_state.items():
+            touched = PUT_ATTEMPTS[state].run(connection, rows)
+            _expect(touched, rows, f"an attempt that cannot become {state.value}")
+
+
+def _write_late(connection: sa.Connection, state: AttemptState, row: Row) -> None:
+    """An attempt with a late report: written whole if it ended in this step, else only that."""
+    if PUT_ATTEMPTS[state].run(connection, [row]):
+        return
+    values = dict(zip(ATTEMPT_COLUMNS, row, strict=True))
+    late = [(values["facts"], values["late_report"], values["id"], values["epoch"])]
+    _expect(KEEP_LATE.run(connection, late), late, "an attempt that has a late report")
+
+
+def _expect(touched: int, rows: Sequence[Row], what: str) -> None:
+    if touched != len(rows):
+        ids = ", ".join(str(row[0]) for row in rows[:5])
+        raise StoreConflict(
+            f"the store holds {what}: {touched} of {len(rows)} writes fit ({ids} …)",
+            hint="another program may be writing to this database",
+        )

@@ -1,0 +1,126 @@
+"""What a submission leaves in the store besides its tasks: its idempotency key.
+
+The same key with the same body gives the same tasks, whether the first request was answered or
+not; with another body it is refused. Keys belong to their owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+import sqlalchemy as sa
+
+from fluxhive.core.errors import Conflict
+from fluxhive.core.task import Task
+from fluxhive.core.values import Ms, TaskId, Value
+
+from .store.failures import StoreUnavailable
+from .store.queries import read_task
+from .store.rows import from_json, to_json
+from .store.store import Store
+from .store.tables import idempotency_keys
+
+KEY_LENGTH_MAX = 200
+
+Promise: TypeAlias = "asyncio.Future[list[Task]]"
+
+
+class Submission(Value, frozen=True, kw_only=True):
+    """What a key stands for."""
+
+    owner: str
+    key: str
+    body_hash: str
+    task_ids: tuple[TaskId, ...] = ()
+
+
+class Submissions:
+    """Keeps two requests with one key from both being new, however close together they come."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._under_way: dict[tuple[str, str], tuple[Submission, Promise]] = {}
+
+    async def once(self, wanted: Submission, submit: Callable[[], Promise]) -> list[Task]:
+        """What the key got before, or what ``submit`` gets now, stored.
+
+        Raises ``Conflict`` when the key came with another body before.
+        """
+        key = wanted.owner, wanted.key
+        known = self._under_way.get(key)
+        if known is not None:
+            _check_same(known[0], wanted)
+            return await asyncio.shield(known[1])
+        promise: Promise = asyncio.get_running_loop().create_future()
+        self._under_way[key] = wanted, promise
+        promise.add_done_callback(partial(self._forget, key))
+        try:
+            earlier = await self._store.call(partial(_read, wanted=wanted), durable=False)
+            if earlier is not None:
+                _check_same(earlier[0], wanted)
+                promise.set_result(earlier[1])
+            else:
+                submit().add_done_callback(partial(_pass_on, promise))
+        except BaseException as error:
+            promise.set_exception(error if isinstance(error, Exception) else _cut_short())
+            raise
+        # Whoever gives up waiting leaves the key under way: the tasks may well get stored.
+        return await asyncio.shield(promise)
+
+    def _forget(self, key: tuple[str, str], promise: Promise) -> None:
+        del self._under_way[key]
+        if not promise.cancelled():
+            promise.exception()  # Looked at, should nobody wait for it any more.
+
+
+def store_submission(connection: sa.Connection, submission: Submission, now_ms: Ms) -> None:
+    """Stores the key, in the transaction that stores its tasks."""
+    connection.execute(
+        sa.insert(idempotency_keys).values(
+            owner=submission.owner,
+            key=submission.key,
+            body_hash=submission.body_hash,
+            task_ids=to_json(submission.task_ids),
+            created_at_ms=now_ms,
+        )
+    )
+
+
+def _read(connection: sa.Connection, wanted: Submission) -> tuple[Submission, list[Task]] | None:
+    query = (
+        sa.select(idempotency_keys)
+        .where(idempotency_keys.c.owner == wanted.owner)
+        .where(idempotency_keys.c.key == wanted.key)
+    )
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    ids: list[TaskId] = from_json(row.task_ids)
+    tasks = [read_task(connection, task_id) for task_id in ids]
+    found = Submission(owner=row.owner, key=row.key, body_hash=row.body_hash, task_ids=tuple(ids))
+    return found, [task for task in tasks if task is not None]
+
+
+def _check_same(earlier: Submission, wanted: Submission) -> None:
+    if earlier.body_hash != wanted.body_hash:
+        raise Conflict(
+            f"the idempotency key `{wanted.key}` was used for another request",
+            hint="use a new key for each new request; the same one only to repeat a request",
+        )
+
+
+def _pass_on(promise: Promise, done: Promise) -> None:
+    if promise.done():
+        return
+    error = _cut_short() if done.cancelled() else done.exception()
+    if error is not None:
+        promise.set_exception(error)
+    else:
+        promise.set_result(done.result())
+
+
+def _cut_short() -> StoreUnavailable:
+    return StoreUnavailable("the first request with this key was cut short")
