@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import click
 
@@ -101,6 +102,7 @@ def bring_up(port: int | None = None, log_level: str | None = None) -> Hive:
         up = noted
     else:
         up, server = _start_server(directory, port, log_level)
+        up = _keep_agent(up, noted)
     client = Client(transport=Transport(up.url, token=places.read_admin_token()))
     agent = None
     try:
@@ -118,7 +120,7 @@ def bring_up(port: int | None = None, log_level: str | None = None) -> Hive:
 def _start_server(
     directory: Path, port: int | None, log_level: str | None
 ) -> tuple[places.Up, subprocess.Popen[bytes]]:
-    chosen = _free_port(port)
+    chosen = _free_port(port, places.read_up())
     url = f"http://127.0.0.1:{chosen}"
     log = directory / "server.log"
     words = ["server", "--port", str(chosen), *_level(log_level)]
@@ -130,6 +132,16 @@ def _start_server(
         process.terminate()
         raise
     return places.Up(url, process.pid, None, "" if found is None else found.server_id), process
+
+
+def _keep_agent(up: places.Up, before: places.Up | None) -> places.Up:
+    """The new server with the agent of the one before it, if that still runs and finds it."""
+    if before is None or not processes.is_alive(before.agent_pid, "run"):
+        return up
+    if before.url != up.url:
+        processes.stop(before.agent_pid, "run")
+        return up
+    return up._replace(agent_pid=before.agent_pid)
 
 
 def _start_agent(client: Client, url: str, log_level: str | None) -> subprocess.Popen[bytes]:
@@ -174,12 +186,14 @@ def _until(
         time.sleep(POLL_S)
 
 
-def _free_port(wanted: int | None) -> int:
-    candidates = (
-        [wanted]
-        if wanted is not None
-        else range(config.DEFAULT_PORT, config.DEFAULT_PORT + PORTS_TRIED)
-    )
+def _free_port(wanted: int | None, before: places.Up | None) -> int:
+    candidates = [*range(config.DEFAULT_PORT, config.DEFAULT_PORT + PORTS_TRIED)]
+    if wanted is not None:
+        candidates = [wanted]
+    elif before is not None:
+        # Agents and browsers know the server by its last port.
+        last_port = urlsplit(before.url).port
+        candidates = [port for port in [last_port] if port is not None] + candidates
     for port in candidates:
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -114,6 +114,21 @@ def test_up_gives_a_running_server_its_agent_back(house: House) -> None:
     assert house.noted["agent_pid"] != before["agent_pid"]
 
 
+def test_a_new_server_keeps_port_and_agent_of_the_one_that_died(house: House) -> None:
+    house.up()
+    before = house.noted
+    os.kill(before["server_pid"], signal.SIGKILL)
+    until(lambda: not is_running(before["server_pid"]))
+    code, err = house.run("up", "--detach")
+    assert code == 0, err
+    assert (house.noted["url"], house.noted["agent_pid"]) == (before["url"], before["agent_pid"])
+    os.kill(house.noted["server_pid"], signal.SIGKILL)
+    code, err = house.run("up", "--detach", "--port", str(free_port()))
+    assert code == 0, err
+    assert house.noted["agent_pid"] != before["agent_pid"], "an agent of another address"
+    assert not is_running(before["agent_pid"])
+
+
 def test_a_port_that_somebody_else_has_is_a_conflict_when_it_was_named(house: House) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", house.port))
