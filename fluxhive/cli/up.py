@@ -187,13 +187,13 @@ def _until(
 
 
 def _free_port(wanted: int | None, before: places.Up | None) -> int:
-    candidates = [*range(config.DEFAULT_PORT, config.DEFAULT_PORT + PORTS_TRIED)]
+    candidates: list[int] = [*range(config.DEFAULT_PORT, config.DEFAULT_PORT + PORTS_TRIED)]
     if wanted is not None:
         candidates = [wanted]
     elif before is not None:
         # Agents and browsers know the server by its last port.
-        last_port = urlsplit(before.url).port
-        candidates = [port for port in [last_port] if port is not None] + candidates
+        last_port: int | None = urlsplit(before.url).port
+        candidates = [last_port or config.DEFAULT_PORT, *candidates]
     for port in candidates:
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
