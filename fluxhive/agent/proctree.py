@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _HAS_PIDFD = hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")
-#: An environment is at most 256 KiB by our own limit; a cookie is looked for in the first MiB.
-_MAX_ENVIRON_BYTES = 1 << 20
+#: Most files fit into one; a larger buffer would be mapped and unmapped at each read.
+_PIECE_BYTES = 64 << 10
 
 
 def read_file(path: str, limit: int = 4096) -> bytes:
@@ -29,12 +29,12 @@ def read_file(path: str, limit: int = 4096) -> bytes:
 
 
 def read_all(path: str) -> bytes:
-    """All bytes of a file of ``/proc``, which may come in several pieces; empty when unreadable."""
+    """All bytes of a file, which ``/proc`` gives in several pieces; empty when unreadable."""
     pieces = []
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            while piece := os.read(descriptor, _MAX_ENVIRON_BYTES):
+            while piece := os.read(descriptor, _PIECE_BYTES):
                 pieces.append(piece)
         finally:
             os.close(descriptor)

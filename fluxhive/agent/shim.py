@@ -135,11 +135,12 @@ class _Shim:
             self.failure = unprepared
         except OSError as error:
             self.failure = shim_start.Unprepared(error, "cannot prepare the attempt")
+        except (TypeError, AttributeError) as error:
+            self.failure = shim_start.Unprepared(errno.EPROTO, f"spec.json is no spec: {error}")
 
     def _read_spec(self) -> None:
         try:
-            with open(self.run_dir + "/spec.json", "rb", buffering=0) as file:
-                spec = json.loads(file.read())
+            spec = json.loads(proctree.read_all(self.run_dir + "/spec.json"))
             if spec["format"] != FORMAT:
                 raise shim_start.Unprepared(
                     errno.EPROTO, f"spec.json has format {spec['format']!r}"

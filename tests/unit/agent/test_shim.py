@@ -92,7 +92,7 @@ def _script(folder: Path, text: str, mode: int = 0o755) -> str:
         (["no-such-program"], "ENOENT", "not on the task's PATH"),
         (["/etc"], "EACCES", "cannot be executed"),
         ([""], "ENOENT", "PATH"),
-        ([], "EINVAL", "cannot start"),
+        ([], "EINVAL", "empty"),
         (["/bin/echo", "a\0b"], "EINVAL", "NUL"),
         (["/bin/echo", "x" * 200_000], "E2BIG", "too long"),
     ],
@@ -144,6 +144,24 @@ def test_a_damaged_spec_starts_nothing(tmp_path: Path) -> None:
     (run_dir / "spec.json").write_text('{"format": 1, "argv": ["/bin/echo"]')
 
     assert run_alone(run_dir).exec_error == "EPROTO"
+    assert not (run_dir / "stdout").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"env": {"A=B": "x"}}, {"env": {"": "x"}}, {"env": {"A": 1}}, {"env": {"A": "\ud800"}}],
+)
+def test_an_environment_that_no_program_can_be_given_starts_nothing(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    run_dir = shell(tmp_path, "echo ran")
+    spec = json.loads((run_dir / "spec.json").read_text())
+    (run_dir / "spec.json").write_text(json.dumps(spec | change))
+
+    exited = run_alone(run_dir)
+
+    assert exited.exec_error in {"EINVAL", "EPROTO"}
+    assert exited.detail
     assert not (run_dir / "stdout").exists()
 
 
