@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import struct
-from pathlib import Path
 
 from fluxhive.core.values import Ms, Value
 
@@ -57,7 +56,7 @@ class LogStream:
         "synced_names",
     )
 
-    def __init__(self, path: Path, *, durable: int = 0, gaps: tuple[Gap, ...] = ()) -> None:
+    def __init__(self, path: str, *, durable: int = 0, gaps: tuple[Gap, ...] = ()) -> None:
         self.path = path
         self.received = durable
         self.durable = durable
@@ -126,9 +125,12 @@ class LogStream:
         self.close()
 
     def _open(self) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        data = os.open(self.path, flags, _FILE_MODE)
+        try:
+            data = os.open(self.path, flags, _FILE_MODE)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+            data = os.open(self.path, flags, _FILE_MODE)
         try:
             index = os.open(_index_path(self.path), flags | os.O_APPEND, _FILE_MODE)
         except OSError:
@@ -152,7 +154,9 @@ class LogStream:
             os.close(handle)
         if not self.synced_names:
             # The file's name, its directory's and that one's (fsync(2): names need their own).
-            for directory in (self.path.parent, self.path.parents[1], self.path.parents[2]):
+            directory = self.path
+            for _ in range(3):
+                directory = os.path.dirname(directory)
                 _sync_directory(directory)
             self.synced_names = True
         return received
@@ -229,8 +233,8 @@ def _find(index: int, offset: int) -> int:
     return low
 
 
-def _index_path(path: Path) -> Path:
-    return path.with_name(path.name + ".index")
+def _index_path(path: str) -> str:
+    return path + ".index"
 
 
 def _write_all(handle: int, data: memoryview, offset: int) -> None:
@@ -240,7 +244,7 @@ def _write_all(handle: int, data: memoryview, offset: int) -> None:
         offset += written
 
 
-def _sync_directory(path: Path) -> None:
+def _sync_directory(path: str) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -30,9 +30,9 @@ from .log_stream import Gap, LogStream, Segment
 from .log_writer import Answer, AttemptLogs, LogSource, LogWriter
 from .store.failures import StoreUnavailable
 from .store.rows import from_json, to_json
+from .store.statement import Statement
 from .store.store import Store
 from .store.tables import log_streams
-from .store.writes import Statement
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,8 @@ class LogPiece(Value, frozen=True, kw_only=True):
     data: bytes
 
 
+#: Durable mark and gaps by attempt and stream.
+_Marks = dict[tuple[str, int], tuple[int, tuple[Gap, ...]]]
 _Dirty = dict[LogStream, tuple[AttemptLogs, int]]
 
 
@@ -135,14 +137,13 @@ class LogStore:
             where = self._attempts.pop(oldest)
             self._channels.pop(where.channel, None)
 
-    def _take_up(self, attempt: Attempt, marks: dict[tuple[str, int], tuple[int, str]]) -> None:
+    def _take_up(self, attempt: Attempt, marks: _Marks) -> None:
         # Both parts are ids that the server made: nothing else ever becomes a path.
-        directory = self._root / task_of(attempt.id) / attempt.id
+        directory = f"{self._root}/{task_of(attempt.id)}/{attempt.id}"
         streams = []
         for number, name in enumerate(STREAM_NAMES):
-            durable, gaps = marks.get((attempt.id, number), (0, "[]"))
-            found = tuple(Gap(start=g[0], end=g[1], reason=g[2]) for g in from_json(gaps))
-            streams.append(LogStream(directory / f"0.{name}", durable=durable, gaps=found))
+            durable, gaps = marks.get((attempt.id, number), (0, ()))
+            streams.append(LogStream(f"{directory}/0.{name}", durable=durable, gaps=gaps))
         where = AttemptLogs(attempt.id, attempt.channel, attempt.node_id, tuple(streams))
         if attempt.facts is not None:
             where.expected = (attempt.facts.stdout_bytes, attempt.facts.stderr_bytes)
@@ -357,10 +358,13 @@ def _gaps_json(stream: LogStream, durable: int) -> str:
     return to_json([(gap.start, gap.end, gap.reason) for gap in stream.gaps if gap.end <= durable])
 
 
-def _read(
-    connection: sa.Connection, attempt_ids: list[AttemptId]
-) -> dict[tuple[str, int], tuple[int, str]]:
+def _read(connection: sa.Connection, attempt_ids: list[AttemptId]) -> _Marks:
     query = sa.select(log_streams).where(log_streams.c.attempt_id.in_(attempt_ids))
     return {
-        (row.attempt_id, row.stream): (row.durable, row.gaps) for row in connection.execute(query)
+        (row.attempt_id, row.stream): (row.durable, _gaps_of(row.gaps))
+        for row in connection.execute(query)
     }
+
+
+def _gaps_of(text: str) -> tuple[Gap, ...]:
+    return tuple(Gap(start=start, end=end, reason=why) for start, end, why in from_json(text))

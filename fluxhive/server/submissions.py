@@ -12,6 +12,7 @@ from functools import partial
 from typing import TypeAlias
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from fluxhive.core.errors import Conflict
 from fluxhive.core.task import Task
@@ -20,10 +21,22 @@ from fluxhive.core.values import Ms, TaskId, Value
 from .store.failures import StoreUnavailable
 from .store.queries import read_task
 from .store.rows import from_json, to_json
+from .store.statement import Statement
 from .store.store import Store
 from .store.tables import idempotency_keys
 
 KEY_LENGTH_MAX = 200
+
+_COLUMNS = ("owner", "key", "body_hash", "task_ids", "created_at_ms")
+_PUT = Statement(
+    sa.insert(idempotency_keys).values({name: sa.bindparam(name) for name in _COLUMNS}), _COLUMNS
+)
+_FIND = Statement(
+    sa.select(idempotency_keys.c.body_hash, idempotency_keys.c.task_ids)
+    .where(idempotency_keys.c.owner == sa.bindparam("its_owner"))
+    .where(idempotency_keys.c.key == sa.bindparam("its_key")),
+    ("its_owner", "its_key"),
+)
 
 Promise: TypeAlias = "asyncio.Future[list[Task]]"
 
@@ -78,29 +91,18 @@ class Submissions:
 
 def store_submission(connection: sa.Connection, submission: Submission, now_ms: Ms) -> None:
     """Stores the key, in the transaction that stores its tasks."""
-    connection.execute(
-        sa.insert(idempotency_keys).values(
-            owner=submission.owner,
-            key=submission.key,
-            body_hash=submission.body_hash,
-            task_ids=to_json(submission.task_ids),
-            created_at_ms=now_ms,
-        )
-    )
+    ids = to_json(submission.task_ids)
+    row = (submission.owner, submission.key, submission.body_hash, ids, now_ms)
+    _PUT.run(connection, [row])
 
 
 def _read(connection: sa.Connection, wanted: Submission) -> tuple[Submission, list[Task]] | None:
-    query = (
-        sa.select(idempotency_keys)
-        .where(idempotency_keys.c.owner == wanted.owner)
-        .where(idempotency_keys.c.key == wanted.key)
-    )
-    row = connection.execute(query).first()
+    row = _FIND.first(connection, (wanted.owner, wanted.key))
     if row is None:
         return None
-    ids: list[TaskId] = from_json(row.task_ids)
+    body_hash, ids = row[0], [TaskId(each) for each in from_json(row[1])]
     tasks = [read_task(connection, task_id) for task_id in ids]
-    found = Submission(owner=row.owner, key=row.key, body_hash=row.body_hash, task_ids=tuple(ids))
+    found = replace(wanted, body_hash=body_hash, task_ids=tuple(ids))
     return found, [task for task in tasks if task is not None]
 
 

@@ -209,19 +209,19 @@ class Store:
                 self._problem = ""
 
     def _run_one(self, connection: sa.Connection, call: _Call[Any], *, alone: bool) -> None:
-        savepoint = None if alone else connection.begin_nested()
+        if not alone:
+            _execute(connection, "SAVEPOINT one_call")
         try:
             call.result = call.fn(connection)
         except Exception as error:
             if passing_problem(error) is not None:
                 raise
             call.error = error
-            if savepoint is None:
+            if alone:
                 raise _Undone from error
-            savepoint.rollback()
-        else:
-            if savepoint is not None:
-                savepoint.commit()
+            _execute(connection, "ROLLBACK TO one_call")
+        if not alone:
+            _execute(connection, "RELEASE one_call")
 
     def _failed(self, batch: list[_Call[Any]], error: Exception) -> None:
         problem = passing_problem(error)
@@ -250,9 +250,7 @@ class Store:
         """Must happen between transactions (sqlite.org/pragma.html#pragma_synchronous)."""
         if durable != self._is_durable:
             level = "FULL" if durable else "NORMAL"
-            cursor = connection.connection.cursor()
-            cursor.execute(f"PRAGMA synchronous = {level}")
-            cursor.close()
+            _execute(connection, f"PRAGMA synchronous = {level}")
             self._is_durable = durable
 
     def _connect(self) -> sa.Connection:
@@ -274,6 +272,12 @@ class Store:
 
 class _Undone(Exception):
     """Rolls a transaction back whose only call raised."""
+
+
+def _execute(connection: sa.Connection, sql: str) -> None:
+    cursor = connection.connection.cursor()
+    cursor.execute(sql)
+    cursor.close()
 
 
 def _wake(loop: asyncio.AbstractEventLoop, calls: list[_Call[Any]]) -> None:

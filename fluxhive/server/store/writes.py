@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
 
 from fluxhive.core.effects import HiveEffect, SaveAttempt, SaveNode, SaveTask
@@ -30,31 +29,13 @@ from .rows import (
     task_changes,
     task_row,
 )
+from .statement import Statement
 from .tables import attempts, meta, nodes, tasks
 
 NEXT_NUMBER = "next_number"
 HIVE_TIME = "hive_time_ms"
 
 _TASK_CHANGES = TASK_COLUMNS[TASK_COLUMNS.index("state") :]
-
-
-class Statement:
-    """One SQL statement, compiled; its rows are tuples in the order of ``names``."""
-
-    def __init__(self, element: sa.sql.dml.UpdateBase, names: Sequence[str]) -> None:
-        compiled = element.compile(dialect=sqlite.dialect())
-        order = tuple(compiled.positiontup or ())
-        assert order == tuple(names), f"parameters in another order: {order}"
-        self.sql = str(compiled)
-
-    def run(self, connection: sa.Connection, rows: Sequence[Row]) -> int:
-        """Runs it for each row; how many rows of the table it touched in all."""
-        cursor = connection.connection.cursor()
-        try:
-            cursor.executemany(self.sql, rows)
-            return int(cursor.rowcount)
-        finally:
-            cursor.close()
 
 
 def _words(column: sa.Column[str], words: Iterable[str]) -> sa.ColumnElement[bool]:
