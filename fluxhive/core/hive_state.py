@@ -212,10 +212,8 @@ class HiveState:
         self.timers.set(TimerKind.BLOCK, task_id, until_ms, other=node_id)
 
     def unblock(self, task_id: TaskId, node_id: NodeId) -> None:
-        """The node is a choice for the task again."""
-        blocked = self._blocked.get(task_id, {})
-        if node_id not in blocked:
-            return
+        """The node is a choice for the task again; it must have been blocked."""
+        blocked = self._blocked[task_id]
         del blocked[node_id]
         if not blocked:
             del self._blocked[task_id]

@@ -60,8 +60,12 @@ def check(manager: TaskManager, *, full: bool) -> None:
         _check_task(manager, task)
     for record in hive.nodes.values():
         _check_node(manager, record)
+    holders_of: dict[AttemptId, list[NodeRecord]] = {}
+    for record in hive.nodes.values():
+        for attempt_id in record.holders:
+            holders_of.setdefault(attempt_id, []).append(record)
     for attempt in hive.attempts.values():
-        holders = [record for record in hive.nodes.values() if attempt.id in record.holders]
+        holders = holders_of.get(attempt.id, [])
         alive = attempt.state is not AttemptState.ENDED
         assert len(holders) == alive, f"law 3: {attempt.id} {attempt.state} holds on {len(holders)}"
         assert not alive or holders[0].node.id == attempt.node_id, f"law 3: {attempt.id} elsewhere"

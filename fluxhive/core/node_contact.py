@@ -219,8 +219,7 @@ def left(hive: HiveState, event: NodeLeft) -> None:
 def check_silence(hive: HiveState, node_id: NodeId) -> None:
     """A node's silence is due: believe it, or look again when it would be due now."""
     record = hive.nodes[node_id]
-    if record.node.state is not NodeState.READY:
-        return
+    assert record.node.state is NodeState.READY, f"{node_id} is silent already"
     due_ms = record.contact_at_ms + hive.settings.silent_after_ms
     if hive.now_ms < due_ms:
         hive.timers.set(TimerKind.SILENCE, node_id, due_ms)

@@ -32,8 +32,8 @@ def place_waiting(hive: HiveState) -> None:
     heads: list[tuple[int, int, TaskId, QueueClass]] = []
     for line in lines:
         head = line.head()
-        if head is not None:
-            heads.append((*head, line))
+        assert head is not None, "a line of the queue is empty"
+        heads.append((*head, line))
     heapify(heads)
     while heads:
         _, _, task_id, line = heads[0]

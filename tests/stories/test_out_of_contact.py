@@ -19,7 +19,7 @@ def test_three_missed_heartbeats_make_a_node_silent_and_one_makes_it_ready(hive:
 
 def test_a_node_with_heartbeats_is_never_silent(hive: Hive) -> None:
     hive.node("n1")
-    hive.waits("1h")
+    hive.waits("10m")
     hive.sees_nothing()
 
 
@@ -62,6 +62,38 @@ def test_contact_before_the_fence_moves_it(hive: Hive) -> None:
     hive.sees("n1 silent")
     hive.waits("10s")
     hive.sees("turn away n1", "t1.1 ended: node-lost", "t1 queued")
+
+
+def test_a_node_that_is_heard_again_in_time_keeps_its_attempts(hive: Hive) -> None:
+    hive.node("n1")
+    hive.submit("t1", failover="1m")
+    hive.runs_after_dispatch("t1.1")
+    hive.quiet("n1")
+    hive.waits("10s")
+    hive.heard("n1")
+    hive.waits("5m")
+    hive.sees("n1 silent", "n1 ready: heard again")
+
+
+def test_a_time_limit_does_not_stop_what_is_stopping(hive: Hive) -> None:
+    hive.node("n1")
+    hive.submit("t1", time_limit="1m")
+    hive.runs_after_dispatch("t1.1")
+    hive.cancel("t1")
+    hive.forgets()
+    hive.waits("10m")
+    hive.sees_nothing()
+
+
+def test_a_cancel_while_it_is_stopped_for_its_time_limit_sends_no_second_stop(hive: Hive) -> None:
+    hive.node("n1")
+    hive.submit("t1", time_limit="1m", retry=3)
+    hive.runs_after_dispatch("t1.1")
+    hive.waits("75s")
+    hive.cancel("t1")
+    hive.sees("t1.1 stopping", "stop t1.1 on n1: time-limit", "t1 active: being cancelled by ann")
+    hive.ends("t1.1", "time-limit")
+    hive.sees("t1.1 ended: cancelled", "t1 cancelled", "forget t1.1 on n1")
 
 
 def test_every_state_ends_behind_the_fence(hive: Hive) -> None:
