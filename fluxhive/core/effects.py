@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from .events import DispatchReceived
+from .events import DispatchReceived, ProcessExited
 from .node import HeldPhase, Node
 from .outcome import StopCause
 from .reports import AttemptEnded, AttemptRefused, Report
@@ -110,6 +110,9 @@ class NodeAttempt(Value, frozen=True, kw_only=True):
     #: When the stop began, on the node's boot clock.
     stopping_at_ms: Ms | None = None
     kill_sent: bool = False
+    #: How it exited, from then until its final word: its GPUs' memory is awaited.
+    exited: ProcessExited | None = None
+    exited_at_ms: Ms | None = None
     #: The final word about it, said again whenever asked.
     final: AttemptEnded | AttemptRefused | None = None
 

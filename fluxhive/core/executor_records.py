@@ -1,0 +1,111 @@
+"""What a node's executor remembers: its attempts, their deadlines, the newest epoch of each task.
+
+``put`` is the only way an attempt changes. The indexes follow from the attempts alone, so that a
+restored executor has the same ones. Not here: what follows what (executor.py).
+"""
+
+from __future__ import annotations
+
+from .effects import NodeAttempt
+from .executor_table import Happening, Stand, stand_of
+from .ids import task_of
+from .values import AttemptId, GpuUuid, Ms, TaskId
+
+#: Tasks whose newest epoch is remembered after their attempts are forgotten: a repeat that comes
+#: later than this many other tasks is stopped by its session alone.
+EPOCHS_MAX = 10_000
+_MAY_RUN = (Stand.LAUNCHING, Stand.RUNNING, Stand.STOPPING)
+_LEASED = (Stand.PREPARING, Stand.LAUNCHING, Stand.RUNNING)
+
+
+class ExecutorRecords:
+    """Attempts by id, and what follows from them."""
+
+    def __init__(self, *, memory_return_ms: Ms) -> None:
+        self._memory_return_ms = memory_return_ms
+        self.attempts: dict[AttemptId, NodeAttempt] = {}
+        #: Not exited.
+        self.live: dict[AttemptId, None] = {}
+        #: Deadlines of their own, and what each is for.
+        self.due: dict[AttemptId, tuple[Ms, Happening]] = {}
+        #: Failover lengths of those that end with the node's contact.
+        self.leased: dict[AttemptId, Ms] = {}
+        self._newest: dict[TaskId, tuple[int, AttemptId]] = {}
+
+    def put(self, attempt: NodeAttempt) -> None:
+        """Take the attempt as it is now."""
+        attempt_id = attempt.dispatch.attempt_id
+        self.attempts[attempt_id] = attempt
+        stand = stand_of(attempt)
+        if stand is Stand.EXITED:
+            self.live.pop(attempt_id, None)
+        else:
+            self.live[attempt_id] = None
+        due = self._deadline(attempt, stand)
+        if due is None:
+            self.due.pop(attempt_id, None)
+        else:
+            self.due[attempt_id] = due
+        failover_ms = attempt.dispatch.failover_ms
+        if failover_ms is not None and stand in _LEASED:
+            self.leased[attempt_id] = failover_ms
+        else:
+            self.leased.pop(attempt_id, None)
+
+    def discard(self, attempt_id: AttemptId) -> None:
+        """Forget an attempt that has exited; its epoch stays known."""
+        del self.attempts[attempt_id]
+
+    def remember(self, attempt_id: AttemptId, epoch: int) -> None:
+        """This attempt was seen: older ones of its task, and itself once forgotten, never start."""
+        task_id = task_of(attempt_id)
+        known = self._newest.pop(task_id, None)
+        if known is None or known[0] <= epoch:
+            known = (epoch, attempt_id)
+        self._newest[task_id] = known
+        if len(self._newest) > EPOCHS_MAX:
+            del self._newest[next(iter(self._newest))]
+
+    def newest(self, attempt_id: AttemptId) -> tuple[int, AttemptId | None]:
+        """Epoch and id of the newest attempt seen of this one's task; (0, None): there was none."""
+        return self._newest.get(task_of(attempt_id), (0, None))
+
+    def due_by(self, now_ms: Ms, contact_at_ms: Ms | None) -> list[tuple[AttemptId, Happening]]:
+        """The deadlines that have passed, in the order in which they did."""
+        due = [(at, name, what) for name, (at, what) in self.due.items() if at <= now_ms]
+        if contact_at_ms is not None:
+            due += [
+                (contact_at_ms + failover_ms, attempt_id, Happening.LEASE_OVER)
+                for attempt_id, failover_ms in self.leased.items()
+                if contact_at_ms + failover_ms <= now_ms
+            ]
+        due.sort(key=lambda each: (each[0], each[1], each[2].value))
+        return [(attempt_id, happening) for _, attempt_id, happening in due]
+
+    def next_due(self, contact_at_ms: Ms | None) -> Ms | None:
+        """The earliest deadline; None when there is none."""
+        times = [due_ms for due_ms, _ in self.due.values()]
+        if self.leased and contact_at_ms is not None:
+            times.append(contact_at_ms + min(self.leased.values()))
+        return min(times, default=None)
+
+    def gpu_holders(self) -> dict[GpuUuid, tuple[AttemptId, ...]]:
+        """By GPU: the attempts that may have processes on it."""
+        holders: dict[GpuUuid, tuple[AttemptId, ...]] = {}
+        for attempt_id in self.live:
+            attempt = self.attempts[attempt_id]
+            if stand_of(attempt) in _MAY_RUN:
+                for share in attempt.dispatch.reservation.gpus:
+                    holders[share.uuid] = (*holders.get(share.uuid, ()), attempt_id)
+        return holders
+
+    def _deadline(self, attempt: NodeAttempt, stand: Stand) -> tuple[Ms, Happening] | None:
+        dispatch = attempt.dispatch
+        if stand is Stand.RUNNING and dispatch.time_limit_ms is not None:
+            return (attempt.started_at_ms or 0) + dispatch.time_limit_ms, Happening.TIME_LIMIT_OVER
+        if stand is Stand.STOPPING and not attempt.kill_sent:
+            return (attempt.stopping_at_ms or 0) + dispatch.grace_ms, Happening.GRACE_OVER
+        if stand is Stand.CLEARING:
+            waits_from_ms = attempt.exited_at_ms or 0
+            return waits_from_ms + self._memory_return_ms, Happening.MEMORY_WAIT_OVER
+        return None

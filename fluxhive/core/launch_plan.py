@@ -1,0 +1,143 @@
+"""What exactly is executed for an attempt: arguments, complete environment, working directory.
+
+Pure: what only the node can know (its own environment, whether a path exists, which index a GPU has
+now) comes in as ``NodeFacts``. Called by the agent's workspace when a run directory is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import field
+
+from .errors import Conflict
+from .events import DispatchReceived
+from .request import GpuShare, Reservation
+from .task import ExecutorKind
+from .values import GpuUuid, Value
+
+#: Of the agent's own environment a task gets these, and all that begins with ``LC_``
+#: (DECISIONS §4: nothing else of the agent's reaches a task).
+INHERITED = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "SHELL", "TZ", "TMPDIR")
+
+
+class LaunchOrder(Protocol):
+    """What to start, as the dispatch brought it (``fluxhive.protocol.agent.Launch``)."""
+
+    @property
+    def command(self) -> tuple[str, ...]: ...
+    @property
+    def executor(self) -> ExecutorKind: ...
+    @property
+    def env(self) -> dict[str, str]: ...
+    @property
+    def workdir(self) -> str | None: ...
+    @property
+    def venv(self) -> str | None: ...
+    @property
+    def task_name(self) -> str: ...
+
+
+class NodeFacts(Value, frozen=True, kw_only=True):
+    """What the node knows and the plan needs."""
+
+    #: Human name of the node.
+    label: str
+    #: Environment of the agent itself.
+    agent_env: Mapping[str, str]
+    #: Where a task without a working directory runs.
+    home: str
+    #: Index of each GPU as of now, in PCI bus order.
+    gpu_indexes: Mapping[GpuUuid, int] = field(default_factory=dict)
+    #: Directory of the environment's programs (``<venv>/bin``); None: it is not on this node.
+    venv_bin: str | None = None
+    #: The environment is conda's, not ``python -m venv``'s.
+    venv_is_conda: bool = False
+    #: What the GPUs' source wants tasks to know (the pretended ones: where they are pretended).
+    gpu_env: Mapping[str, str] = field(default_factory=dict)
+    #: Between the elements of PATH.
+    path_separator: str = ":"
+
+
+class LaunchPlan(Value, frozen=True, kw_only=True):
+    """All that a supervisor needs to start the program."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+
+
+def plan_launch(
+    launch: LaunchOrder, dispatch: DispatchReceived, node: NodeFacts, *, cookie: str
+) -> LaunchPlan:
+    """The plan. Raises ``Conflict`` when a reserved GPU is not on the node any more."""
+    if launch.executor is ExecutorKind.SHELL:
+        # One element by spec_check; several would be one line, too.
+        argv: tuple[str, ...] = ("/bin/sh", "-c", " ".join(launch.command))
+    else:
+        argv = launch.command
+    env = _inherited(node)
+    env.update(_venv(launch, env, node))
+    reservation = dispatch.reservation
+    env["OMP_NUM_THREADS"] = str(max(1, reservation.cpus))
+    env["PYTHONUNBUFFERED"] = "1"
+    env.update(launch.env)
+    # The rest is not the author's to change: it fences side effects and keeps to the reservation.
+    env.update(node.gpu_env)
+    env.update(
+        FLUXHIVE_TASK_ID=dispatch.task_id,
+        FLUXHIVE_ATTEMPT_ID=dispatch.attempt_id,
+        FLUXHIVE_EPOCH=str(dispatch.epoch),
+        FLUXHIVE_TASK_NAME=launch.task_name,
+        FLUXHIVE_NODE=node.label,
+        FLUXHIVE_COOKIE=cookie,
+    )
+    env.update(_gpus(reservation, node))
+    return LaunchPlan(argv=argv, env=env, cwd=launch.workdir or node.home)
+
+
+def _inherited(node: NodeFacts) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in node.agent_env.items()
+        if name in INHERITED or name.startswith("LC_")
+    }
+
+
+def _venv(launch: LaunchOrder, env: Mapping[str, str], node: NodeFacts) -> dict[str, str]:
+    """As if the environment had been activated."""
+    if launch.venv is None or node.venv_bin is None:
+        return {}
+    path = env.get("PATH")
+    return {
+        "CONDA_PREFIX" if node.venv_is_conda else "VIRTUAL_ENV": launch.venv,
+        "PATH": f"{node.venv_bin}{node.path_separator}{path}" if path else node.venv_bin,
+    }
+
+
+def _gpus(reservation: Reservation, node: NodeFacts) -> dict[str, str]:
+    """Which GPUs the program sees: an index may have changed since placement, a UUID never does.
+
+    Numbers, because not every library reads UUIDs there; in PCI order, because CUDA's own order
+    (fastest first) is not NVML's. Empty for a task without GPUs, so that it takes none.
+    """
+    shares = sorted(
+        ((_index(share, node), share) for share in reservation.gpus), key=lambda each: each[0]
+    )
+    return {
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": ",".join(str(index) for index, _ in shares),
+        "FLUXHIVE_GPU_UUIDS": ",".join(share.uuid for _, share in shares),
+        "FLUXHIVE_GPU_MEMORY_MIB": ",".join(str(share.gpu_memory_mib) for _, share in shares),
+    }
+
+
+def _index(share: GpuShare, node: NodeFacts) -> int:
+    index = node.gpu_indexes.get(share.uuid)
+    if index is None:
+        raise Conflict(
+            f"GPU {share.index} ({share.uuid}) is not on node `{node.label}` any more",
+            hint="see what the node has: fluxhive gpus",
+        )
+    return index
