@@ -72,3 +72,22 @@ def request(
 def spec(*command: str, **fields: object) -> TaskSpec:
     """A spec with a command, ``true`` unless given."""
     return TaskSpec(command=command or ("true",), **fields)  # type: ignore[arg-type]
+
+
+#: One of every kind of request.
+REQUESTS = [
+    request(),
+    request(cpus=3),
+    request(memory="10G"),
+    request(gpu_memory="20G"),
+    request(gpu_memory="50G"),
+    request(gpus=1),
+    request(gpus=2, gpu_memory="40G"),
+    request(gpu_memory="10G", exclusive=True),
+    request(gpu_memory="78G"),
+    request(gpus=9),
+    # Fits into the memory of a GPU, but not beside its headroom.
+    request(gpu_memory="81500M"),
+]
+#: What no node of the random hive could ever hold.
+NEVER = REQUESTS[-2:]

@@ -40,21 +40,6 @@ from fluxhive.core.values import AttemptId, NodeId, TaskId
 
 from . import factories
 
-REQUESTS = [
-    factories.request(),
-    factories.request(cpus=3),
-    factories.request(memory="10G"),
-    factories.request(gpu_memory="20G"),
-    factories.request(gpu_memory="50G"),
-    factories.request(gpus=1),
-    factories.request(gpus=2, gpu_memory="40G"),
-    factories.request(gpu_memory="10G", exclusive=True),
-    factories.request(gpu_memory="78G"),
-    factories.request(gpus=9),
-    # Fits into the memory of a GPU, but not beside its headroom.
-    factories.request(gpu_memory="81500M"),
-]
-NEVER = REQUESTS[-2:]
 OUTCOMES = list(OutcomeKind)
 PHASES = list(HeldPhase)
 #: How many tasks are submitted at most; waits for all of them in the end stay short.
@@ -85,7 +70,7 @@ class RandomHive:
             return
         spec = TaskSpec(
             command=("true",),
-            request=REQUESTS[pick % len(REQUESTS)],
+            request=factories.REQUESTS[pick % len(factories.REQUESTS)],
             priority=list(Priority)[pick % 4],
             retry=0 if pick % 7 == 3 else pick % 3,
             restarts=pick % 4,
@@ -298,10 +283,10 @@ class RandomHive:
             waiting = [task for task in self.manager.tasks() if not task.state.is_final]
             if not waiting:
                 break
-            if all(task.spec.request in NEVER for task in waiting) and round_number > 2:
+            if all(task.spec.request in factories.NEVER for task in waiting) and round_number > 2:
                 break
         for task in self.manager.tasks():
-            if task.spec.request not in NEVER:
+            if task.spec.request not in factories.NEVER:
                 assert task.state.is_final, f"law 20: {task.id} is {task.state}: {task.reason}"
         for node_now in self.manager.nodes():
             assert self.manager.reserved_on(node_now.id).cpus == 0, f"law 23: {node_now.id}"
@@ -414,51 +399,3 @@ class RandomHive:
 def _essence(effects: list[HiveEffect]) -> list[HiveEffect]:
     """What both do: a save of a node tells of readings and times that only one may know."""
     return [effect for effect in effects if not isinstance(effect, SaveNode | TurnAway)]
-
-
-def random_story(seed: int, n_steps: int = 80) -> RandomHive:
-    """A hive after that many events, all of them picked by the seed; ends settled."""
-    hive = RandomHive()
-    numbers = _Numbers(seed)
-    for node in range(3):
-        hive.join(node, 1)
-    for _ in range(n_steps):
-        roll, pick = numbers.below(100), numbers.below(1000)
-        if roll < 18:
-            hive.submit(pick)
-        elif roll < 26:
-            what = ["cancel", "hold", "release", "raise", "repeat"][pick % 5]
-            hive.person(numbers.below(MAX_TASKS), what)
-        elif roll < 34:
-            hive.join(numbers.below(3), pick)
-        elif roll < 44:
-            hive.beat(numbers.below(3), pick)
-        elif roll < 50:
-            what = ["leave", "drain", "undrain", "accept", "give up", "undrain"][pick % 6]
-            hive.node_event(numbers.below(3), what)
-        elif roll < 62:
-            word = ["accepted", "refused", "started", "ended"][pick % 4]
-            hive.says(numbers.below(1000), word, pick)
-        elif roll < 80:
-            hive.live_says(numbers.below(1000), ["accepted", "started", "ended"][pick % 3])
-        elif roll < 92:
-            hive.wait([1, 100, 1500, 7000, 40_000, 90_000][pick % 6])
-        elif roll < 96:
-            hive.repeat_last()
-        else:
-            hive.restart()
-        hive.check_model()
-    hive.settle()
-    return hive
-
-
-class _Numbers:
-    """The same numbers on every Python: a linear congruence (constants from Knuth's MMIX)."""
-
-    def __init__(self, seed: int) -> None:
-        self._state = seed * 2_654_435_761 + 1
-
-    def below(self, limit: int) -> int:
-        """A number from 0 up to this, without it."""
-        self._state = (self._state * 6_364_136_223_846_793_005 + 1_442_695_040_888_963_407) % 2**64
-        return (self._state >> 33) % limit

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fluxhive.core.task import ATTEMPT_MOVES, ON_ABSENT, ON_REPORT, TASK_MOVES
-from tests.helpers.hive import Hive, Row
+from tests.helpers.hive import Hive
+from tests.helpers.told_hive import Row
 
 TESTS = Path(__file__).parent.parent
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from tests.helpers.random_hive import random_story
+from tests.helpers.random_story import random_story
 
 
 def digest() -> str:
