@@ -1,7 +1,6 @@
 """A hive driven by numbers: each number picks an event with any known id, living or dead.
 
-Used by the Hypothesis machine, by the planted bugs and by the digest of effects; what is picked
-depends on the numbers alone.
+Used by the Hypothesis machine and by random_story.py; the numbers alone decide.
 """
 
 from __future__ import annotations
