@@ -197,8 +197,7 @@ class LogStream:
             if gap.start < end and start < gap.end:
                 if start < gap.start:
                     found.append(Segment(time_ms=time_ms, start=start, end=gap.start))
-                if gap.end <= end:
-                    found.append(Segment(time_ms=time_ms, start=gap.end, end=gap.end))
+                found.append(Segment(time_ms=time_ms, start=gap.end, end=gap.end))
                 start = gap.end
         if start < end:
             found.append(Segment(time_ms=time_ms, start=start, end=end))

@@ -140,28 +140,34 @@ class LogWriter:
     # ── the thread ────────────────────────────────────────────────────────────────────────────
 
     def _run(self) -> None:
-        is_over = False
-        while not is_over:
-            answers: list[Answer] = []
-            job = self._jobs.get()
-            while True:
-                if job is None:
-                    is_over = True
-                    break
-                if callable(job):
-                    job()
-                else:
-                    answers.append(self._one(*job))
-                if len(answers) >= ROUND_FRAMES:
-                    break
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-            if answers:
-                self.in_loop(partial(self._on_answers, answers))
+        answers: list[Answer] = []
+        while (job := self._next_job(answers)) is not None:
+            if callable(job):
+                self._hand_back(answers)
+                job()
+            else:
+                answers.append(self._one(*job))
         for stream in self._open:
             stream.close()
+
+    def _next_job(self, answers: list[Answer]) -> _Job | None:
+        """The next job; answers are handed back before it waits, and when there are many."""
+        if len(answers) < ROUND_FRAMES:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                pass
+            else:
+                if job is None:
+                    self._hand_back(answers)
+                return job
+        self._hand_back(answers)
+        return self._jobs.get()
+
+    def _hand_back(self, answers: list[Answer]) -> None:
+        if answers:
+            self.in_loop(partial(self._on_answers, answers[:]))
+            answers.clear()
 
     def _one(self, source: LogSource, frame: bytes | LogGap) -> Answer:
         answer = Answer(source, len(frame) if isinstance(frame, bytes) else 0)

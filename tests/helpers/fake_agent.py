@@ -190,9 +190,7 @@ class FakeAgent:
             attempt_id=attempt_id,
             epoch=epoch,
             outcome=self.outcome(dispatch),
-            facts=ExitFacts(
-                exit_code=0, stdout_bytes=len(output[0]), stderr_bytes=len(output[1])
-            ),
+            facts=ExitFacts(exit_code=0, stdout_bytes=len(output[0]), stderr_bytes=len(output[1])),
         )
         self.say(AttemptAccepted(attempt_id=attempt_id, epoch=epoch))
         self.say(AttemptStarted(attempt_id=attempt_id, epoch=epoch, pid=4242))

@@ -54,7 +54,7 @@ async def serving(
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         async with anyio.create_task_group() as group:
             group.start_soon(server._serve, [listener])
-            while not server.started:
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await anyio.sleep(0.01)
             try:
                 yield Serving(hive, f"ws://127.0.0.1:{listener.getsockname()[1]}/api/v1/agent")

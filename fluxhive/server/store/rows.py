@@ -123,22 +123,23 @@ def node_row(node: Node) -> Row:
 
 def task_of_row(row: Mapping[Any, Any]) -> Task:
     """The task that was stored."""
-    return _record(row, Task)
+    return _record(row, Task, TASK_COLUMNS)
 
 
 def attempt_of_row(row: Mapping[Any, Any]) -> Attempt:
     """The attempt that was stored."""
-    return _record(row, Attempt)
+    return _record(row, Attempt, ATTEMPT_COLUMNS)
 
 
 def node_of_row(row: Mapping[Any, Any]) -> Node:
     """The node that was stored."""
-    return _record(row, Node)
+    return _record(row, Node, NODE_COLUMNS)
 
 
-def _record(row: Mapping[Any, Any], kind: type[R]) -> R:
+def _record(row: Mapping[Any, Any], kind: type[R], columns: tuple[str, ...]) -> R:
     plain: dict[str, Any] = from_json(row["rest"])
-    for column, value in row.items():
+    for column in columns:
+        value = row[column]
         if value is None or column == "rest" or column in _DERIVED_COLUMNS:
             continue
         plain[column] = from_json(value) if column in _JSON_COLUMNS else value

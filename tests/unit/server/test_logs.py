@@ -1,0 +1,392 @@
+"""Output on the server's disk: each byte once, at its offset, and only what is there is claimed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import anyio
+import pytest
+
+from fluxhive.core.effects import SaveAttempt, SaveNode, SaveTask
+from fluxhive.core.outcome import ExitFacts
+from fluxhive.core.task import Attempt
+from fluxhive.core.values import NodeId
+from fluxhive.protocol.agent import LogGap
+from fluxhive.protocol.wire import LogChunk, encode_log
+from fluxhive.server import log_stream, log_writer, logs
+from fluxhive.server.log_stream import Gap, LogStream
+from fluxhive.server.log_writer import AttemptLogs
+from fluxhive.server.logs import LogStore
+from fluxhive.server.store.failures import StoreUnavailable
+from fluxhive.server.store.store import Store
+from tests.helpers.records import attempt, ended, node, task
+
+pytestmark = pytest.mark.anyio
+
+OUT, ERR = 0, 1
+
+
+class Source:
+    """A node's connection that remembers what it was told."""
+
+    def __init__(self, node_id: str = "n-1") -> None:
+        self.node_id = NodeId(node_id)
+        self.backlog_bytes = 0
+        self.told: list[tuple[int, int, bool]] = []
+        self.broke: list[tuple[str, bool]] = []
+
+    def log_arrived(self, where: AttemptLogs, stream: int, *, refused: bool) -> None:
+        self.told.append((stream, where.streams[stream].received, refused))
+
+    def log_broke(self, problem: str, *, foreign: bool) -> None:
+        self.broke.append((problem, foreign))
+
+
+def frame(
+    data: bytes, offset: int = 0, *, stream: int = OUT, channel: int = 1, at: int = 0
+) -> bytes:
+    return encode_log(
+        LogChunk(channel=channel, stream=stream, offset=offset, time_ms=at, data=data)
+    )
+
+
+class Room:
+    """A log store with one attempt, and a node that ships to it."""
+
+    def __init__(self, root: Path, store: Store, attempt: Attempt) -> None:
+        self.logs = LogStore(root / "logs", store)
+        self.attempt = attempt
+        self.source = Source()
+
+    async def ship(self, *frames: bytes | LogGap) -> None:
+        """Offers frames and waits until each was written or refused."""
+        for each in frames:
+            assert self.logs.offer(self.source, each)
+        await self.settle()
+
+    async def settle(self) -> None:
+        done = anyio.Event()
+        self.logs._writer.call(lambda: self.logs._writer.in_loop(done.set))
+        with anyio.fail_after(10):
+            await done.wait()
+
+    def read(self, stream: int = OUT) -> bytes:
+        return self.logs.read(self.attempt.id, stream, 0, 1 << 20)
+
+    def marks(self) -> list[tuple[int, int]]:
+        return [(mark.received, mark.durable) for mark in self.logs.marks(self.attempt.id)]
+
+
+@asynccontextmanager
+async def room(path: Path, *, new: bool = True) -> AsyncIterator[Room]:
+    """Opens the state directory; leaving it is a crash: nothing is synced or noted."""
+    store = Store.open(path / "hive.db")
+    of = task(0)
+    each = attempt(of)
+    if new:
+        saves = (SaveTask(task=of), SaveNode(node=node()), SaveAttempt(attempt=each))
+        await store.apply(saves)
+    found = Room(path, store, each)
+    await found.logs.load([each])
+    found.logs._limiter = anyio.CapacityLimiter(2)
+    found.logs._writer.start()
+    try:
+        yield found
+    finally:
+        found.logs._writer.close()
+        store.close()
+
+
+async def test_bytes_are_written_where_they_belong_whatever_comes_twice(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        await it.ship(
+            frame(b"hello "), frame(b"lo world", 3), frame(b"hello "), frame(b"err", stream=ERR)
+        )
+        assert it.read() == b"hello world"
+        assert it.read(ERR) == b"err"
+        assert it.marks() == [(11, 0), (3, 0)]
+
+
+async def test_a_frame_beyond_the_mark_is_refused_and_nothing_of_it_is_written(
+    tmp_path: Path,
+) -> None:
+    async with room(tmp_path) as it:
+        await it.ship(frame(b"abc"))
+        await it.ship(frame(b"xyz", 4))
+        assert it.source.told == [(OUT, 3, False), (OUT, 3, True)]
+        assert it.read() == b"abc"
+        await it.ship(frame(b"d", 3), frame(b"xyz", 4))
+        assert it.read() == b"abcdxyz"
+
+
+async def test_received_becomes_durable_only_with_the_sync(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        heard: list[int] = []
+        it.logs.on_durable = lambda _where, stream: heard.append(stream)
+        await it.ship(frame(b"abc"))
+        assert it.marks()[OUT] == (3, 0)
+        await it.logs.sync()
+        assert it.marks()[OUT] == (3, 3)
+        assert heard == [OUT]
+
+
+async def test_after_a_crash_the_durable_mark_is_where_the_node_goes_on(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        await it.ship(frame(b"abc", at=100))
+        await it.logs.sync()
+        await it.ship(frame(b"lost", 3, at=200))
+        assert it.marks()[OUT] == (7, 3)
+    async with room(tmp_path, new=False) as it:
+        assert it.marks()[OUT] == (3, 3)
+        assert it.read() == b"abc"
+        await it.ship(frame(b"lo", 3, at=210), frame(b"st!", 5, at=300))
+        assert it.read() == b"abclost!"
+        # The index has no trace of what was written twice.
+        assert [piece.time_ms for piece in it.logs.pieces(it.attempt.id, (0, 0), 99)] == [
+            100,
+            210,
+            300,
+        ]
+
+
+async def test_marks_are_kept_when_the_store_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with room(tmp_path) as it:
+        await it.ship(frame(b"abc"))
+
+        async def away(*_args: object, **_kwargs: object) -> None:
+            raise StoreUnavailable("the disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(it.logs._store, "call", away)
+            await it.logs.sync()
+            assert it.marks()[OUT] == (3, 0)
+        await it.logs.sync()
+        assert it.marks()[OUT] == (3, 3)
+
+
+async def test_bytes_whose_fsync_failed_are_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with room(tmp_path) as it:
+        lost: list[int] = []
+        it.logs.on_lost = lambda _where, stream: lost.append(stream)
+        await it.ship(frame(b"abc"))
+        await it.logs.sync()
+        await it.ship(frame(b"def", 3))
+
+        def broken(_handle: int) -> None:
+            raise OSError(5, "Input/output error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", broken)
+            await it.logs.sync()
+        await it.settle()
+        assert lost == [OUT]
+        assert it.marks()[OUT] == (3, 3)
+        await it.ship(frame(b"def", 3))
+        await it.logs.sync()
+        assert it.read() == b"abcdef"
+        assert it.marks()[OUT] == (6, 6)
+
+
+async def test_a_disk_that_takes_nothing_refuses_and_is_shown_until_it_works(
+    tmp_path: Path,
+) -> None:
+    async with room(tmp_path) as it:
+        in_the_way = tmp_path / "logs"
+        in_the_way.write_text("a file where the directory should be")
+        await it.ship(frame(b"abc"))
+        assert it.source.told == [(OUT, 0, True)]
+        assert "output cannot be written" in it.logs.problem
+        in_the_way.unlink()
+        await it.ship(frame(b"abc"))
+        assert it.logs.problem == ""
+        assert it.read() == b"abc"
+
+
+async def test_only_the_attempts_own_node_may_write_it(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        it.source = Source("n-2")
+        await it.ship(frame(b"forged"))
+        assert it.source.broke == [(f"output of {it.attempt.id}, which is not this node's", True)]
+        assert it.read() == b""
+
+
+async def test_an_unknown_channel_is_passed_over(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        await it.ship(frame(b"?", channel=99))
+        assert (it.source.told, it.source.broke) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"",
+        b"\x07" * 30,
+        frame(b"x")[:10],
+        b"\x02" + frame(b"x")[1:],
+        LogGap(channel=1, stream=0, start=5, end=2, reason=""),
+        LogGap(channel=1, stream=7, start=0, end=2, reason=""),
+        LogGap(channel=1, stream=0, start=0, end=2**63, reason=""),
+    ],
+    ids=["empty", "kind", "short", "not zstd", "backwards", "stream", "huge"],
+)
+async def test_nonsense_breaks_the_connection_and_nothing_else(
+    tmp_path: Path, nonsense: bytes | LogGap
+) -> None:
+    async with room(tmp_path) as it:
+        await it.ship(nonsense, frame(b"fine"))
+        assert len(it.source.broke) == 1
+        assert it.source.broke[0][1] is False
+        assert it.read() == b"fine"
+        assert it.source.backlog_bytes == 0
+
+
+async def test_a_node_that_sends_more_than_may_wait_is_told_no(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "BACKLOG_BYTES_MAX", 100)
+    async with room(tmp_path) as it:
+        assert it.logs.offer(it.source, frame(b"x" * 50))
+        assert not it.logs.offer(it.source, frame(b"x" * 50, 50))
+        await it.settle()
+        assert it.logs.offer(it.source, frame(b"x" * 50, 50))
+        await it.settle()
+        assert it.marks()[OUT] == (100, 0)
+
+
+async def test_both_streams_are_read_in_the_order_of_their_times(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        await it.ship(
+            frame(b"one ", at=1_000),
+            frame(b"two ", 4, at=2_000),
+            frame(b"oops ", stream=ERR, at=1_500),
+            frame(b"again", 5, stream=ERR, at=2_500),
+        )
+        pieces = it.logs.pieces(it.attempt.id, (0, 0), 99)
+        assert b"".join(piece.data for piece in pieces) == b"one oops two again"
+        # In parts of any size: the same bytes in the same order.
+        offsets, seen = [0, 0], b""
+        while part := it.logs.pieces(it.attempt.id, (offsets[0], offsets[1]), 3):
+            for piece in part:
+                assert piece.offset == offsets[piece.stream]
+                offsets[piece.stream] += len(piece.data)
+                seen += piece.data
+        assert offsets == [8, 10]
+        assert sorted(seen) == sorted(b"one oops two again")
+
+
+async def test_a_clock_that_goes_back_does_not_mix_up_a_stream(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        await it.ship(frame(b"first ", at=9_000), frame(b"second", 6, at=100))
+        pieces = it.logs.pieces(it.attempt.id, (0, 0), 99)
+        assert b"".join(piece.data for piece in pieces) == b"first second"
+
+
+async def test_a_gap_is_passed_over_and_remembered(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        gap = LogGap(channel=1, stream=0, start=3, end=1_000, reason="the task cut its log")
+        await it.ship(frame(b"abc"), gap, frame(b"def", 1_000))
+        assert it.marks()[OUT] == (1_003, 0)
+        await it.logs.sync()
+    async with room(tmp_path, new=False) as it:
+        stream = it.logs._attempts[it.attempt.id].streams[OUT]
+        assert stream.gaps == (Gap(start=3, end=1_000, reason="the task cut its log"),)
+        first = it.logs.pieces(it.attempt.id, (0, 0), 99)
+        assert [(piece.offset, piece.data) for piece in first] == [(0, b"abc"), (1_000, b"")]
+        then = it.logs.pieces(it.attempt.id, (1_000, 0), 99)
+        assert [(piece.offset, piece.data) for piece in then] == [(1_000, b"def")]
+
+
+async def test_a_gap_beyond_the_mark_is_refused(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        await it.ship(LogGap(channel=1, stream=0, start=3, end=9, reason=""))
+        assert it.source.told == [(OUT, 0, True)]
+
+
+async def test_an_attempt_is_complete_when_all_it_printed_is_durable(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        it.logs.expect(it.attempt.id, 3, 0)
+        assert not it.logs.is_complete(it.attempt.id)
+        await it.ship(frame(b"abc"))
+        assert not it.logs.is_complete(it.attempt.id)
+        await it.logs.sync()
+        assert it.logs.is_complete(it.attempt.id)
+        over = ended(it.attempt, facts=ExitFacts(stdout_bytes=3))
+        assert [(view.size, view.complete) for view in it.logs.streams(over)] == [
+            (3, True),
+            (0, True),
+        ]
+
+
+async def test_a_follower_wakes_when_there_is_more(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        await it.ship(frame(b"abc"))
+        with anyio.fail_after(5):
+            await it.logs.wait_for_more(it.attempt.id, (0, 0))
+            async with anyio.create_task_group() as group:
+                group.start_soon(it.logs.wait_for_more, it.attempt.id, (3, 0))
+                await anyio.sleep(0.01)
+                await it.ship(frame(b"!", stream=ERR))
+            async with anyio.create_task_group() as group:
+                group.start_soon(it.logs.wait_for_more, it.attempt.id, (3, 1))
+                await anyio.sleep(0.01)
+                it.logs.expect(it.attempt.id, 3, 1)
+
+
+async def test_reading_goes_on_after_the_node_was_told_to_forget(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        await it.ship(frame(b"abc"))
+        await it.logs.sync()
+        it.logs.forget(it.attempt.id)
+        await it.ship(frame(b"more", 3))
+        assert it.read() == b"abc"
+        assert not it.logs._attempts[it.attempt.id].streams[OUT].is_open
+
+
+async def test_few_files_stay_open_however_many_streams_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "OPEN_STREAMS_MAX", 4)
+    async with room(tmp_path) as it:
+        others = [attempt(task(n), channel=n) for n in range(2, 12)]
+        for each in others:
+            it.logs.register(each)
+        for _round in range(3):
+            await it.ship(*(frame(b"ab", 2 * _round, channel=each.channel) for each in others))
+        is_open = [it.logs._attempts[each.id].streams[OUT].is_open for each in others]
+        assert sum(is_open) == 4
+        for each in others:
+            assert it.logs.read(each.id, OUT, 0, 99) == b"ababab"
+
+
+async def test_logs_of_long_ago_leave_memory_and_can_be_loaded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "SETTLED_MAX", 0)
+    async with room(tmp_path) as it:
+        await it.ship(frame(b"abc"))
+        await it.logs.sync()
+        it.logs.forget(it.attempt.id)
+        assert it.read() == b""
+        monkeypatch.setattr(logs, "SETTLED_MAX", 10)
+        await it.logs.load([ended(it.attempt, facts=ExitFacts(stdout_bytes=3))])
+        assert it.read() == b"abc"
+
+
+async def test_one_write_at_a_time_or_many_the_index_says_when(tmp_path: Path) -> None:
+    stream = LogStream(str(tmp_path / "a" / "b" / "0.stdout"))
+    for n in range(200):
+        assert stream.write(n * 10, b"0123456789", n * log_stream.INDEX_STEP_MS // 2)
+    found = stream.segments(995, 1_205)
+    assert (found[0].start, found[-1].end) == (995, 1_205)
+    assert all(a.end == b.start and a.time_ms < b.time_ms for a, b in pairwise(found))
+    # 995 lies in the chunk written in step 99; steps come in pairs.
+    assert found[0].time_ms == 98 * log_stream.INDEX_STEP_MS // 2
+    stream.close()
