@@ -258,6 +258,24 @@ def test_a_launcher_that_dies_is_replaced_and_nothing_asked_for_is_lost(
     assert codes == {str(before): 1, str(after): 2}
 
 
+def test_a_start_that_died_with_its_launcher_is_asked_for_again(hub: Hub, tmp_path: Path) -> None:
+    pid = hub.launcher.pid
+    hub.start(shell(tmp_path, "true"))
+    hub.collect(Exited, 1)
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: ") T" in Path(f"/proc/{pid}/stat").read_text())
+    lost = shell(tmp_path, "exit 3", attempt="t-2.1")
+    hub.start(lost)
+    far = hub.launcher._far
+    assert far is not None
+    far.recv(65536)  # as if the launcher had read it and died before it forked
+
+    os.kill(pid, signal.SIGKILL)
+
+    hub.collect(Exited, 2)
+    assert exit_of(lost).code == 3
+
+
 def test_a_launcher_that_never_stays_up_is_an_error_with_a_place_to_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

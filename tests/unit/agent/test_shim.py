@@ -411,10 +411,48 @@ def test_a_leftover_that_ignores_sigterm_is_killed(tmp_path: Path, mark: str) ->
     assert pids_with_mark(mark) == []
 
 
+def test_a_leftover_is_asked_before_it_is_killed(tmp_path: Path) -> None:
+    line = "(trap 'echo saved; exit' TERM; echo up; while :; do sleep 0.05; done) &"
+    run_dir = shell(tmp_path, f"{line} while ! grep -q up {tmp_path}/t-1.1/stdout; do :; done")
+
+    assert run_alone(run_dir).code == 0
+    assert stdout_of(run_dir) == "up\nsaved\n"
+
+
 def test_a_child_that_ends_right_after_its_parent_is_no_leftover(tmp_path: Path) -> None:
     exited = run_alone(shell(tmp_path, "sleep 0.01 & exit 0"))
 
     assert exited.leftovers == 0
+
+
+@pytest.fixture
+def freezer() -> Iterator[Path]:
+    """A cgroup whose processes SIGKILL cannot end while it is frozen (state D)."""
+    path = Path("/sys/fs/cgroup/freezer", f"fluxhive-test-{os.getpid()}")
+    try:
+        path.mkdir()
+    except OSError:
+        pytest.skip("needs a v1 freezer cgroup and the right to make one")
+    yield path
+    (path / "freezer.state").write_text("THAWED")
+    wait_until(lambda: not (path / "cgroup.procs").read_text())
+    path.rmdir()
+
+
+@pytest.mark.slow
+def test_what_cannot_be_killed_is_named(tmp_path: Path, mark: str, freezer: Path) -> None:
+    run_dir = make_run(tmp_path, ["/bin/sleep", mark])
+    process = start_alone(run_dir)
+    started = wait_for_start(run_dir)
+    (freezer / "cgroup.procs").write_text(str(started.pid))
+    (freezer / "freezer.state").write_text("FROZEN")
+
+    process.send_signal(signal.SIGUSR1)
+    process.wait(30)
+
+    exited = exit_of(run_dir)
+    assert exited.unkillable == [started.pid]
+    assert (exited.code, exited.signal, exited.stopped_by) == (None, None, "stop")
 
 
 # -- what must not be lost -------------------------------------------------------------------------
