@@ -1,9 +1,8 @@
 """One node's attempts, from dispatch to verified end: the node's own machine.
 
 Decides what is launched, signalled, killed, reported and forgotten here; the hands (agent) carry it
-out. What follows what stands in executor_table.py, whether an attempt is taken on at all in
-admission.py, its words in executor_words.py. Times are the node's boot clock, which neither
-stops while the machine sleeps nor follows the wall clock.
+out. What follows what stands in executor_table.py, whether an attempt is taken on in admission.py,
+its words in executor_words.py. Times are the node's boot clock, which runs on in a machine asleep.
 
 Its laws (tests/properties/test_executor_machine.py): at most one ``Spawn`` for an attempt, ever; no
 ``Spawn`` after a stop; every accepted attempt ends in exactly one final word, which never changes;
@@ -207,9 +206,11 @@ class Executor:
                 self._put(replace(attempt, phase=HeldPhase.LAUNCHING))
                 self._effects.append(Spawn(attempt_id=attempt_id))
             case Move.WITHDRAW:
-                self._put(self._stopping(attempt, _cause(happening, event)))
+                self._stop(attempt, _cause(happening, event), phase=HeldPhase.PREPARING)
             case Move.STOP:
-                self._stop(attempt, _cause(happening, event))
+                cause = _cause(happening, event)
+                self._stop(attempt, cause, phase=HeldPhase.STOPPING)
+                self._effects.append(Signal(attempt_id=attempt_id, cause=cause))
             case Move.STOP_AGAIN:
                 # After a reconnect the server repeats every stop: the grace runs on all the same.
                 if attempt_id in self._stopped_in_session:
@@ -311,12 +312,8 @@ class Executor:
 
     # ── stopping ──────────────────────────────────────────────────────────────────────────────
 
-    def _stopping(self, attempt: NodeAttempt, cause: StopCause) -> NodeAttempt:
-        return replace(attempt, stop_cause=cause, stopping_at_ms=self._now_ms)
-
-    def _stop(self, attempt: NodeAttempt, cause: StopCause) -> None:
-        self._put(replace(self._stopping(attempt, cause), phase=HeldPhase.STOPPING))
-        self._effects.append(Signal(attempt_id=attempt.dispatch.attempt_id, cause=cause))
+    def _stop(self, attempt: NodeAttempt, cause: StopCause, *, phase: HeldPhase) -> None:
+        self._put(replace(attempt, phase=phase, stop_cause=cause, stopping_at_ms=self._now_ms))
 
     def _signal(self, attempt: NodeAttempt, event: ProcessStarted) -> None:
         """It started after the stop, or was found again by a new agent."""
