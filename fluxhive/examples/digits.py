@@ -73,8 +73,8 @@ def _weights(inputs: int, chance: random.Random) -> Vector:
 def main() -> int:
     """Trains, prints each epoch, and says whether it learned; the exit code says so too."""
     parser = argparse.ArgumentParser(prog="digits", description="Learn to read handwritten digits.")
-    parser.add_argument("--epochs", type=int, default=12, metavar="N")
-    parser.add_argument("--hidden", type=int, default=32, metavar="N", help="hidden units")
+    parser.add_argument("--epochs", type=int, default=40, metavar="N")
+    parser.add_argument("--hidden", type=int, default=64, metavar="N", help="hidden units")
     parser.add_argument("--rate", type=float, default=0.05, help="step of the first epoch")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--min-accuracy", type=float, default=0.93, help="fail below this")
