@@ -79,6 +79,7 @@ class Read(NamedTuple):
 
 
 def read_piece(piece: Piece, compress: bool) -> Read:
+    """Reads one piece of a stream's file into a frame; what cannot be read is told as a gap."""
     stream = piece.stream
     data = b""
     reason = "the file was cut short"
