@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Raised with every change of the tables; an older agent refuses a newer journal.
 SCHEMA_VERSION = 1
+#: Transactions between two checkpoints: about 2 MiB of log.
+CHECKPOINT_EVERY = 500
 _TABLES = """
 create table held (attempt_id text primary key, record blob not null) without rowid;
 create table outbox (n integer primary key autoincrement, body blob not null);
@@ -73,6 +75,7 @@ class Journal:
             raise
         self._acknowledged = 0
         self._is_durable = True
+        self._n_since_checkpoint = 0
 
     def write(self, entry: Entry) -> None:
         """Stores the entry. Raises ``JournalUnavailable`` when the disk does not take it."""
@@ -86,8 +89,16 @@ class Journal:
                 if self._db.in_transaction:
                     self._db.execute("rollback")
                 raise
+            self._checkpoint(entry)
         except sqlite3.Error as error:
             raise JournalUnavailable(str(error)) from error
+
+    def _checkpoint(self, entry: Entry) -> None:
+        """Moves the log into the file now and then, only where the caller expects a flush."""
+        self._n_since_checkpoint += 1
+        if entry.durable and self._n_since_checkpoint >= CHECKPOINT_EVERY:
+            self._n_since_checkpoint = 0
+            self._db.execute("pragma wal_checkpoint(passive)")
 
     def close(self) -> None:
         """Frees the file; what was written is safe already."""
@@ -120,6 +131,7 @@ class Journal:
         self._db.execute("pragma locking_mode = exclusive")
         self._db.execute("pragma journal_mode = wal")
         self._db.execute("pragma synchronous = full")
+        self._db.execute("pragma wal_autocheckpoint = 0")
         version = self._db.execute("pragma user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise Conflict(

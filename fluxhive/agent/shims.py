@@ -66,6 +66,8 @@ class Shims:
         #: Told of each start with its directory, and of each end with its facts.
         self.on_started: Callable[[AttemptId, str], None] = lambda attempt_id, directory: None
         self.on_ended: Callable[[AttemptId, str, ExitFacts], None] = lambda *args: None
+        #: Told when an attempt is over and told.
+        self.on_forgotten: Callable[[AttemptId], None] = lambda attempt_id: None
         self._started: dict[AttemptId, Started] = {}
         self._stop_causes: dict[AttemptId, StopCause] = {}
         self._watched: dict[AttemptId, int | None] = {}
@@ -103,6 +105,7 @@ class Shims:
         self._started.pop(attempt_id, None)
         self._stop_causes.pop(attempt_id, None)
         self._unwatch(attempt_id)
+        self.on_forgotten(attempt_id)
 
     @property
     def running(self) -> Mapping[AttemptId, Started]:

@@ -1,0 +1,400 @@
+"""Carries out what a node's executor decides: one step is events in, one commit, effects out.
+
+The executor decides, the hands do. Everything of a step is journalled in one transaction before
+anything else of it happens; what waits meanwhile makes the next step. Used by the runner, with a
+journal and a server to tell, and by ``LocalHive``, with neither. All methods belong to the loop's
+thread; what may block (the journal, run directories, ending a lost tree) runs in worker threads.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from fluxhive.core.effects import (
+    Discard,
+    KillTree,
+    NodeAttempt,
+    NodeEffect,
+    PrepareWorkspace,
+    SaveHeld,
+    Say,
+    Signal,
+    Spawn,
+    WriteContact,
+)
+from fluxhive.core.events import (
+    DiskChanged,
+    NodeEvent,
+    TimePassed,
+    WorkspaceFailed,
+)
+from fluxhive.core.executor import Executor
+from fluxhive.core.outcome import StopCause
+from fluxhive.core.reports import AttemptStarted, Report
+from fluxhive.core.values import AttemptId
+from fluxhive.protocol.agent import Launch
+
+from .journal import Entry, JournalUnavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: A transaction that failed is tried again this much later.
+COMMIT_AGAIN_S = 1.0
+#: With so many attempts at hand, steps are held back a little, so that they share a transaction.
+BUSY_ATTEMPTS = 16
+GATHER_S = 0.002
+#: Run directories are removed in batches, this long after the first of a batch.
+DISCARD_S = 0.2
+#: A workspace that is not ready after this time never will be (a dead network file system).
+PREPARE_S = 30.0
+
+
+class Out(Protocol):
+    """Where reports go."""
+
+    def number(self, reports: Sequence[Report]) -> list[tuple[int, bytes]]:
+        """What has to stand in the journal before these are sent."""
+
+    def send(self, reports: Sequence[Report]) -> None:
+        """These are journalled: they may go."""
+
+    def acknowledged(self) -> int:
+        """Up to which number everything has arrived."""
+
+
+class Rooms(Protocol):
+    """Where run directories are made and removed (``Workspace``). All but the first block."""
+
+    def is_quick(self, launch: Launch | None) -> bool:
+        """Whether ``prepare`` needs nothing but this node's own disk."""
+
+    def prepare(self, attempt: NodeAttempt, launch: Launch | None) -> NodeEvent:
+        """Makes the run directory: ``WorkspaceReady`` or ``WorkspaceFailed``."""
+
+    def discard(self, attempt_ids: Iterable[AttemptId]) -> None:
+        """Removes run directories."""
+
+    def write_contact(self, contact_at_ms: int) -> None:
+        """Tells the shims when the server was last in contact."""
+
+
+class Processes(Protocol):
+    """What starts and ends processes (``Shims``). Answers come in as events."""
+
+    def start(self, attempt_ids: Sequence[AttemptId]) -> None:
+        """Has a shim started for each."""
+
+    def stop(self, attempt: NodeAttempt, cause: StopCause) -> None:
+        """Asks the tree to end."""
+
+    def kill(self, attempt: NodeAttempt) -> None:
+        """Ends the tree now."""
+
+    def forget(self, attempt_id: AttemptId) -> None:
+        """The attempt is over and told."""
+
+
+class JournalPort(Protocol):
+    """Where promises are kept (``Journal``)."""
+
+    def write(self, entry: Entry) -> None:
+        """Blocks. Raises ``JournalUnavailable``."""
+
+
+class Hands:
+    """The loop around one executor."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        *,
+        rooms: Rooms,
+        processes: Processes,
+        out: Out,
+        clock: Callable[[], int],
+        journal: JournalPort | None = None,
+    ) -> None:
+        self.executor = executor
+        self._rooms = rooms
+        self._processes = processes
+        self._out = out
+        self._clock = clock
+        self._journal = journal
+        #: What each attempt is, as it was saved last.
+        self.attempts: dict[AttemptId, NodeAttempt] = {
+            attempt.dispatch.attempt_id: attempt for attempt in executor.snapshot()
+        }
+        #: Called after the step that took a batch of events is stored, with what came with it.
+        self.on_committed: Callable[[object], None] = lambda mark: None
+        self._launches: dict[AttemptId, Launch] = {}
+        self._inbox: list[NodeEvent] = []
+        self._mark: object = None
+        self._wake = anyio.Event()
+        self._uncommitted: list[NodeEffect] = []
+        #: Why the journal takes nothing; empty: it does.
+        self.disk_problem = ""
+        self._ended = anyio.Event()
+        self._discarded: list[AttemptId] = []
+        self._has_discarded = anyio.Event()
+        self._group: anyio.abc.TaskGroup | None = None
+        self._journal_thread = anyio.CapacityLimiter(1)
+        self._contact_thread = anyio.CapacityLimiter(1)
+        self._room_threads = anyio.CapacityLimiter(4)
+
+    def put(self, *events: NodeEvent, mark: object = None) -> None:
+        """Hands events in; ``mark`` comes back by ``on_committed`` once they are stored."""
+        self._inbox += events
+        if mark is not None:
+            self._mark = mark
+        self._wake.set()
+
+    def launch(self, attempt_id: AttemptId, launch: Launch) -> None:
+        """What to start, for the dispatch that is handed in next."""
+        self._launches[attempt_id] = launch
+
+    async def run(self) -> None:
+        """Takes steps until cancelled."""
+        async with anyio.create_task_group() as self._group:
+            self._group.start_soon(self._discard, name="discard")
+            while True:
+                await self._wait()
+                await self._step()
+
+    async def all_ended(self) -> None:
+        """Returns when no attempt of this node has a process any more."""
+        while self.executor.attempts():
+            self._ended = anyio.Event()
+            await self._ended.wait()
+
+    async def _wait(self) -> None:
+        if len(self.attempts) >= BUSY_ATTEMPTS:
+            await anyio.sleep(GATHER_S)
+        if self._inbox:
+            return
+        limit_s = None
+        if self._uncommitted:
+            limit_s = COMMIT_AGAIN_S
+        else:
+            at_ms = self.executor.next_wakeup()
+            if at_ms is not None:
+                limit_s = max(0, at_ms - self._clock()) / 1000
+        if limit_s is None:
+            await self._wake.wait()
+        else:
+            with anyio.move_on_after(limit_s):
+                await self._wake.wait()
+
+    async def _step(self) -> None:
+        events, self._inbox = self._inbox, []
+        mark, self._mark = self._mark, None
+        self._wake = anyio.Event()
+        effects = self._uncommitted
+        self._uncommitted = []
+        now_ms = self._clock()
+        for event in events:
+            effects += self.executor.handle(event, now_ms)
+        due_ms = self.executor.next_wakeup()
+        if due_ms is not None and due_ms <= now_ms:
+            effects += self.executor.handle(TimePassed(), now_ms)
+        self._drop_unused_launches(effects)
+        if not effects:
+            self.on_committed(mark)
+            return
+        quick = self._quick(effects)
+        if await self._commit(effects, quick):
+            self._carry_out(effects, quick)
+            self.on_committed(mark)
+            self._ended.set()
+        else:
+            # Told nothing, started nothing; but what must end can be ended without a journal.
+            self._carry_out([e for e in effects if isinstance(e, Signal | KillTree)], {})
+            self._uncommitted = [e for e in effects if not isinstance(e, Signal | KillTree)]
+            self._mark = mark if self._mark is None else self._mark
+
+    def _quick(self, effects: Iterable[NodeEffect]) -> dict[AttemptId, Launch]:
+        """Workspaces that are made along with the transaction, in the same worker thread."""
+        quick: dict[AttemptId, Launch] = {}
+        for effect in effects:
+            if isinstance(effect, PrepareWorkspace):
+                launch = self._launches.get(effect.attempt_id)
+                if launch is not None and self._rooms.is_quick(launch):
+                    quick[effect.attempt_id] = launch
+        return quick
+
+    # ── journal ───────────────────────────────────────────────────────────────────────────────
+
+    async def _commit(
+        self, effects: Iterable[NodeEffect], quick: Mapping[AttemptId, Launch]
+    ) -> bool:
+        entry = self._entry(effects)
+        if entry is not None and not entry.durable and not quick:
+            # Nothing is flushed: a write to the page cache, cheaper than asking a thread.
+            problem = self._write(entry, [])
+        elif entry is None and not quick:
+            return True
+        else:
+            work = [(self.attempts[attempt_id], launch) for attempt_id, launch in quick.items()]
+            done: list[NodeEvent] = []
+            problem = await anyio.to_thread.run_sync(
+                self._write, entry, work, done, limiter=self._journal_thread
+            )
+            self.put(*done)
+        self._say_disk(problem)
+        return not problem
+
+    def _entry(self, effects: Iterable[NodeEffect]) -> Entry | None:
+        """What of the effects belongs into the journal; None: nothing."""
+        held: dict[AttemptId, NodeAttempt] = {}
+        dropped: list[AttemptId] = []
+        reports: list[Report] = []
+        for effect in effects:
+            if isinstance(effect, SaveHeld):
+                held[effect.held.dispatch.attempt_id] = effect.held
+            elif isinstance(effect, Discard):
+                dropped.append(effect.attempt_id)
+                held.pop(effect.attempt_id, None)
+            elif isinstance(effect, Say):
+                reports.append(effect.report)
+        self.attempts.update(held)
+        if self._journal is None or not (held or dropped or reports):
+            return None
+        return Entry(
+            held=held,
+            dropped=dropped,
+            said=self._out.number(reports),
+            acknowledged=self._out.acknowledged(),
+            # What the server will rely on has to survive a power cut; the rest is on the disk
+            # with the next one that does (DECISIONS 1.14).
+            durable=not all(isinstance(report, AttemptStarted) for report in reports),
+        )
+
+    def _write(
+        self,
+        entry: Entry | None,
+        work: Iterable[tuple[NodeAttempt, Launch]],
+        done: list[NodeEvent] | None = None,
+    ) -> str:
+        """Stores, then prepares; why it could not be stored, or empty. Blocks."""
+        try:
+            if entry is not None and self._journal is not None:
+                self._journal.write(entry)
+        except JournalUnavailable as error:
+            return str(error)
+        for attempt, launch in work:
+            assert done is not None
+            done.append(self._rooms.prepare(attempt, launch))
+        return ""
+
+    def _say_disk(self, problem: str) -> None:
+        if bool(problem) != bool(self.disk_problem):
+            if problem:
+                log.error("journal cannot be written", extra={"reason": problem})
+            else:
+                log.info("journal can be written again")
+            self.put(DiskChanged(problem=f"the agent's journal cannot be written: {problem}"))
+        self.disk_problem = problem
+
+    # ── effects ───────────────────────────────────────────────────────────────────────────────
+
+    def _carry_out(
+        self, effects: Iterable[NodeEffect], prepared: Mapping[AttemptId, Launch]
+    ) -> None:
+        prepare: list[AttemptId] = []
+        spawn: list[AttemptId] = []
+        reports: list[Report] = []
+        discard: list[AttemptId] = []
+        for effect in effects:
+            match effect:
+                case Say():
+                    reports.append(effect.report)
+                case PrepareWorkspace():
+                    if effect.attempt_id not in prepared:
+                        prepare.append(effect.attempt_id)
+                case Spawn():
+                    spawn.append(effect.attempt_id)
+                case Discard():
+                    discard.append(effect.attempt_id)
+                case Signal():
+                    self._processes.stop(self.attempts[effect.attempt_id], effect.cause)
+                case KillTree():
+                    self._processes.kill(self.attempts[effect.attempt_id])
+                case WriteContact():
+                    self._start(self._write_contact, effect.contact_at_ms)
+                case SaveHeld():
+                    pass
+        if spawn:
+            self._processes.start(spawn)
+        if reports:
+            self._out.send(reports)
+        if prepare:
+            self._start(self._prepare, prepare)
+        if discard:
+            for attempt_id in discard:
+                self.attempts.pop(attempt_id, None)
+                self._launches.pop(attempt_id, None)
+                self._processes.forget(attempt_id)
+            self._discarded += discard
+            self._has_discarded.set()
+
+    def _start(self, part: Callable[[T], Coroutine[None, None, None]], given: T) -> None:
+        assert self._group is not None
+        self._group.start_soon(part, given)
+
+    async def _write_contact(self, contact_at_ms: int) -> None:
+        await anyio.to_thread.run_sync(
+            self._rooms.write_contact, contact_at_ms, limiter=self._contact_thread
+        )
+
+    async def _prepare(self, attempt_ids: list[AttemptId]) -> None:
+        work = [
+            (self.attempts[attempt_id], self._launches.pop(attempt_id, None))
+            for attempt_id in attempt_ids
+        ]
+        done: list[NodeEvent] = []
+        with anyio.move_on_after(PREPARE_S):
+            await anyio.to_thread.run_sync(
+                partial(_prepare_all, self._rooms, work, done),
+                abandon_on_cancel=True,
+                limiter=self._room_threads,
+            )
+        answers = list(done)
+        self.put(*answers)
+        for attempt_id in attempt_ids[len(answers) :]:
+            detail = (
+                f"the workspace was not ready after {PREPARE_S:.0f} s: the disk does not answer"
+            )
+            self.put(WorkspaceFailed(attempt_id=attempt_id, detail=detail, elsewhere=True))
+
+    async def _discard(self) -> None:
+        """Removes run directories, many at a time: nobody waits for it."""
+        while True:
+            await self._has_discarded.wait()
+            await anyio.sleep(DISCARD_S)
+            batch, self._discarded = self._discarded, []
+            self._has_discarded = anyio.Event()
+            await anyio.to_thread.run_sync(
+                self._rooms.discard, batch, limiter=self._room_threads, abandon_on_cancel=True
+            )
+
+    def _drop_unused_launches(self, effects: Iterable[NodeEffect]) -> None:
+        """A dispatch that was refused or repeated needs no launch."""
+        if not self._launches:
+            return
+        wanted = {e.attempt_id for e in effects if isinstance(e, PrepareWorkspace)}
+        self._launches = {k: v for k, v in self._launches.items() if k in wanted}
+
+
+def _prepare_all(
+    rooms: Rooms, work: list[tuple[NodeAttempt, Launch | None]], done: list[NodeEvent]
+) -> None:
+    for attempt, launch in work:
+        done.append(rooms.prepare(attempt, launch))

@@ -1,0 +1,55 @@
+"""What this machine has and how busy it is, for hello and heartbeats. GPUs are not its business."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+
+import psutil
+
+from fluxhive.core.node import GpuReport, Inventory
+
+#: Below this much room nothing new is started: logs and records of what runs need it.
+DISK_FREE_BYTES_MIN = 64 * 1024 * 1024
+
+
+class Machine:
+    """Cheap looks at the host."""
+
+    def __init__(self, runs: str, *, max_cpus: int | None = None) -> None:
+        self._runs = runs
+        self._max_cpus = max_cpus
+        psutil.cpu_percent(None)  # the first call only begins to count
+
+    def inventory(self, gpus: tuple[GpuReport, ...], driver: str) -> Inventory:
+        """What can be given to tasks."""
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        cpus = cpus or 1
+        return Inventory(
+            cpus=min(cpus, self._max_cpus or cpus),
+            memory_mib=psutil.virtual_memory().total // (1024 * 1024),
+            gpus=gpus,
+            hostname=socket.gethostname(),
+            system=f"{platform.system()} {platform.release()} {platform.machine()}",
+            driver=driver,
+        )
+
+    def load(self) -> tuple[int, int]:
+        """CPU use in percent since the last look, and host memory in use in MiB."""
+        memory = psutil.virtual_memory()
+        used_mib = (memory.total - memory.available) // (1024 * 1024)
+        return round(psutil.cpu_percent(None)), used_mib
+
+    def disk_problem(self) -> str:
+        """Why nothing new can be started; empty when there is room. May block."""
+        try:
+            found = os.statvfs(self._runs)
+        except OSError as error:
+            return f"the state directory cannot be used: {error.strerror}"
+        free = found.f_bavail * found.f_frsize
+        if free < DISK_FREE_BYTES_MIN:
+            return f"the disk of the state directory is full: {free >> 20} MiB are free"
+        if found.f_flag & os.ST_RDONLY:
+            return "the disk of the state directory is read-only"
+        return ""

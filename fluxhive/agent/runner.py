@@ -1,0 +1,387 @@
+"""The agent: this machine as a node of the hive. ``main`` is what `fluxhive run` calls.
+
+Puts the parts together and lets them run side by side in one task group: the hands around the
+executor, the shims, the GPU monitor, the log tailer and the connection. Decides nothing itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from fluxhive import __version__, places
+from fluxhive.config import Settings
+from fluxhive.core.errors import FluxhiveError, InputError
+from fluxhive.core.events import (
+    ContactRenewed,
+    DiskChanged,
+    DispatchReceived,
+    ForgetReceived,
+    NodeEvent,
+    SessionClosed,
+    SessionOpened,
+    StopReceived,
+)
+from fluxhive.core.executor import Executor
+from fluxhive.core.node import HeldPhase
+from fluxhive.core.node import Journal as JournalState
+from fluxhive.core.outcome import ExitFacts, StopCause
+from fluxhive.core.reports import AttemptEnded
+from fluxhive.core.values import AttemptId
+from fluxhive.diagnostics import first_cause
+from fluxhive.protocol.agent import (
+    Dispatch,
+    Forget,
+    Heartbeat,
+    HeartbeatAck,
+    Hello,
+    Launch,
+    ServerMessage,
+    Stop,
+    Welcome,
+)
+from fluxhive.protocol.link import Link
+from fluxhive.protocol.wire import CAPABILITY_ZSTD_LOGS, server_codec
+from fluxhive.transport import Transport
+
+from . import process
+from .connection import Connection
+from .gpus import Gpus
+from .hands import Hands
+from .identity import IdentityFile, label_of
+from .journal import open_journal
+from .logs import LogTailer
+from .machine import Machine
+from .outbox import LinkOut
+from .process import Launcher
+from .shims import Shims
+from .state_lock import StateLock
+from .workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+#: While tasks are stopped on exit: their own grace, and this much for the rest of the ladder.
+STOP_MARGIN_S = 15.0
+DISK_LOOK_S = 5.0
+
+
+def main(settings: Settings, *, allow_root: bool = False, stop_tasks_on_exit: bool = False) -> int:
+    """Runs the agent until it is told to end; the exit code. Logging is set up by the caller.
+
+    Raises ``FluxhiveError`` for what a person has to repair.
+    """
+    _check_user(allow_root=allow_root)
+    directory = places.agent_dir()
+    lock = StateLock(directory)
+    try:
+        _raise_file_limit()
+        runner = Runner(settings, directory, stop_tasks_on_exit=stop_tasks_on_exit)
+        try:
+            anyio.run(runner.run)
+        except BaseException as error:
+            cause = first_cause(error)
+            if isinstance(cause, FluxhiveError):
+                raise cause from None
+            raise
+        finally:
+            runner.close()
+    finally:
+        lock.release()
+    return 0
+
+
+def _check_user(*, allow_root: bool) -> None:
+    if os.name != "posix" or os.getuid() != 0:
+        return
+    if not allow_root:
+        raise InputError(
+            "an agent that runs as root would run every task as root",
+            field="agent.allow_root",
+            hint="start it as another user; on a machine of your own or in a container: "
+            "fluxhive run --allow-root, or fluxhive config agent.allow_root true",
+        )
+    log.warning("tasks run as root", extra={"reason": "the agent runs as root, and was allowed to"})
+
+
+def _raise_file_limit() -> None:
+    """Two streams of each attempt may be open at once; the soft limit is often 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+class Runner:
+    """One life of the agent, from start to goodbye; to the connection it is the ``Peer``."""
+
+    def __init__(
+        self, settings: Settings, directory: Path, *, stop_tasks_on_exit: bool = False
+    ) -> None:
+        self._settings = settings
+        self._stop_tasks_on_exit = stop_tasks_on_exit
+        self._identity = IdentityFile(directory)
+        self._incarnation = self._identity.begin_life()
+        self._journal = open_journal(directory / "journal.db")
+        self._workspace = Workspace(
+            directory / "runs",
+            directory / "contact",
+            label=label_of(settings),
+            fetch=self._fetch_launch,
+        )
+        self._launcher = Launcher(log_path=directory / "launcher.log")
+        self._link = Link(
+            server_codec(), last_n=self._journal.last_n, unacknowledged=self._journal.said
+        )
+        self._logs = LogTailer()
+        self._machine = Machine(self._workspace.root, max_cpus=settings.max_cpus)
+        self._held = self._journal.held
+        if self._journal.was_absent:
+            self._held = self._held | self._workspace.recover(self._journal.held)
+        self._shims = Shims(
+            self._launcher,
+            directory_of=self._workspace.directory,
+            put=lambda event: self._hands.put(event),
+            gpu_peaks=lambda attempt_id: self._gpus.peaks(attempt_id),
+        )
+        self._out = LinkOut(self._link)
+        self._hands = Hands(
+            Executor.restore(self._held.values()),
+            rooms=self._workspace,
+            processes=self._shims,
+            out=self._out,
+            clock=process.boottime_ms,
+            journal=self._journal,
+        )
+        self._gpus = Gpus(
+            state_dir=directory,
+            cookies=self._workspace.cookies,
+            holders=self._hands.executor.gpu_holders,
+            put=self._hands.put,
+        )
+        self._workspace.gpu_indexes = self._gpus.indexes
+        self._connection = Connection(
+            settings.control_base_url,
+            self._link,
+            self._logs,
+            self,
+            ca_file=settings.ca_file,
+            heartbeat_ms=round(settings.heartbeat_s * 1000),
+            clock=process.boottime_ms,
+        )
+        self._hello_sent_at_ms = 0
+        self._is_ending = False
+        self._disk_problem = ""
+        self._out.wake = self._connection.wake
+        self._hands.on_committed = self._committed
+        self._shims.on_started = self._follow
+        self._shims.on_ended = self._unfollow
+        self._shims.on_forgotten = self._forget
+
+    def close(self) -> None:
+        """Frees what is not freed by the end of ``run``."""
+        self._gpus.close()
+        self._launcher.close()
+        self._logs.close()
+        self._journal.close()
+
+    async def run(self) -> None:
+        """Lives until a signal or until the server refuses this node for good."""
+        self._launcher.start()
+        self._gpus.start()
+        self._workspace.gpu_env = self._gpus.task_env
+        log.info("agent started", extra={"label": label_of(self._settings), "pid": os.getpid()})
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._hands.run, name="hands")
+            group.start_soon(self._shims.run, name="shims")
+            group.start_soon(self._logs.run, name="logs")
+            group.start_soon(self._look_at_disk, name="disk")
+            await self._take_up()
+            await self._gpus.read_once()
+            group.start_soon(self._gpus.run, name="gpus")
+            group.start_soon(self._connection.run, name="connection")
+            group.start_soon(self._end_at_signal, group.cancel_scope, name="signals")
+
+    # ── start and end ─────────────────────────────────────────────────────────────────────────
+
+    async def _take_up(self) -> None:
+        """Goes on where the last agent was: by its journal, by run directories where it is lost."""
+        await anyio.to_thread.run_sync(self._workspace.clear_except, self._held)
+        for attempt_id, attempt in self._held.items():
+            self._workspace.know(attempt_id)
+            self._follow(attempt_id, self._workspace.directory(attempt_id))
+            if isinstance(attempt.final, AttemptEnded):
+                self._unfollow(attempt_id, "", attempt.final.facts)
+            elif attempt.phase is not HeldPhase.EXITED:
+                await self._shims.adopt(attempt_id)
+        if self._held:
+            log.info("attempts taken up", extra={"n": len(self._held)})
+
+    async def _end_at_signal(self, scope: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            number = await anext(signals)
+            self._is_ending = True
+            log.info("ending", extra={"signal": signal.Signals(number).name})
+            if self._stop_tasks_on_exit:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._stop_all, group.cancel_scope)
+                    # A second signal does not wait for the tasks.
+                    await anext(signals)
+                    group.cancel_scope.cancel()
+            n_running = len(self._shims.running)
+            await self._connection.say_goodbye(f"the agent ends, {n_running} tasks run on")
+            if n_running:
+                told = "the next start of the agent takes them up; to end them with the agent: "
+                log.info(
+                    "tasks run on", extra={"n": n_running, "next": f"{told}--stop-tasks-on-exit"}
+                )
+            scope.cancel()
+
+    async def _stop_all(self, scope: anyio.CancelScope) -> None:
+        """Every task gets its own grace; the agent waits for all of them."""
+        attempts = [self._hands.attempts[each] for each in self._shims.running]
+        for attempt in attempts:
+            self._shims.stop(attempt, StopCause.SHUTDOWN)
+        grace_ms = max((attempt.dispatch.grace_ms for attempt in attempts), default=0)
+        with anyio.move_on_after(grace_ms / 1000 + STOP_MARGIN_S):
+            await self._hands.all_ended()
+        scope.cancel()
+
+    # ── what the connection asks (Peer) ───────────────────────────────────────────────────────
+
+    async def credentials(self, *, again: bool) -> str:
+        """The node's token, registered for when there is none or it was refused."""
+        if again or not self._identity.is_known_to(self._settings.control_base_url):
+            given = await anyio.to_thread.run_sync(
+                self._identity.register, self._settings, abandon_on_cancel=True
+            )
+            log.info("registered", extra={"node": given.node_id, "label": label_of(self._settings)})
+            if given.notice:
+                log.warning(given.notice)
+        return self._identity.current.token
+
+    def hello(self) -> Hello:
+        """How the node presents itself now."""
+        self._hello_sent_at_ms = process.boottime_ms()
+        return Hello(
+            incarnation=self._incarnation,
+            agent_version=__version__,
+            label=label_of(self._settings),
+            boot_id=process.boot_id(),
+            capabilities=(CAPABILITY_ZSTD_LOGS,),
+            inventory=self._machine.inventory(self._gpus.reports, self._gpus.driver),
+            held=tuple(self._hands.executor.held()),
+            journal=JournalState.REBUILT if self._journal.was_absent else JournalState.INTACT,
+        )
+
+    def welcomed(self, welcome: Welcome) -> None:
+        """A session began. The welcome answers the hello as an acknowledgement does a heartbeat."""
+        self._hands.put(
+            SessionOpened(session=welcome.session),
+            ContactRenewed(sent_at_ms=self._hello_sent_at_ms),
+        )
+
+    def received(self, messages: list[tuple[int, ServerMessage]], connection_number: int) -> None:
+        """What the server says, as events."""
+        events: list[NodeEvent] = []
+        highest = 0
+        for n, message in messages:
+            highest = max(highest, n)
+            if isinstance(message, HeartbeatAck):
+                events.append(ContactRenewed(sent_at_ms=message.sent_at_ms))
+            elif isinstance(message, Dispatch):
+                # While it ends, the node takes nothing: the next hello lacks it, it comes again.
+                if not self._is_ending:
+                    events.append(self._dispatched(message))
+            elif isinstance(message, Stop):
+                events.append(
+                    StopReceived(
+                        session=message.session,
+                        attempt_id=message.attempt_id,
+                        epoch=message.epoch,
+                        cause=message.cause,
+                    )
+                )
+            elif isinstance(message, Forget):
+                events.append(
+                    ForgetReceived(session=message.session, attempt_ids=message.attempt_ids)
+                )
+        self._hands.put(*events, mark=(highest, connection_number) if highest else None)
+
+    def disconnected(self) -> None:
+        """The session is over; what runs runs on."""
+        self._hands.put(SessionClosed())
+
+    def heartbeat(self) -> Heartbeat:
+        """How the node is now."""
+        cpu_percent, memory_used_mib = self._machine.load()
+        return Heartbeat(
+            sent_at_ms=process.boottime_ms(),
+            gpus=self._gpus.reports,
+            cpu_percent=cpu_percent,
+            memory_used_mib=memory_used_mib,
+            problem=self._hands.disk_problem or self._disk_problem,
+        )
+
+    # ── between the parts ─────────────────────────────────────────────────────────────────────
+
+    def _dispatched(self, message: Dispatch) -> NodeEvent:
+        if message.launch is not None:
+            self._hands.launch(message.attempt_id, message.launch)
+        return DispatchReceived(
+            session=message.session,
+            attempt_id=message.attempt_id,
+            task_id=message.task_id,
+            epoch=message.epoch,
+            channel=message.channel,
+            reservation=message.reservation,
+            grace_ms=message.grace_ms,
+            time_limit_ms=message.time_limit_ms,
+            failover_ms=message.failover_ms,
+        )
+
+    def _committed(self, mark: object) -> None:
+        if isinstance(mark, tuple):
+            self._connection.committed(*mark)
+
+    def _follow(self, attempt_id: AttemptId, directory: str) -> None:
+        attempt = self._hands.attempts.get(attempt_id)
+        if attempt is not None:
+            self._logs.follow(attempt_id, attempt.dispatch.channel, directory)
+
+    def _unfollow(self, attempt_id: AttemptId, directory: str, facts: ExitFacts) -> None:
+        self._logs.end(attempt_id, facts.stdout_bytes, facts.stderr_bytes)
+        attempt = self._hands.attempts.get(attempt_id)
+        if attempt is not None:
+            self._gpus.note_end(attempt, facts)
+
+    def _forget(self, attempt_id: AttemptId) -> None:
+        self._logs.forget(attempt_id)
+        self._gpus.forget(attempt_id)
+
+    def _fetch_launch(self, attempt_id: AttemptId) -> Launch:
+        """In a worker thread."""
+        transport = Transport(
+            self._settings.control_base_url,
+            token=self._identity.current.token,
+            ca_file=self._settings.ca_file,
+        )
+        try:
+            return transport.call("GET", f"/api/v1/agent/launches/{attempt_id}", Launch)
+        finally:
+            transport.close()
+
+    async def _look_at_disk(self) -> None:
+        while True:
+            problem = await anyio.to_thread.run_sync(
+                self._machine.disk_problem, abandon_on_cancel=True
+            )
+            if problem != self._disk_problem:
+                self._disk_problem = problem
+                self._hands.put(DiskChanged(problem=problem))
+            await anyio.sleep(DISK_LOOK_S)

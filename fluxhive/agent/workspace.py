@@ -1,0 +1,254 @@
+"""Run directories: made before an attempt starts, removed when the server has everything.
+
+``<runs>/<attempt id>/`` is all that agent and shim share; run_directory.py says what stands in it.
+Here it is filled: the launch plan of the core becomes ``spec.json``. Also the way back, for an
+agent whose journal is lost. Everything in here blocks and is called in worker threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Container, Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from fluxhive.core.effects import NodeAttempt
+from fluxhive.core.errors import FluxhiveError, InternalError
+from fluxhive.core.events import DispatchReceived, NodeEvent, WorkspaceFailed, WorkspaceReady
+from fluxhive.core.launch_plan import NodeFacts, plan_launch
+from fluxhive.core.node import HeldPhase
+from fluxhive.core.values import AttemptId, GpuUuid
+from fluxhive.protocol.agent import Launch
+
+from . import process
+from .run_directory import RunPhase, RunSpec, acknowledge, inspect_run, read_spec, write_spec
+
+log = logging.getLogger(__name__)
+
+#: A shim whose end nobody has taken note of keeps its record this long.
+LINGER_MS = 7 * 24 * 3_600_000
+#: Tasks are ended before the agent when the host runs out of memory (proc(5): -1000 to 1000).
+OOM_SCORE_ADJ = 300
+#: A working directory that was there is not looked for again so soon; the shim looks anyway.
+DIRECTORY_SEEN_S = 5.0
+_CONTACT_DIGITS = 20
+_CONTROL_FILES = ("spec.json", "shim.lock", ".exit.tmp", "started", "exit", "done")
+_OUTPUT_FILES = ("stdout", "stderr")
+
+
+class Workspace:
+    """All run directories of this node, and the contact file that its shims read."""
+
+    def __init__(
+        self,
+        runs: Path,
+        contact: Path,
+        *,
+        label: str = "this machine",
+        fetch: Callable[[AttemptId], Launch] | None = None,
+        keep_output: bool = False,
+    ) -> None:
+        """``fetch`` gets a launch that was too large to be sent; ``keep_output``: the files with
+        what tasks printed stay when the rest is removed."""
+        runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root = str(runs)
+        self._contact_path = str(contact)
+        self._label = label
+        self._fetch = fetch
+        self._keep_output = keep_output
+        #: Cookie → attempt, to know an attempt's processes by.
+        self.cookies: dict[str, str] = {}
+        self._cgroups: dict[AttemptId, str] = {}
+        self._cookie_of: dict[AttemptId, str] = {}
+        #: Working directory → until when it need not be looked at again.
+        self._seen_directories: dict[str, float] = {}
+        #: Which index each GPU has now, and what tasks are given to find them (``Gpus``).
+        self.gpu_indexes: Callable[[], Mapping[GpuUuid, int]] = dict
+        self.gpu_env: Mapping[str, str] = {}
+        #: The agent's own, for tasks to inherit from.
+        self._environ = dict(os.environ)
+        self._home = self._environ.get("HOME") or os.path.expanduser("~")
+
+    def directory(self, attempt_id: AttemptId) -> str:
+        """Where an attempt lives."""
+        return f"{self.root}/{attempt_id}"
+
+    # ── before ────────────────────────────────────────────────────────────────────────────────
+
+    def is_quick(self, launch: Launch | None) -> bool:
+        """Whether ``prepare`` will look at nothing but the run directory's own disk."""
+        if launch is None:
+            return False
+        seen_until_s = self._seen_directories.get(launch.workdir or self._home, 0.0)
+        return launch.venv is None and seen_until_s > time.monotonic()
+
+    def prepare(self, attempt: NodeAttempt, launch: Launch | None) -> NodeEvent:
+        """Makes the run directory."""
+        attempt_id = attempt.dispatch.attempt_id
+        try:
+            if launch is None:
+                if self._fetch is None:
+                    raise _Unprepared("nobody says what is to be started")
+                launch = self._fetch(attempt_id)
+            self._make(attempt.dispatch, launch)
+        except _Unprepared as error:
+            return WorkspaceFailed(
+                attempt_id=attempt_id, detail=error.detail, elsewhere=error.elsewhere
+            )
+        except FluxhiveError as error:
+            return WorkspaceFailed(attempt_id=attempt_id, detail=error.text, elsewhere=True)
+        except OSError as error:
+            detail = f"the run directory cannot be made on node {self._label}: {error.strerror}"
+            return WorkspaceFailed(attempt_id=attempt_id, detail=detail, elsewhere=True)
+        return WorkspaceReady(attempt_id=attempt_id)
+
+    def _make(self, dispatch: DispatchReceived, launch: Launch) -> None:
+        attempt_id = dispatch.attempt_id
+        cookie = secrets.token_hex(16)
+        venv_bin = None if launch.venv is None else self._venv_bin(launch.venv)
+        facts = NodeFacts(
+            label=self._label,
+            agent_env=self._environ,
+            home=self._home,
+            gpu_indexes=self.gpu_indexes() if dispatch.reservation.gpus else {},
+            venv_bin=venv_bin,
+            venv_is_conda=venv_bin is not None and os.path.isdir(f"{launch.venv}/conda-meta"),
+            gpu_env=self.gpu_env,
+        )
+        plan = plan_launch(launch, dispatch, facts, cookie=cookie)
+        self._check_directory(plan.cwd)
+        directory = self.directory(attempt_id)
+        cgroup = process.make_cgroup(attempt_id, cookie) if dispatch.reservation.gpus else None
+        spec = RunSpec(
+            attempt=attempt_id,
+            argv=list(plan.argv),
+            env=plan.env,
+            cwd=plan.cwd,
+            cookie=cookie,
+            grace_ms=dispatch.grace_ms,
+            time_limit_ms=dispatch.time_limit_ms,
+            failover_ms=dispatch.failover_ms,
+            contact_path=self._contact_path if dispatch.failover_ms is not None else None,
+            merge_output=launch.merge_output,
+            linger_ms=LINGER_MS,
+            oom_score_adj=OOM_SCORE_ADJ,
+            cgroup=cgroup,
+            dispatch=msgspec.to_builtins(dispatch),
+        )
+        os.mkdir(directory, 0o700)
+        write_spec(directory, spec)
+        self._note(attempt_id, spec)
+
+    def _check_directory(self, path: str) -> None:
+        now = time.monotonic()
+        if self._seen_directories.get(path, 0.0) > now:
+            return
+        if not os.path.isdir(path):
+            raise _Unprepared(
+                f"working directory {path} does not exist on node {self._label}; "
+                "name one that does with `--workdir`",
+                elsewhere=True,
+            )
+        if len(self._seen_directories) > 1000:
+            self._seen_directories.clear()
+        self._seen_directories[path] = now + DIRECTORY_SEEN_S
+
+    def _venv_bin(self, venv: str) -> str | None:
+        """Where the environment's programs are; None when it is not on this node."""
+        path = f"{venv}/bin"
+        return path if os.path.isdir(path) else None
+
+    def write_contact(self, contact_at_ms: int) -> None:
+        """In place and of one length: a reader sees the old time or the new one."""
+        descriptor = os.open(
+            self._contact_path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600
+        )
+        try:
+            os.pwrite(descriptor, f"{contact_at_ms:>{_CONTACT_DIGITS}}\n".encode(), 0)
+        finally:
+            os.close(descriptor)
+
+    # ── after ─────────────────────────────────────────────────────────────────────────────────
+
+    def discard(self, attempt_ids: Iterable[AttemptId]) -> None:
+        """Removes run directories; where output is kept, all but that."""
+        for attempt_id in attempt_ids:
+            self._remove(attempt_id)
+
+    def _remove(self, attempt_id: AttemptId) -> None:
+        directory = self.directory(attempt_id)
+        names = _CONTROL_FILES if self._keep_output else (*_CONTROL_FILES, *_OUTPUT_FILES)
+        for name in names:
+            with contextlib.suppress(OSError):  # what cannot be removed shows at the rmdir below
+                os.unlink(f"{directory}/{name}")
+        if not self._keep_output:
+            try:
+                os.rmdir(directory)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                # The task made files of its own here.
+                shutil.rmtree(directory, ignore_errors=True)
+        self.cookies.pop(self._cookie_of.pop(attempt_id, ""), None)
+        cgroup = self._cgroups.pop(attempt_id, None)
+        if cgroup is not None:
+            process.remove_cgroup(cgroup)
+
+    # ── an earlier life ───────────────────────────────────────────────────────────────────────
+
+    def know(self, attempt_id: AttemptId) -> None:
+        """Takes an attempt of an earlier life into the tables."""
+        try:
+            spec = read_spec(self.directory(attempt_id))
+        except InternalError:
+            return  # never prepared, or gone: nothing of it can run
+        self._note(attempt_id, spec)
+
+    def recover(self, known: Container[AttemptId]) -> dict[AttemptId, NodeAttempt]:
+        """What the run directories say about attempts that the journal does not name."""
+        found: dict[AttemptId, NodeAttempt] = {}
+        for name in sorted(os.listdir(self.root)):
+            if AttemptId(name) in known:
+                continue
+            try:
+                spec = read_spec(f"{self.root}/{name}")
+                dispatch = msgspec.convert(spec.dispatch, DispatchReceived)
+            except (InternalError, msgspec.ValidationError) as error:
+                log.error("run directory cannot be read", extra={"dir": name, "reason": str(error)})
+                continue
+            found[dispatch.attempt_id] = NodeAttempt(dispatch=dispatch, phase=HeldPhase.LAUNCHING)
+        return found
+
+    def clear_except(self, held: Container[AttemptId]) -> None:
+        """Removes what nobody knows any more and nothing runs in."""
+        for name in os.listdir(self.root):
+            attempt_id = AttemptId(name)
+            if attempt_id in held:
+                continue
+            directory = self.directory(attempt_id)
+            if inspect_run(directory).phase is RunPhase.RUNNING:
+                log.warning("a process runs that nobody asked for", extra={"dir": directory})
+            else:
+                acknowledge(directory)
+                self._remove(attempt_id)
+
+    def _note(self, attempt_id: AttemptId, spec: RunSpec) -> None:
+        self.cookies[spec.cookie] = attempt_id
+        self._cookie_of[attempt_id] = spec.cookie
+        if spec.cgroup is not None:
+            self._cgroups[attempt_id] = spec.cgroup
+
+
+class _Unprepared(Exception):
+    """The attempt cannot be started here; carries one sentence."""
+
+    def __init__(self, detail: str, *, elsewhere: bool = False) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.elsewhere = elsewhere
