@@ -377,12 +377,7 @@ class Brain:
         story = f"{key}: {type(error).__name__}: {error}"
         kept = await anyio.to_thread.run_sync(self._journal.keep, story)
         log.error("a law of the core broke", exc_info=error, extra={"event": key, "journal": kept})
-        if is_final:
-            log.error("event put into quarantine", extra={"event": key})
-            entry.answer(set_aside(key))
-            if key == TIME:
-                self._not_before_s = time.monotonic() + BROKEN_TIME_S
-        else:
+        if not is_final:
             self._inbox.appendleft(entry)
         try:
             await self.load()
@@ -391,6 +386,11 @@ class Brain:
             await self._recover_store()
         else:
             self.on_rebuilt("the server's core was rebuilt")
+        if is_final:
+            log.error("event put into quarantine", extra={"event": key})
+            entry.answer(set_aside(key))
+            if key == TIME:
+                self._not_before_s = time.monotonic() + BROKEN_TIME_S
 
     def _refuse_all(self, error: StoreUnavailable) -> None:
         while self._inbox:

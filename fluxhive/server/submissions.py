@@ -18,7 +18,6 @@ from fluxhive.core.errors import Conflict
 from fluxhive.core.task import Task
 from fluxhive.core.values import Ms, TaskId, Value
 
-from .store.failures import StoreUnavailable
 from .store.queries import read_task
 from .store.rows import from_json, to_json
 from .store.statement import Statement
@@ -68,19 +67,11 @@ class Submissions:
             _check_same(known[0], wanted)
             return await asyncio.shield(known[1])
         promise: Promise = asyncio.get_running_loop().create_future()
+        lookup = self._store.start(partial(_read, wanted=wanted), durable=False)
         self._under_way[key] = wanted, promise
         promise.add_done_callback(partial(self._forget, key))
-        try:
-            earlier = await self._store.call(partial(_read, wanted=wanted), durable=False)
-            if earlier is not None:
-                _check_same(earlier[0], wanted)
-                promise.set_result(earlier[1])
-            else:
-                submit().add_done_callback(partial(_pass_on, promise))
-        except BaseException as error:
-            promise.set_exception(error if isinstance(error, Exception) else _cut_short())
-            raise
-        # Whoever gives up waiting leaves the key under way: the tasks may well get stored.
+        lookup.add_done_callback(partial(_looked_up, wanted, submit, promise))
+        # Whoever gives up waiting changes nothing: the request goes its way to the end.
         return await asyncio.shield(promise)
 
     def _forget(self, key: tuple[str, str], promise: Promise) -> None:
@@ -114,15 +105,27 @@ def _check_same(earlier: Submission, wanted: Submission) -> None:
         )
 
 
+def _looked_up(
+    wanted: Submission,
+    submit: Callable[[], Promise],
+    promise: Promise,
+    lookup: asyncio.Future[tuple[Submission, list[Task]] | None],
+) -> None:
+    """The store has said what the key got before."""
+    try:
+        earlier = lookup.result()
+        if earlier is not None:
+            _check_same(earlier[0], wanted)
+            promise.set_result(earlier[1])
+        else:
+            submit().add_done_callback(partial(_pass_on, promise))
+    except Exception as error:  # whatever it is, it is the answer to whoever waits
+        promise.set_exception(error)
+
+
 def _pass_on(promise: Promise, done: Promise) -> None:
-    if promise.done():
-        return
-    error = _cut_short() if done.cancelled() else done.exception()
+    error = done.exception()
     if error is not None:
         promise.set_exception(error)
     else:
         promise.set_result(done.result())
-
-
-def _cut_short() -> StoreUnavailable:
-    return StoreUnavailable("the first request with this key was cut short")

@@ -128,13 +128,20 @@ class Store:
         ``durable=False`` is for reads, and for writes that may be lost in a power cut (never in a
         crash of the server). Raises what ``fn`` raises, or ``StoreUnavailable``.
         """
+        return await self.start(fn, durable=durable)
+
+    def start(self, fn: Callable[[sa.Connection], T], *, durable: bool = True) -> asyncio.Future[T]:
+        """The same for callers whose own cancellation must not be the function's.
+
+        Raises ``StoreUnavailable`` when it does not even begin to wait.
+        """
         if self._is_closed:
             raise StoreUnavailable("the server is stopping")
         if self._waiting.qsize() >= WAITING_MAX:
             raise StoreUnavailable("too much waits for the disk")
         call = _Call(fn, durable)
         self._waiting.put(call)
-        return await call.future
+        return call.future
 
     async def apply(
         self,
