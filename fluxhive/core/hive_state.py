@@ -137,7 +137,7 @@ class HiveState:
             self.last_channel = attempt.channel
         elif attempt.state is AttemptState.ENDED and old_state is not AttemptState.ENDED:
             self._release(attempt)
-        elif attempt.state is AttemptState.RUNNING and old_state is not AttemptState.RUNNING:
+        elif attempt.state is AttemptState.RUNNING:
             self.watch_time_limit(attempt)
 
     def load_attempt(self, attempt: Attempt) -> None:

@@ -7,7 +7,8 @@ in the simulator, and once when a hive is restored. The numbers are those used a
  1 a task is active if and only if exactly one attempt of it has not ended
  2 ended tasks and attempts never change (a late report is kept beside an attempt's end)
  3 every reservation belongs to exactly one live attempt; sums agree, GPU by GPU
- 4 nothing is reserved beyond what a GPU or a node has; exclusive means alone
+ 4 nothing is reserved beyond what a GPU or a node has; exclusive means alone; no GPU is offered
+   by two nodes
  5 at placement, reservations, foreign use and headroom stay within the GPU
  7 nothing new is dispatched to a node that is silent, lost or draining, or to a GPU out of use
  8 a dispatch carries the node's session; epochs grow within a task
@@ -58,8 +59,13 @@ def check(manager: TaskManager, *, full: bool) -> None:
         return
     for task in hive.tasks.values():
         _check_task(manager, task)
+    owners: dict[str, str] = {}
     for record in hive.nodes.values():
         _check_node(manager, record)
+        if record.node.state is NodeState.READY:
+            for report in record.node.inventory.gpus:
+                owner = owners.setdefault(report.uuid, record.node.id)
+                assert owner == record.node.id, f"law 4: {report.uuid} is in two ready nodes"
     holders_of: dict[AttemptId, list[NodeRecord]] = {}
     for record in hive.nodes.values():
         for attempt_id in record.holders:

@@ -44,6 +44,7 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
     if rival is not None:
         _turn_away(hive, event, rival)
         return
+    _send_away_former_owners(hive, event)
     rebooted = (
         known is not None
         and bool(event.boot_id and known.node.boot_id)
@@ -162,6 +163,14 @@ def _rival(hive: HiveState, event: NodeJoined) -> tuple[NodeRecord, str] | None:
             if gpu is not None and (record.node.state is NodeState.READY or gpu.shares):
                 return record, report.uuid
     return None
+
+
+def _send_away_former_owners(hive: HiveState, event: NodeJoined) -> None:
+    """Silent nodes that had these GPUs: a late heartbeat must not bring them back unasked."""
+    uuids = {report.uuid for report in event.inventory.gpus}
+    for record in hive.nodes.values():
+        if record.node.id != event.node_id and any(uuid in uuids for uuid in record.gpus):
+            _close(hive, record, f"its GPUs belong to node {event.label} ({event.node_id}) now")
 
 
 def _turn_away(hive: HiveState, event: NodeJoined, rival: tuple[NodeRecord, str]) -> None:

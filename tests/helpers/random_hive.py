@@ -39,9 +39,8 @@ from fluxhive.core.values import AttemptId, NodeId, TaskId
 
 from . import factories
 
-OUTCOMES = list(OutcomeKind)
-PHASES = list(HeldPhase)
-#: How many tasks are submitted at most; waits for all of them in the end stay short.
+OUTCOMES, PHASES = list(OutcomeKind), list(HeldPhase)
+#: At most so many tasks, so that the end comes soon.
 MAX_TASKS = 12
 
 
@@ -90,7 +89,7 @@ class RandomHive:
         self.n_tasks += 1
 
     def person(self, number: int, what: str) -> None:
-        """Somebody does something to a task, which may not exist."""
+        """Somebody does something to a task that may not exist."""
         task_id = TaskId(f"t{number}")
         if what == "cancel":
             self.handle(TaskCancelRequested(task_id=task_id, by="ann"))
@@ -223,6 +222,7 @@ class RandomHive:
         """
         snapshot = self.manager.snapshot()
         other = TaskManager.restore(snapshot, self.now_ms)
+        self.last = TimePassed()
         assert {task.id: task for task in other.tasks()} == {
             task.id: task for task in snapshot.tasks
         }

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.helpers.random_hive import RandomHive
 
-EXAMPLES = 60
+EXAMPLES = 150
 STEPS = 60
 
 names = st.integers(min_value=0, max_value=11)

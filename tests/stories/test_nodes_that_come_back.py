@@ -215,6 +215,16 @@ def test_two_nodes_cannot_have_the_same_gpu(hive: Hive) -> None:
     hive.sees("turn away n1: GPU n1-gpu0 already belongs to node n2 (n2)")
 
 
+def test_a_heartbeat_does_not_bring_back_a_node_whose_gpus_went_to_another(hive: Hive) -> None:
+    hive.node("n1", gpus=["80G"])
+    hive.quiet("n1")
+    hive.waits("10s")
+    hive.clones("n1", "n2")
+    hive.sees("n1 silent", "turn away n1: its GPUs belong to node n2 (n2) now", "n2 ready")
+    hive.heard("n1")
+    hive.sees_nothing()
+
+
 def test_a_gpu_whose_attempt_may_still_run_stays_with_its_node(hive: Hive) -> None:
     hive.node("n1", gpus=["80G"])
     hive.submit("t1", gpus=1)

@@ -206,6 +206,17 @@ def test_a_time_limit_is_watched_again_after_a_start_of_the_server(hive: Hive) -
     hive.sees("n1 ready", "t1.1 stopping: time limit reached", "stop t1.1 on n1: time-limit")
 
 
+def test_a_time_limit_counts_from_the_start_that_the_node_names(hive: Hive) -> None:
+    hive.node("n1")
+    hive.submit("t1", time_limit="1m")
+    hive.waits("20s")
+    hive.rejoins("n1", "t1.1 running")
+    hive.forgets()
+    hive.starts("t1.1", age="10s")
+    hive.waits("66s")
+    hive.sees("t1.1 running: process 4242", "t1.1 stopping: time limit reached", "stop t1.1 on n1")
+
+
 def test_a_task_adrift_says_what_can_be_done(hive: Hive) -> None:
     hive.node("n1")
     hive.submit("t1")
