@@ -45,6 +45,10 @@ class Link(Generic[M]):
         self._received = 0
         self._committed = 0
         self._ack_sent = 0
+        #: Highest number handed out by ``receive``.
+        self._handed_out = 0
+        #: Numbers of messages that were skipped, with what was handed out before each.
+        self._skipped: deque[tuple[int, int]] = deque()
         if self._unacknowledged:
             self._last_n = max(last_n, self._unacknowledged[-1][0])
 
@@ -100,14 +104,19 @@ class Link(Generic[M]):
             self._received = max(self._received, item.n)
             if message is not None:
                 news.append((item.n, message))
+                self._handed_out = max(self._handed_out, item.n)
             elif item.n:
-                # A newer peer's message that this side does not know: acknowledged by skipping.
-                self._committed = max(self._committed, item.n) if not news else self._committed
+                # A newer peer's message that this side does not know: acknowledged by skipping,
+                # once everything before it is stored.
+                self._skipped.append((self._handed_out, item.n))
+        self.committed(0)
         return news
 
     def committed(self, n: int) -> None:
         """Everything up to ``n`` is stored: the next frame acknowledges it."""
         self._committed = max(self._committed, n)
+        while self._skipped and self._skipped[0][0] <= self._committed:
+            self._committed = max(self._committed, self._skipped.popleft()[1])
 
     def frames(self, *, most: int | None = None) -> list[str]:
         """Text frames to write now, in order; at most ``most`` of them."""
@@ -130,7 +139,8 @@ class Link(Generic[M]):
     def resumed(self) -> None:
         """A new connection: everything unacknowledged is sent again, the peer numbers from 1."""
         self._unsent = deque(self._unacknowledged)
-        self._received = self._committed = self._ack_sent = 0
+        self._received = self._committed = self._ack_sent = self._handed_out = 0
+        self._skipped.clear()
 
     def _acknowledged(self, ack: int) -> None:
         while self._unacknowledged and self._unacknowledged[0][0] <= ack:

@@ -8,7 +8,13 @@ from fluxhive.core.reports import AttemptAccepted
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import AgentMessage, HeartbeatAck, ServerMessage
 from fluxhive.protocol.link import Link
-from fluxhive.protocol.wire import FRAME_BYTES, WireError, agent_codec, server_codec
+from fluxhive.protocol.wire import (
+    FRAME_BYTES,
+    WireError,
+    agent_codec,
+    encode_envelope,
+    server_codec,
+)
 
 
 def agent_end(**kwargs: object) -> Link[ServerMessage]:
@@ -101,6 +107,18 @@ def test_a_message_of_a_newer_peer_is_skipped_and_acknowledged() -> None:
     news = server.receive('{"messages":[{"n":1,"body":{"type":"from-the-future","x":1}}]}')
     assert news == []
     assert server.frames() == ['{"ack":1}']
+
+
+def test_a_skipped_message_acknowledges_nothing_that_is_not_stored_yet() -> None:
+    server = server_end()
+    report = b'{"type":"attempt-accepted","attempt_id":"t-1.1","epoch":1}'
+    beat = b'{"type":"heartbeat","sent_at_ms":1}'
+    server.receive(encode_envelope(0, [(4, report)]))
+    news = server.receive(encode_envelope(0, [(0, beat), (5, b'{"type":"from-the-future"}')]))
+    assert [n for n, _ in news] == [0]
+    assert server.frames() == []
+    server.committed(4)
+    assert server.frames() == ['{"ack":5}']
 
 
 @pytest.mark.parametrize(
