@@ -261,7 +261,7 @@ class Session:
                     raise BadNode("a second hello on one connection")
         if events:
             self._post(events, last_n)
-        elif last_n:
+        else:
             self._stored(last_n)
 
     def _post(self, events: list[HiveEvent], last_n: int) -> None:
