@@ -85,6 +85,8 @@ class FakeAgent:
         self.answers = answers
         self.output = output
         self.outcome = outcome
+        #: Pause after each log frame, for tests that want to meet it in mid stream.
+        self.pause_s = 0.0
         self.runs: dict[AttemptId, FakeRun] = {}
         self.link: Link[ServerMessage] = Link(server_codec())
         #: Everything the server said, in order.
@@ -152,7 +154,11 @@ class FakeAgent:
         """Waits until something the server said makes the claim true."""
         with anyio.fail_after(timeout_s):
             while not claim():
-                await self._changed.wait()
+                await self.changed()
+
+    async def changed(self) -> None:
+        """Waits for the next thing the server says, over connections too."""
+        await self._changed.wait()
 
     def all(self, kind: type) -> list:
         """Messages of one kind, in the order in which they came."""
@@ -278,3 +284,5 @@ class FakeAgent:
                 )
                 run.sent[stream] += len(chunk.data)
                 await socket.send(encode_log(chunk))
+                if self.pause_s:
+                    await anyio.sleep(self.pause_s)
