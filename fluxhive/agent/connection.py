@@ -59,6 +59,8 @@ BACKOFF_S_MIN, BACKOFF_S_MAX = 1.0, 10.0
 HEARTBEATS_MISSED = 3
 HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX = 200, 5_000
 CONTROL_FRAMES_AT_ONCE = 8
+#: How long an acknowledgement waits for a message to go along with.
+GATHER_S = 0.01
 
 
 class Peer(Protocol):
@@ -118,6 +120,7 @@ class Connection:
         self._clock = clock
         self._number = 0
         self._wake = anyio.Event()
+        self._later = anyio.Event()
         self._answered_at_ms = 0
         self._trouble = ""
         self._n_refused = 0
@@ -132,11 +135,15 @@ class Connection:
         """There is something to send."""
         self._wake.set()
 
+    def wake_soon(self) -> None:
+        """There is something to send that nobody waits for: it goes with what comes next."""
+        self._later.set()
+
     def committed(self, n: int, connection_number: int) -> None:
         """Everything up to ``n`` of that connection is stored; it is acknowledged."""
         if n and connection_number == self._number:
             self._link.committed(n)
-            self.wake()
+            self.wake_soon()
 
     async def say_goodbye(self, reason: str) -> None:
         """Sends what waits and closes; returns when that is done or takes too long."""
@@ -273,6 +280,7 @@ class Connection:
             async with anyio.create_task_group() as group:
                 for part in (self._read, self._write, self._beat):
                     group.start_soon(part, socket)
+                group.start_soon(self._gather)
         except BaseException as error:
             cause = first_cause(error)
             if cause is error or not isinstance(cause, Exception):
@@ -309,6 +317,13 @@ class Connection:
                 await self._send_logs(socket)
             else:
                 await self._wake.wait()
+
+    async def _gather(self) -> None:
+        while True:
+            await self._later.wait()
+            await anyio.sleep(GATHER_S)
+            self._later = anyio.Event()
+            self.wake()
 
     async def _send_logs(self, socket: ClientConnection) -> None:
         compress = self._zstd and self._logs.window.is_slow

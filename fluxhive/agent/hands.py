@@ -9,9 +9,9 @@ thread; what may block (the journal, run directories, ending a lost tree) runs i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import anyio
 import anyio.abc
@@ -36,12 +36,13 @@ from fluxhive.core.events import (
     WorkspaceFailed,
 )
 from fluxhive.core.executor import Executor
-from fluxhive.core.outcome import StopCause
+from fluxhive.core.node import HeldPhase
 from fluxhive.core.reports import AttemptStarted, Report
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import Launch
 
 from .journal import Entry, JournalUnavailable
+from .ports import JournalPort, Out, Processes, Rooms
 
 log = logging.getLogger(__name__)
 
@@ -52,62 +53,13 @@ COMMIT_AGAIN_S = 1.0
 #: With so many attempts at hand, steps are held back a little, so that they share a transaction.
 BUSY_ATTEMPTS = 16
 GATHER_S = 0.002
+#: What nobody waits for (that a process started, that an attempt is forgotten) waits this long
+#: for company: most of it then shares a transaction and a frame with what comes next.
+LAZY_S = 0.02
 #: Run directories are removed in batches, this long after the first of a batch.
 DISCARD_S = 0.2
 #: A workspace that is not ready after this time never will be (a dead network file system).
 PREPARE_S = 30.0
-
-
-class Out(Protocol):
-    """Where reports go."""
-
-    def number(self, reports: Sequence[Report]) -> list[tuple[int, bytes]]:
-        """What has to stand in the journal before these are sent."""
-
-    def send(self, reports: Sequence[Report]) -> None:
-        """These are journalled: they may go."""
-
-    def acknowledged(self) -> int:
-        """Up to which number everything has arrived."""
-
-
-class Rooms(Protocol):
-    """Where run directories are made and removed (``Workspace``). All but the first block."""
-
-    def is_quick(self, launch: Launch | None) -> bool:
-        """Whether ``prepare`` needs nothing but this node's own disk."""
-
-    def prepare(self, attempt: NodeAttempt, launch: Launch | None) -> NodeEvent:
-        """Makes the run directory: ``WorkspaceReady`` or ``WorkspaceFailed``."""
-
-    def discard(self, attempt_ids: Iterable[AttemptId]) -> None:
-        """Removes run directories."""
-
-    def write_contact(self, contact_at_ms: int) -> None:
-        """Tells the shims when the server was last in contact."""
-
-
-class Processes(Protocol):
-    """What starts and ends processes (``Shims``). Answers come in as events."""
-
-    def start(self, attempt_ids: Sequence[AttemptId]) -> None:
-        """Has a shim started for each."""
-
-    def stop(self, attempt: NodeAttempt, cause: StopCause) -> None:
-        """Asks the tree to end."""
-
-    def kill(self, attempt: NodeAttempt) -> None:
-        """Ends the tree now."""
-
-    def forget(self, attempt_id: AttemptId) -> None:
-        """The attempt is over and told."""
-
-
-class JournalPort(Protocol):
-    """Where promises are kept (``Journal``)."""
-
-    def write(self, entry: Entry) -> None:
-        """Blocks. Raises ``JournalUnavailable``."""
 
 
 class Hands:
@@ -139,7 +91,9 @@ class Hands:
         self._inbox: list[NodeEvent] = []
         self._mark: object = None
         self._wake = anyio.Event()
-        self._uncommitted: list[NodeEffect] = []
+        #: Effects that wait for company, or for a journal that can be written again.
+        self._waiting: list[NodeEffect] = []
+        self._lazy_at_ms: int | None = None
         #: Why the journal takes nothing; empty: it does.
         self.disk_problem = ""
         self._ended = anyio.Event()
@@ -180,25 +134,18 @@ class Hands:
             await anyio.sleep(GATHER_S)
         if self._inbox:
             return
-        limit_s = None
-        if self._uncommitted:
-            limit_s = COMMIT_AGAIN_S
-        else:
-            at_ms = self.executor.next_wakeup()
-            if at_ms is not None:
-                limit_s = max(0, at_ms - self._clock()) / 1000
-        if limit_s is None:
+        now_ms = self._clock()
+        due = [at for at in (self.executor.next_wakeup(), self._lazy_at_ms) if at is not None]
+        if not due:
             await self._wake.wait()
-        else:
-            with anyio.move_on_after(limit_s):
-                await self._wake.wait()
+            return
+        with anyio.move_on_after(max(0, min(due) - now_ms) / 1000):
+            await self._wake.wait()
 
     async def _step(self) -> None:
         events, self._inbox = self._inbox, []
-        mark, self._mark = self._mark, None
         self._wake = anyio.Event()
-        effects = self._uncommitted
-        self._uncommitted = []
+        effects: list[NodeEffect] = []
         now_ms = self._clock()
         for event in events:
             effects += self.executor.handle(event, now_ms)
@@ -206,9 +153,15 @@ class Hands:
         if due_ms is not None and due_ms <= now_ms:
             effects += self.executor.handle(TimePassed(), now_ms)
         self._drop_unused_launches(effects)
-        if not effects:
-            self.on_committed(mark)
+        is_due = self._lazy_at_ms is not None and self._lazy_at_ms <= now_ms
+        if not is_due and all(_is_lazy(effect) for effect in effects):
+            if effects or self._waiting or self._mark is not None:
+                self._waiting += effects
+                self._lazy_at_ms = self._lazy_at_ms or now_ms + round(LAZY_S * 1000)
             return
+        effects = self._waiting + effects
+        mark, self._mark = self._mark, None
+        self._waiting, self._lazy_at_ms = [], None
         quick = self._quick(effects)
         if await self._commit(effects, quick):
             self._carry_out(effects, quick)
@@ -217,7 +170,8 @@ class Hands:
         else:
             # Told nothing, started nothing; but what must end can be ended without a journal.
             self._carry_out([e for e in effects if isinstance(e, Signal | KillTree)], {})
-            self._uncommitted = [e for e in effects if not isinstance(e, Signal | KillTree)]
+            self._waiting = [e for e in effects if not isinstance(e, Signal | KillTree)]
+            self._lazy_at_ms = self._clock() + round(COMMIT_AGAIN_S * 1000)
             self._mark = mark if self._mark is None else self._mark
 
     def _quick(self, effects: Iterable[NodeEffect]) -> dict[AttemptId, Launch]:
@@ -391,6 +345,15 @@ class Hands:
             return
         wanted = {e.attempt_id for e in effects if isinstance(e, PrepareWorkspace)}
         self._launches = {k: v for k, v in self._launches.items() if k in wanted}
+
+
+def _is_lazy(effect: NodeEffect) -> bool:
+    """Whether nobody waits for it."""
+    if isinstance(effect, SaveHeld):
+        return effect.held.phase is HeldPhase.RUNNING
+    return isinstance(effect, Discard) or (
+        isinstance(effect, Say) and isinstance(effect.report, AttemptStarted)
+    )
 
 
 def _prepare_all(

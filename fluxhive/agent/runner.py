@@ -177,7 +177,7 @@ class Runner:
         self._hello_sent_at_ms = 0
         self._is_ending = False
         self._disk_problem = ""
-        self._out.wake = self._connection.wake
+        self._out.wake = self._wake_connection
         self._hands.on_committed = self._committed
         self._shims.on_started = self._follow
         self._shims.on_ended = self._unfollow
@@ -348,6 +348,12 @@ class Runner:
     def _committed(self, mark: object) -> None:
         if isinstance(mark, tuple):
             self._connection.committed(*mark)
+
+    def _wake_connection(self, soon: bool) -> None:
+        if soon:
+            self._connection.wake_soon()
+        else:
+            self._connection.wake()
 
     def _follow(self, attempt_id: AttemptId, directory: str) -> None:
         attempt = self._hands.attempts.get(attempt_id)

@@ -1,0 +1,67 @@
+"""What the hands need of the parts around them, so that each can be stood in for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from fluxhive.core.effects import NodeAttempt
+from fluxhive.core.events import NodeEvent
+from fluxhive.core.outcome import StopCause
+from fluxhive.core.reports import Report
+from fluxhive.core.values import AttemptId
+from fluxhive.protocol.agent import Launch
+
+from .journal import Entry
+
+
+class Out(Protocol):
+    """Where reports go."""
+
+    def number(self, reports: Sequence[Report]) -> list[tuple[int, bytes]]:
+        """What has to stand in the journal before these are sent."""
+
+    def send(self, reports: Sequence[Report]) -> None:
+        """These are journalled: they may go."""
+
+    def acknowledged(self) -> int:
+        """Up to which number everything has arrived."""
+
+
+class Rooms(Protocol):
+    """Where run directories are made and removed (``Workspace``). All but the first block."""
+
+    def is_quick(self, launch: Launch | None) -> bool:
+        """Whether ``prepare`` needs nothing but this node's own disk."""
+
+    def prepare(self, attempt: NodeAttempt, launch: Launch | None) -> NodeEvent:
+        """Makes the run directory: ``WorkspaceReady`` or ``WorkspaceFailed``."""
+
+    def discard(self, attempt_ids: Iterable[AttemptId]) -> None:
+        """Removes run directories."""
+
+    def write_contact(self, contact_at_ms: int) -> None:
+        """Tells the shims when the server was last in contact."""
+
+
+class Processes(Protocol):
+    """What starts and ends processes (``Shims``). Answers come in as events."""
+
+    def start(self, attempt_ids: Sequence[AttemptId]) -> None:
+        """Has a shim started for each."""
+
+    def stop(self, attempt: NodeAttempt, cause: StopCause) -> None:
+        """Asks the tree to end."""
+
+    def kill(self, attempt: NodeAttempt) -> None:
+        """Ends the tree now."""
+
+    def forget(self, attempt_id: AttemptId) -> None:
+        """The attempt is over and told."""
+
+
+class JournalPort(Protocol):
+    """Where promises are kept (``Journal``)."""
+
+    def write(self, entry: Entry) -> None:
+        """Blocks. Raises ``JournalUnavailable``."""
