@@ -1,0 +1,137 @@
+"""Follows a task's output for one reader, who says where it was and gets every byte from there.
+
+No cursor is kept: each event carries its attempt, stream and offset, and a reader that lost the
+line asks again from what it has.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncGenerator
+from functools import partial
+
+import anyio
+import anyio.to_thread
+
+from fluxhive.core.task import Attempt, AttemptState
+from fluxhive.core.values import AttemptId
+from fluxhive.protocol.rest import LogEnd, LogEvent, TaskView
+from fluxhive.protocol.wire import STREAM_NAMES
+
+from .auth import Caller
+from .lookup import Found, attempt_of, find_tasks
+from .services import Services
+from .sse import HEARTBEAT_S, comment, event_bytes
+from .views import Views
+
+#: Bytes that one round reads; each piece of them is one event.
+ROUND_BYTES = 256 * 1024
+#: A program that prints a line at a time is told in bunches of this length.
+GATHER_S = 0.020
+#: The node of an attempt that is over says no more: what is here is all, after this time.
+PATIENCE_S = 30.0
+
+Offsets = tuple[int, int]
+
+
+class Follow:
+    """One reader of one task's output."""
+
+    def __init__(self, services: Services, caller: Caller, found: Found) -> None:
+        self._services = services
+        self._caller = caller
+        self._found = found
+
+    async def stream(self, only: Attempt | None, offsets: Offsets) -> AsyncGenerator[bytes, None]:
+        """Events ``log`` and at last ``end``: of one attempt, or of all until the task is over."""
+        yield comment("output follows")
+        if only is not None:
+            async for data in self._one(only.id, offsets):
+                yield data
+        else:
+            n_done = 0
+            while True:
+                attempts = self._found.attempts
+                if len(attempts) > n_done:
+                    async for data in self._one(attempts[n_done].id, offsets):
+                        yield data
+                    n_done += 1
+                    offsets = (0, 0)
+                elif self._found.task.state.is_final:
+                    break
+                elif not await self._next_change(n_done):
+                    yield comment("still here")
+        yield event_bytes("end", LogEnd(task=self._view()))
+
+    def _view(self) -> TaskView:
+        return Views(self._services.hive).task(self._found, self._caller, is_single=True)
+
+    async def _look(self) -> None:
+        """The task as it is now."""
+        (self._found,) = await find_tasks(self._services.hive, [self._found.task.id])
+
+    async def _next_change(self, n_attempts: int) -> bool:
+        """Until the task has changed; False after a quiet time."""
+        with self._services.feed.watch(self._found.task.id) as changed:
+            await self._look()
+            if len(self._found.attempts) > n_attempts or self._found.task.state.is_final:
+                return True
+            with anyio.move_on_after(HEARTBEAT_S) as scope:
+                await changed.wait()
+        await self._look()
+        return not scope.cancelled_caught
+
+    # ── one attempt ───────────────────────────────────────────────────────────────────────────
+
+    async def _one(self, attempt_id: AttemptId, offsets: Offsets) -> AsyncGenerator[bytes, None]:
+        logs = self._services.hive.logs
+        await logs.load([self._attempt(attempt_id)])
+        quiet_since_s = anyio.current_time()
+        while True:
+            pieces = await anyio.to_thread.run_sync(
+                partial(logs.pieces, attempt_id, offsets, ROUND_BYTES),
+                limiter=self._services.log_readers,
+            )
+            if pieces:
+                at = list(offsets)
+                events = []
+                for piece in pieces:
+                    at[piece.stream] = piece.offset + len(piece.data)
+                    event = LogEvent(
+                        attempt=attempt_id,
+                        stream=STREAM_NAMES[piece.stream],
+                        offset=piece.offset,
+                        time_ms=piece.time_ms,
+                        data=base64.b64encode(piece.data).decode(),
+                    )
+                    events.append(event_bytes("log", event))
+                offsets = (at[0], at[1])
+                yield b"".join(events)
+                quiet_since_s = anyio.current_time()
+                await anyio.sleep(GATHER_S)
+                continue
+            await self._look()
+            if self._is_over(attempt_id, anyio.current_time() - quiet_since_s):
+                if all(logs.size(attempt_id, n) <= at for n, at in enumerate(offsets)):
+                    return
+                continue  # Something came between reading and looking.
+            with anyio.move_on_after(HEARTBEAT_S) as scope:
+                await logs.wait_for_more(attempt_id, offsets)
+            if scope.cancelled_caught:
+                yield comment("still here")
+
+    def _attempt(self, attempt_id: AttemptId) -> Attempt:
+        return attempt_of(self._found, attempt_id)
+
+    def _is_over(self, attempt_id: AttemptId, quiet_s: float) -> bool:
+        """Whether nothing more comes of this attempt, everything here having been told."""
+        attempt = self._attempt(attempt_id)
+        if attempt.state is not AttemptState.ENDED:
+            return False
+        if attempt.facts is None:
+            return True  # Nobody knows how much there was.
+        hive = self._services.hive
+        if all(view.complete for view in hive.logs.streams(attempt)):
+            return True
+        # Its node knows of more than it sent, and is gone.
+        return quiet_s > PATIENCE_S and not hive.sessions.is_connected(attempt.node_id)

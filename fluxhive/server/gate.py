@@ -1,0 +1,101 @@
+"""The door of the web application: nobody passes without a token, but for the list below.
+
+Plain ASGI around all routes, HTTP and WebSocket: a route that is added tomorrow is closed unless it
+is written here. What each kind of token opens stands here too; who owns what is the routes' affair.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fluxhive.core.errors import AuthError
+from fluxhive.protocol.rest import TokenScope
+
+from .auth import Auth, Caller
+from .pages import PAGES
+from .shell import SAFE_METHODS, refuse
+
+log = logging.getLogger(__name__)
+
+API = "/api/v1"
+#: The only paths of the API that need no login; the pages hold nothing of this hive.
+OPEN_PATHS = frozenset(
+    {f"{API}/health", f"{API}/ready", f"{API}/auth/login", f"{API}/auth/invitation"}
+) | frozenset(f"/{name}" for name in PAGES)
+
+_AGENT = f"{API}/agent"
+#: What every token may: ask who it is, and end itself.
+_OF_EVERYBODY = frozenset({("GET", f"{API}/auth/me"), ("POST", f"{API}/auth/logout")})
+_OF_NODE_SCOPE = frozenset({("POST", f"{API}/nodes")})
+
+
+class Gate:
+    """See the module's docstring. The caller is put into the request's state."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets one request in, or refuses it."""
+        if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN_PATHS:
+            await self._app(scope, receive, send)
+            return
+        auth: Auth = scope["app"].state.services.auth
+        method = scope.get("method", "WEBSOCKET")
+        caller: Caller | None = None
+        try:
+            caller = auth.caller_of(Headers(scope=scope).get("authorization"))
+            _check_scope(caller, method, scope["path"])
+        except AuthError as error:
+            log.warning(
+                "access denied",
+                extra={
+                    "user": "-" if caller is None else caller.username,
+                    "method": method,
+                    "path": scope["path"],
+                    "address": address_of(scope),
+                    "reason": error.text,
+                },
+            )
+            await refuse(scope, receive, send, error)
+            return
+        scope.setdefault("state", {})["caller"] = caller
+        await self._app(scope, receive, send)
+
+
+def caller_of(request: Request) -> Caller:
+    """Who sent the request; a dependency of the routes that ask."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+def address_of(scope: Scope) -> str:
+    """Where a request came from."""
+    client = scope.get("client")
+    return "-" if client is None else str(client[0])
+
+
+def _check_scope(caller: Caller, method: str, path: str) -> None:
+    is_agent = path == _AGENT or path.startswith(f"{_AGENT}/")
+    if caller.node is not None:
+        may, what = is_agent or (method, path) in _OF_EVERYBODY, "a node's token"
+    elif is_agent:
+        may, what = False, "a person's token"
+    elif caller.scope is TokenScope.READ:
+        may, what = method in SAFE_METHODS or (method, path) in _OF_EVERYBODY, "a `read` token"
+    elif caller.scope is TokenScope.NODE:
+        may, what = (method, path) in _OF_EVERYBODY | _OF_NODE_SCOPE, "a `node` token"
+    else:
+        may, what = True, ""
+    if not may:
+        raise AuthError(
+            f"{what} does not open this",
+            hint="register the machine: fluxhive run"
+            if is_agent
+            else "use a token with the scope `full`",
+            forbidden=True,
+        )

@@ -1,0 +1,40 @@
+"""``/api/v1/agent``: where agents connect. Only node tokens open it (gate.py)."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from fluxhive.core.errors import NotFound
+from fluxhive.core.values import AttemptId
+from fluxhive.protocol.agent import Launch
+from fluxhive.server.auth import Caller
+from fluxhive.server.bridge import answer, new_router, route
+from fluxhive.server.services import services_of
+from fluxhive.server.sessions import NodeIdentity
+
+from .tasks import OfCaller, OfServices
+
+router = new_router()
+
+
+@router.websocket("/agent")
+async def agent(websocket: WebSocket) -> None:
+    """The connection of an agent, from accept to close."""
+    caller: Caller = websocket.state.caller
+    assert caller.node is not None, "the gate lets only node tokens in here"
+    node = NodeIdentity(
+        node_id=caller.node.node_id, owner=caller.node.owner, only_for=caller.node.only_for
+    )
+    await services_of(websocket).hive.sessions.serve(websocket, node)
+
+
+@route(router, "GET", "/agent/launches/{attempt}", gives=Launch)
+async def show_launch(attempt: str, caller: OfCaller, services: OfServices) -> Response:
+    """Fetch what to start for an attempt that was too large for its frame (node tokens only)."""
+    found = services.hive.brain.manager.attempt(AttemptId(attempt))
+    launch = services.hive.sessions.launch(AttemptId(attempt))
+    mine = caller.node is not None and found is not None and found.node_id == caller.node.node_id
+    if launch is None or not mine:
+        raise NotFound(f"this node has no attempt `{attempt[:100]}` to start")
+    return answer(launch)

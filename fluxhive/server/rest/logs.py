@@ -1,0 +1,128 @@
+"""``/api/v1/tasks/{task}/logs``: what tasks print, by offset, and live."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import anyio.to_thread
+from fastapi import Query
+from starlette.responses import Response
+
+from fluxhive.core.errors import InputError, NotFound
+from fluxhive.core.task import Attempt
+from fluxhive.protocol.rest import LogStreamView
+from fluxhive.protocol.wire import STREAM_NAMES
+from fluxhive.server.bridge import answer, new_router, route
+from fluxhive.server.event_stream import EventStream
+from fluxhive.server.follow import Follow
+from fluxhive.server.lookup import attempt_of, find_task
+from fluxhive.server.problems import Malformed
+
+from .tasks import INTEGER_MAX, OfCaller, OfServices, TaskName
+
+router = new_router()
+
+READ_BYTES_MAX = 8 * 1024 * 1024
+READ_BYTES_DEFAULT = 1024 * 1024
+
+AttemptName = Annotated[str | None, Query(description="Number or id of an attempt.")]
+Offset = Annotated[int, Query(ge=0, le=INTEGER_MAX)]
+
+
+@route(router, "GET", "/tasks/{task}/logs", gives=list[LogStreamView])
+async def list_logs(
+    task: TaskName, caller: OfCaller, services: OfServices, attempt: AttemptName = None
+) -> Response:
+    """List the streams of a task's output, of all attempts unless one is named."""
+    found = await find_task(services.hive, task)
+    attempts = found.attempts if attempt is None else [attempt_of(found, attempt)]
+    logs = services.hive.logs
+    await logs.load(attempts)
+    return answer([view for each in attempts for view in logs.streams(each)])
+
+
+@route(router, "GET", "/tasks/{task}/logs/follow", gives="text/event-stream")
+async def follow_logs(
+    task: TaskName,
+    caller: OfCaller,
+    services: OfServices,
+    attempt: AttemptName = None,
+    stdout: Offset = 0,
+    stderr: Offset = 0,
+) -> Response:
+    """Follow a task's output as server-sent events: `log` (LogEvent), at last `end` (LogEnd).
+
+    All attempts in order until the task is over; with `attempt` that one alone, from these
+    offsets. To go on after a lost connection, ask again with the attempt and offsets of what came.
+    """
+    found = await find_task(services.hive, task)
+    only = None if attempt is None else attempt_of(found, attempt)
+    events = Follow(services, caller, found).stream(only, (stdout, stderr))
+    return EventStream(events, services, caller.token_id)
+
+
+@route(router, "GET", "/tasks/{task}/logs/{stream}", gives="application/octet-stream")
+async def read_log(
+    task: TaskName,
+    stream: str,
+    caller: OfCaller,
+    services: OfServices,
+    attempt: AttemptName = None,
+    offset: Annotated[int | None, Query(ge=0, le=INTEGER_MAX)] = None,
+    limit: Annotated[int | None, Query(ge=1, le=READ_BYTES_MAX)] = None,
+    tail_bytes: Annotated[int | None, Query(ge=0, le=READ_BYTES_MAX)] = None,
+) -> Response:
+    """Read bytes of one stream (`stdout` or `stderr`), of the newest attempt unless one is named.
+
+    From `offset` on at most `limit` bytes, or the last `tail_bytes`. The headers `X-Log-Offset`,
+    `X-Log-Size` and `X-Log-Complete` say where they begin, how much is stored, and whether that is
+    all there will be.
+    """
+    if stream not in STREAM_NAMES:
+        raise NotFound(
+            f"there is no stream `{stream[:100]}`", hint="a task has `stdout` and `stderr`"
+        )
+    if tail_bytes is not None and (offset is not None or limit is not None):
+        raise InputError(
+            "tail_bytes: excludes `offset` and `limit`", field="tail_bytes", value=tail_bytes
+        )
+    found = await find_task(services.hive, task)
+    if not found.attempts and attempt is None:
+        return _bytes(b"", 0, 0, is_complete=found.task.state.is_final)
+    chosen = found.attempts[-1] if attempt is None else attempt_of(found, attempt)
+    logs = services.hive.logs
+    await logs.load([chosen])
+    number = STREAM_NAMES.index(stream)
+    size = logs.size(chosen.id, number)
+    start = max(0, size - tail_bytes) if tail_bytes is not None else offset or 0
+    if start > size:
+        raise _beyond(chosen, stream, start, size)
+    n_bytes = tail_bytes if tail_bytes is not None else limit or READ_BYTES_DEFAULT
+    data = await anyio.to_thread.run_sync(
+        partial(logs.read, chosen.id, number, start, min(n_bytes, size - start)),
+        limiter=services.log_readers,
+    )
+    is_complete = any(view.stream == stream and view.complete for view in logs.streams(chosen))
+    return _bytes(data, start, size, is_complete=is_complete)
+
+
+def _bytes(data: bytes, offset: int, size: int, *, is_complete: bool) -> Response:
+    headers = {
+        "X-Log-Offset": str(offset),
+        "X-Log-Size": str(size),
+        "X-Log-Complete": "true" if is_complete else "false",
+        # Output is anything: a browser keeps it as a file and never shows it as a page.
+        "Content-Disposition": "attachment",
+    }
+    return Response(data, headers=headers, media_type="application/octet-stream")
+
+
+def _beyond(attempt: Attempt, stream: str, offset: int, size: int) -> Malformed:
+    return Malformed(
+        f"offset: {offset} is beyond the end: {stream} of {attempt.id} has {size} bytes",
+        status=416,
+        field="offset",
+        value=offset,
+        hint=f"read from {size} on for what is still to come",
+    )

@@ -1,0 +1,115 @@
+"""``/api/v1/nodes``: machines, their registration, and what people change about them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Path
+from starlette.responses import Response
+
+from fluxhive.core.errors import AuthError, InputError
+from fluxhive.core.events import HiveEvent, NodeAccepted, NodeDrained
+from fluxhive.core.node import Node
+from fluxhive.protocol.rest import (
+    NodeChange,
+    NodeCredentials,
+    NodePage,
+    NodeRegistration,
+    NodeView,
+)
+from fluxhive.server.auth import Caller, check_administrator
+from fluxhive.server.bridge import answer, body_of, new_router, route
+from fluxhive.server.lookup import find_node
+from fluxhive.server.services import Services
+from fluxhive.server.views import Views
+
+from .tasks import OfCaller, OfServices
+
+router = new_router()
+
+NodeName = Annotated[str, Path(description="Id or label.")]
+
+
+@route(router, "GET", "/nodes", gives=NodePage)
+async def list_nodes(caller: OfCaller, services: OfServices) -> Response:
+    """List all nodes with their GPUs, newest readings and reservations."""
+    views = Views(services.hive)
+    nodes = services.hive.brain.manager.nodes()
+    return answer(NodePage(items=tuple(views.node(node) for node in nodes)))
+
+
+@route(router, "GET", "/nodes/{node}", gives=NodeView)
+async def show_node(node: NodeName, caller: OfCaller, services: OfServices) -> Response:
+    """Show a node."""
+    return answer(Views(services.hive).node(find_node(services.hive, node)))
+
+
+@route(router, "PATCH", "/nodes/{node}", takes=NodeChange, gives=NodeView)
+async def change_node(
+    node: NodeName,
+    change: Annotated[NodeChange, Depends(body_of(NodeChange))],
+    caller: OfCaller,
+    services: OfServices,
+) -> Response:
+    """Change a node; what is absent stays.
+
+    `draining`: it takes no new attempts (its owner or an administrator). `accepted`: it serves
+    everybody, not its owner alone (an administrator); this is not taken back.
+    """
+    found = find_node(services.hive, node)
+    if change.accepted is False:
+        raise InputError(
+            "accepted: cannot be taken back",
+            field="accepted",
+            value=False,
+            hint="drain the node instead: `draining`",
+        )
+    if change.accepted:
+        check_administrator(caller)
+        await _accept(services, caller, found)
+    if change.draining is not None:
+        _check_owner(services, caller, found)
+        event: HiveEvent = NodeDrained(node_id=found.id, on=change.draining, by=caller.username)
+        await services.hive.brain.handle(event)
+    return answer(Views(services.hive).node(find_node(services.hive, found.id)))
+
+
+async def _accept(services: Services, caller: Caller, node: Node) -> None:
+    event = NodeAccepted(node_id=node.id, by=caller.username)
+    if node.id not in services.auth.nodes:
+        await services.hive.brain.handle(event)
+        return
+    token, store = services.accounts.accepted(node.id)
+    await services.hive.brain.handle(event, extra=store)
+    services.auth.keep_node(token)
+
+
+def _check_owner(services: Services, caller: Caller, node: Node) -> None:
+    token = services.auth.nodes.get(node.id)
+    if not caller.is_administrator and (token is None or token.owner != caller.username):
+        raise AuthError(
+            f"{node.label} is not your node",
+            hint="only its owner or an administrator may change it",
+            forbidden=True,
+        )
+
+
+@route(router, "POST", "/nodes", takes=NodeRegistration, gives=NodeCredentials, status=201)
+async def register_node(
+    registration: Annotated[NodeRegistration, Depends(body_of(NodeRegistration))],
+    caller: OfCaller,
+    services: OfServices,
+) -> Response:
+    """Register a machine: exchange a person's token for a node's own, shown this once.
+
+    A machine that was here before gets its id again. The node of an administrator serves
+    everybody, another user's its owner alone until it is accepted. Its agent then connects by
+    WebSocket at `/api/v1/agent` (docs/protocol.md).
+    """
+    sessions = services.hive.sessions
+    given, replaced = await services.accounts.register_node(
+        caller, registration, is_connected=sessions.is_connected
+    )
+    if replaced is not None:
+        sessions.close_node(given.node_id, "the node was registered again")  # type: ignore[arg-type]
+    return answer(given, status=201)

@@ -1,0 +1,200 @@
+"""``/api/v1/tasks``: submit, list, show, cancel, wait."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated
+
+import anyio
+from fastapi import Depends, Header, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fluxhive.core.errors import InputError
+from fluxhive.core.events import TaskCancelRequested
+from fluxhive.core.spec_check import apply_defaults, check_spec
+from fluxhive.core.task import Task, TaskSpec, TaskState
+from fluxhive.protocol.rest import BATCH_MAX, TaskBatch, TaskPage, TaskView
+from fluxhive.server.auth import Caller, check_owner
+from fluxhive.server.bridge import answer, body_of, new_router, route
+from fluxhive.server.gate import caller_of
+from fluxhive.server.lookup import Found, find_task, find_tasks, in_memory
+from fluxhive.server.services import Services, services_of
+from fluxhive.server.store.listing import TaskChoice, page_of_ids
+from fluxhive.server.submissions import KEY_LENGTH_MAX
+from fluxhive.server.views import Views
+
+router = new_router()
+
+PAGE_MAX = 1_000
+WAIT_S_MAX = 60
+#: Largest integer that every reader of JSON and SQLite keeps whole.
+INTEGER_MAX = 2**53 - 1
+#: Specs of a batch that are checked before others get their turn.
+_CHECKED_AT_ONCE = 100
+
+OfCaller = Annotated[Caller, Depends(caller_of)]
+OfServices = Annotated[Services, Depends(services_of)]
+TaskName = Annotated[
+    str, Path(description="Id, unique beginning of an id, or name (the newest of that name).")
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Made by the client: the same key and body again give the same tasks.",
+    ),
+]
+
+
+@route(router, "POST", "/tasks", takes=TaskSpec, gives=TaskView, status=201)
+async def submit_task(
+    request: Request,
+    spec: Annotated[TaskSpec, Depends(body_of(TaskSpec))],
+    caller: OfCaller,
+    services: OfServices,
+    key: IdempotencyKey = None,
+) -> Response:
+    """Submit a task. When this answers, it is stored.
+
+    A task that no node could hold is accepted with a warning and waits for one that can.
+    """
+    check_spec(spec)
+    (task,) = await _submit(request, [spec], caller, services, key)
+    (found,) = await _found(services, [task])
+    shown = Views(services.hive).task(found, caller, is_single=True, warns=True)
+    return answer(shown, status=201, headers={"Location": f"/api/v1/tasks/{task.id}"})
+
+
+@route(router, "POST", "/tasks/batch", takes=TaskBatch, gives=TaskPage, status=201)
+async def submit_tasks(
+    request: Request,
+    batch: Annotated[TaskBatch, Depends(body_of(TaskBatch))],
+    caller: OfCaller,
+    services: OfServices,
+    key: IdempotencyKey = None,
+) -> Response:
+    """Submit many tasks: all or none is accepted, in one transaction; answered in their order."""
+    if not 1 <= len(batch.tasks) <= BATCH_MAX:
+        raise InputError(
+            f"tasks: must be 1 to {BATCH_MAX} tasks: {len(batch.tasks)}",
+            field="tasks",
+            hint="split it",
+        )
+    for number, spec in enumerate(batch.tasks):
+        if number % _CHECKED_AT_ONCE == 0:
+            await anyio.lowlevel.checkpoint()
+        try:
+            check_spec(spec)
+        except InputError as error:
+            field = f"tasks[{number}].{error.field}"
+            text = f"tasks[{number}]: {error.text}"
+            raise InputError(text, field=field, value=error.value, hint=error.hint) from error
+    tasks = await _submit(request, batch.tasks, caller, services, key)
+    found = await _found(services, tasks)
+    return answer(TaskPage(items=Views(services.hive).tasks(found, caller)), status=201)
+
+
+async def _submit(
+    request: Request,
+    specs: Sequence[TaskSpec],
+    caller: Caller,
+    services: Services,
+    key: str | None,
+) -> list[Task]:
+    if key is not None and not (1 <= len(key) <= KEY_LENGTH_MAX and key.isprintable()):
+        raise InputError(
+            f"Idempotency-Key: must have 1 to {KEY_LENGTH_MAX} printable characters",
+            field="Idempotency-Key",
+            value=key,
+            hint="a random text of 32 characters does",
+        )
+    checked = [apply_defaults(spec) for spec in specs]
+    if key is None:
+        return await services.hive.brain.submit(checked, caller.username)
+    body = hashlib.sha256(request.url.path.encode() + b"\n" + await request.body()).hexdigest()
+    return await services.hive.brain.submit(checked, caller.username, key, body)
+
+
+async def _found(services: Services, tasks: Sequence[Task]) -> list[Found]:
+    return await find_tasks(services.hive, [task.id for task in tasks])
+
+
+@route(router, "GET", "/tasks", gives=TaskPage)
+async def list_tasks(
+    caller: OfCaller,
+    services: OfServices,
+    state: Annotated[list[TaskState] | None, Query(description="Only these states.")] = None,
+    owner: Annotated[str | None, Query(description="Only this user's.")] = None,
+    name: Annotated[str | None, Query(description="Only of exactly this name.")] = None,
+    since_ms: Annotated[
+        int | None,
+        Query(ge=0, le=INTEGER_MAX, description="Not ended, or ended at or after this time."),
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
+    cursor: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+) -> Response:
+    """List tasks, newest first. Everybody sees the tasks of all; env values only their own."""
+    before = None
+    if cursor is not None:
+        if not (cursor.isascii() and cursor.isdigit() and int(cursor[:20]) <= INTEGER_MAX):
+            raise InputError(
+                "cursor: not one of ours",
+                field="cursor",
+                value=cursor,
+                hint="give the `next` of the page before as it is",
+            )
+        before = int(cursor)
+    chosen = TaskChoice(
+        states=tuple(state or ()), owner=owner, name=name, since_ms=since_ms, before_number=before
+    )
+    ids = await services.hive.store.call(
+        partial(page_of_ids, chosen=chosen, limit=limit + 1), durable=False
+    )
+    found = await find_tasks(services.hive, ids[:limit])
+    following = str(found[-1].task.number) if len(ids) > limit and found else None
+    return answer(TaskPage(items=Views(services.hive).tasks(found, caller), next=following))
+
+
+@route(router, "GET", "/tasks/{task}", gives=TaskView)
+async def show_task(task: TaskName, caller: OfCaller, services: OfServices) -> Response:
+    """Show a task with its attempts, and why it waits when it waits."""
+    found = await find_task(services.hive, task)
+    return answer(Views(services.hive).task(found, caller, is_single=True))
+
+
+@route(router, "POST", "/tasks/{task}/cancel", gives=TaskView)
+async def cancel_task(task: TaskName, caller: OfCaller, services: OfServices) -> Response:
+    """Cancel a task, as its owner or an administrator.
+
+    When this answers no new attempt starts; one that runs is being stopped. A task that has ended
+    stays as it is.
+    """
+    found = await find_task(services.hive, task)
+    check_owner(caller, found.task)
+    if not found.task.state.is_final:
+        wanted = TaskCancelRequested(task_id=found.task.id, by=caller.username)
+        await services.hive.brain.handle(wanted)
+        (found,) = await find_tasks(services.hive, [found.task.id])
+    return answer(Views(services.hive).task(found, caller, is_single=True))
+
+
+@route(router, "GET", "/tasks/{task}/wait", gives=TaskView)
+async def wait_task(
+    task: TaskName,
+    caller: OfCaller,
+    services: OfServices,
+    timeout_s: Annotated[float, Query(ge=0, le=WAIT_S_MAX, allow_inf_nan=False)] = 20,
+) -> Response:
+    """Wait until a task has ended: answers it then, or as it is after the time."""
+    found = await find_task(services.hive, task)
+    with services.answers.scope(caller.token_id), anyio.move_on_after(timeout_s):
+        while not found.task.state.is_final:
+            with services.feed.watch(found.task.id) as changed:
+                now = in_memory(services.hive, found.task.id)
+                if now is not None and not now.task.state.is_final:
+                    await changed.wait()
+            (found,) = await find_tasks(services.hive, [found.task.id])
+    return answer(Views(services.hive).task(found, caller, is_single=True))

@@ -1,0 +1,141 @@
+"""The outermost layer of the web application: limits, headers, and the last answer to a failure.
+
+Plain ASGI. In this order: a request that a browser sends for another site is refused; a body is cut
+off at its limit; every answer gets the security headers; whatever nobody answered is answered here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fluxhive.core.errors import AuthError, FluxhiveError
+from fluxhive.protocol.rest import BODY_BYTES
+
+from .problems import Malformed, answer_error, answer_failure
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+#: The API is JSON and our pages hold no inline script or style.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # Answers are about tasks and tokens: no cache keeps them. Pages say otherwise themselves.
+    "Cache-Control": "no-store",
+}
+HSTS = "max-age=31536000"
+
+
+class Shell:
+    """See the module's docstring."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Runs one request or connection."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        has_begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                _add_headers(scope, message)
+            await send(message)
+
+        try:
+            _check_origin(scope)
+            limited = _limited(scope, receive) if scope["type"] == "http" else receive
+            await self._app(scope, limited, sending)
+        except FluxhiveError as error:
+            if has_begun:
+                answer_failure(error)
+            else:
+                await refuse(scope, receive, sending, error)
+        except Exception as error:  # supervisor: no request ends the server or shows a trace
+            response = answer_failure(error)
+            # Too late when the answer has begun: it is in the log, and the line is cut.
+            if not has_begun and scope["type"] == "http":
+                await response(scope, receive, sending)
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send, error: FluxhiveError) -> None:
+    """Answers a request, or a WebSocket before it was accepted, with a problem."""
+    response = answer_error(error)
+    if scope["type"] == "websocket":
+        await receive()  # websocket.connect
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1008, "reason": error.text[:100]})
+            return
+    await response(scope, receive, send)
+
+
+def _check_origin(scope: Scope) -> None:
+    """Raises for what a page of another site makes a browser send.
+
+    There are no cookie sessions, only bearer tokens that no page of another site has. This keeps
+    such a page from guessing passwords through its visitors.
+    """
+    if scope["type"] == "http" and scope["method"] in SAFE_METHODS:
+        return
+    headers = Headers(scope=scope)
+    site = headers.get("sec-fetch-site")
+    origin = headers.get("origin")
+    if site is not None and scope["type"] == "http":
+        foreign = site not in ("same-origin", "none")
+    else:
+        # ``Origin: null`` comes from sandboxed pages: foreign too.
+        foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+    if foreign:
+        raise AuthError(
+            "a page of another site sent this request",
+            hint="open FlowHive's own address, or use a token from a program",
+            forbidden=True,
+        )
+
+
+def _limited(scope: Scope, receive: Receive) -> Receive:
+    """``receive`` that refuses more than the largest body, before that is read."""
+    announced = Headers(scope=scope).get("content-length", "0")
+    if announced.isdigit() and int(announced[:20]) > BODY_BYTES:
+        raise _too_large()
+    n_bytes = 0
+
+    async def receiving() -> Message:
+        nonlocal n_bytes
+        message = await receive()
+        n_bytes += len(message.get("body", b""))
+        if n_bytes > BODY_BYTES:
+            raise _too_large()
+        return message
+
+    return receiving
+
+
+def _too_large() -> Malformed:
+    return Malformed(
+        f"the body is larger than {BODY_BYTES >> 20} MiB",
+        status=413,
+        hint="put large data into a file that the task reads, or split a batch",
+    )
+
+
+def _add_headers(scope: Scope, message: dict[str, Any] | Message) -> None:
+    headers = MutableHeaders(scope=message)
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+    if scope["scheme"] in ("https", "wss"):
+        headers.setdefault("Strict-Transport-Security", HSTS)

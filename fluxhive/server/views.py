@@ -1,0 +1,170 @@
+"""Tasks, attempts and nodes as people see them, made from the core's records and live readings.
+
+Pure apart from reading memory; a page of a thousand tasks is made without a query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from fluxhive.core.explain import warnings, word
+from fluxhive.core.node import GpuReport, Node
+from fluxhive.core.node_record import GpuReserved
+from fluxhive.core.task import Attempt, AttemptState, TaskSpec, TaskState
+from fluxhive.core.values import AttemptId, Mib, NodeId
+from fluxhive.protocol.rest import AttemptView, GpuView, NodeView, ReasonView, TaskView
+
+from .auth import Caller
+from .hive import Hive
+from .lookup import Found
+
+#: Stands for the value of an environment variable that the reader may not see.
+MASK = "***"
+
+
+class Views:
+    """Makes views for one answer: nodes are looked up once. Short-lived."""
+
+    def __init__(self, hive: Hive) -> None:
+        self._hive = hive
+        self._manager = hive.brain.manager
+        self._nodes: dict[NodeId, Node | None] = {}
+        self._used: dict[NodeId, dict[AttemptId, Mib]] = {}
+
+    # ── tasks ─────────────────────────────────────────────────────────────────────────────────
+
+    def task(
+        self, found: Found, caller: Caller, *, is_single: bool = False, warns: bool = False
+    ) -> TaskView:
+        """A task; ``is_single``: with why it waits; ``warns``: with what its author should know."""
+        task, attempts = found
+        live = attempts[-1] if attempts and attempts[-1].state is not AttemptState.ENDED else None
+        node = None if live is None else self._node(live.node_id)
+        waits = is_single and task.state in (TaskState.QUEUED, TaskState.HELD, TaskState.ACTIVE)
+        reasons = self._manager.explain(task.id) if waits else []
+        started = [a.started_at_ms for a in attempts if a.started_at_ms is not None]
+        return TaskView(
+            id=task.id,
+            number=task.number,
+            name=task.spec.name,
+            owner=task.owner,
+            state=task.state,
+            word=word(task, live, node),
+            reason=task.reason,
+            spec=shown_spec(task.spec, task.owner, caller),
+            submitted_at_ms=task.submitted_at_ms,
+            started_at_ms=started[0] if started else None,
+            ended_at_ms=task.ended_at_ms,
+            outcome=task.outcome,
+            attempts=tuple(self._attempt(attempt) for attempt in attempts),
+            waiting=tuple(ReasonView(code=r.code.value, text=r.text) for r in reasons),
+            warnings=tuple(self.warnings(task.spec, task.owner)) if warns else (),
+        )
+
+    def tasks(self, found: Iterable[Found], caller: Caller) -> tuple[TaskView, ...]:
+        """Several tasks, without why they wait."""
+        return tuple(self.task(each, caller) for each in found)
+
+    def warnings(self, spec: TaskSpec, owner: str) -> list[str]:
+        """What the author of a task should know at once."""
+        return warnings(spec, self._manager.nodes(), owner)
+
+    def _attempt(self, attempt: Attempt) -> AttemptView:
+        node = self._node(attempt.node_id)
+        return AttemptView(
+            id=attempt.id,
+            number=attempt.number,
+            epoch=attempt.epoch,
+            state=attempt.state,
+            node_id=attempt.node_id,
+            node_label=attempt.node_id if node is None else node.label,
+            reservation=attempt.reservation,
+            reserved_at_ms=attempt.reserved_at_ms,
+            started_at_ms=attempt.started_at_ms,
+            ended_at_ms=attempt.ended_at_ms,
+            pid=attempt.pid,
+            outcome=attempt.outcome,
+            facts=attempt.facts,
+            late_report=attempt.late_report,
+            gpu_memory_used_mib=self._gpu_memory_used(attempt),
+        )
+
+    def _gpu_memory_used(self, attempt: Attempt) -> Mib | None:
+        if attempt.state not in (AttemptState.RUNNING, AttemptState.STOPPING):
+            return None
+        if not attempt.reservation.gpus:
+            return None
+        used = self._used.get(attempt.node_id)
+        if used is None:
+            used = self._used[attempt.node_id] = {}
+            readings = self._hive.sessions.latest(attempt.node_id)
+            for gpu in () if readings is None else readings.gpus:
+                for usage in gpu.attempts:
+                    used[usage.attempt_id] = used.get(usage.attempt_id, 0) + usage.used_mib
+        return used.get(attempt.id)
+
+    def _node(self, node_id: NodeId) -> Node | None:
+        if node_id not in self._nodes:
+            self._nodes[node_id] = self._manager.node(node_id)
+        return self._nodes[node_id]
+
+    # ── nodes ─────────────────────────────────────────────────────────────────────────────────
+
+    def node(self, node: Node) -> NodeView:
+        """A node with its newest readings and what is reserved on it."""
+        readings = self._hive.sessions.latest(node.id)
+        reserved = self._manager.reserved_on(node.id)
+        held = {gpu.uuid: gpu for gpu in reserved.gpus}
+        reports = {gpu.uuid: gpu for gpu in node.inventory.gpus}
+        # The heartbeat's figures; whether a GPU is dirty or stale, the core knows best.
+        for gpu in () if readings is None else readings.gpus:
+            known = reports.get(gpu.uuid)
+            if known is not None:
+                reports[gpu.uuid] = _newest(gpu, known)
+        inventory = node.inventory
+        contact_at_ms = node.last_contact_at_ms
+        age_ms = max(0, self._hive.clock.now_ms() - contact_at_ms) if contact_at_ms else None
+        return NodeView(
+            id=node.id,
+            label=node.label,
+            hostname=inventory.hostname,
+            state=node.state,
+            draining=node.draining,
+            only_for=node.only_for,
+            agent_version=node.agent_version,
+            system=inventory.system,
+            driver=inventory.driver,
+            cpus=inventory.cpus,
+            cpus_reserved=reserved.cpus,
+            memory_mib=inventory.memory_mib,
+            memory_used_mib=None if readings is None else readings.memory_used_mib,
+            cpu_percent=None if readings is None else readings.cpu_percent,
+            last_contact_age_ms=age_ms,
+            problem="" if readings is None else readings.problem,
+            gpus=tuple(_gpu(report, held.get(report.uuid)) for report in reports.values()),
+            attempts=tuple(attempt.id for attempt in self._manager.running_on(node.id)),
+        )
+
+
+def shown_spec(spec: TaskSpec, owner: str, caller: Caller) -> TaskSpec:
+    """The spec, with the values of its environment hidden from those who may not see them."""
+    if not spec.env or caller.may_see_secrets(owner):
+        return spec
+    return replace(spec, env=dict.fromkeys(spec.env, MASK))
+
+
+def _newest(read: GpuReport, known: GpuReport) -> GpuReport:
+    return replace(read, state=known.state, state_reason=known.state_reason, stale=known.stale)
+
+
+def _gpu(report: GpuReport, held: GpuReserved | None) -> GpuView:
+    if held is None:
+        return GpuView(report=report)
+    return GpuView(
+        report=report,
+        reserved_mib=held.reserved_mib,
+        exclusive=held.exclusive,
+        attempts=held.attempts,
+    )
