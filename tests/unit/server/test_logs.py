@@ -138,12 +138,12 @@ async def test_after_a_crash_the_durable_mark_is_where_the_node_goes_on(tmp_path
     async with room(tmp_path) as it:
         await it.ship(frame(b"abc", at=100))
         await it.logs.sync()
-        await it.ship(frame(b"lost", 3, at=200))
+        await it.ship(frame(b"lo", 3, at=200), frame(b"st", 5, at=250))
         assert it.marks()[OUT] == (7, 3)
     async with room(tmp_path, new=False) as it:
         assert it.marks()[OUT] == (3, 3)
         assert it.read() == b"abc"
-        await it.ship(frame(b"lo", 3, at=210), frame(b"st!", 5, at=300))
+        await it.ship(frame(b"lost", 3, at=210), frame(b"!", 7, at=300))
         assert it.read() == b"abclost!"
         # The index has no trace of what was written twice.
         assert [piece.time_ms for piece in it.logs.pieces(it.attempt.id, (0, 0), 99)] == [

@@ -21,6 +21,8 @@ from fluxhive.protocol.wire import FRAME_BYTES_MAX, encode_envelope, encode_mess
 from fluxhive.server import session as session_module
 from fluxhive.server import sessions as sessions_module
 from fluxhive.server.hive import Hive
+from fluxhive.server.store.failures import StoreUnavailable
+from fluxhive.server.store.store import Store
 from tests.helpers.fake_agent import FakeAgent
 from tests.helpers.serving import Serving, serving
 
@@ -410,6 +412,21 @@ async def test_a_frame_beyond_the_mark_sends_the_node_back(it: Serving) -> None:
         await agent.until(lambda: any(m.durable == 9 for m in agent.all(LogUpTo)))
 
 
+async def test_a_mark_that_says_nothing_new_is_not_said_again(it: Serving) -> None:
+    agent = FakeAgent(it.url, answers=False)
+    async with agent.connected():
+        await submit(it.hive)
+        await agent.until(lambda: agent.all(Dispatch))
+        channel = agent.all(Dispatch)[0].channel
+        await agent.send_log(channel, b"abc")
+        await agent.until(lambda: any(m.durable == 3 for m in agent.all(LogUpTo)))
+        await agent.send_log(channel, b"abc")
+        await agent.send_log(channel, b"!", stream=1)
+        await agent.until(lambda: any(m.stream == 1 for m in agent.all(LogUpTo)))
+        said = [(m.received, m.durable) for m in agent.all(LogUpTo) if m.stream == 0]
+        assert said == [(3, 0), (3, 3)]
+
+
 async def test_a_node_may_forget_only_when_all_its_output_is_durable(it: Serving) -> None:
     agent = FakeAgent(it.url, answers=False)
     async with agent.connected():
@@ -452,3 +469,46 @@ async def test_a_large_launch_is_fetched_instead_of_sent(it: Serving) -> None:
         assert fetched.env == env
         assert small.launch == it.hive.sessions.launch(small.attempt_id)
     assert it.hive.sessions.launch(AttemptId("t-none.1")) is None
+
+
+# ── a store that fails ────────────────────────────────────────────────────────────────────────
+
+
+async def test_while_the_disk_is_full_nodes_stay_in_contact_and_nothing_is_lost(
+    it: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, is_full = Store.apply, False
+
+    async def apply(store: Store, *args: object, **kwargs: object) -> None:
+        if is_full:
+            raise StoreUnavailable("the disk is full")
+        await honest(store, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "apply", apply)
+    monkeypatch.setattr("fluxhive.server.brain.STORE_RETRY_S", 0.02)
+    agent, late = FakeAgent(it.url, answers=False), FakeAgent(it.url, "n-late")
+    async with agent.connected():
+        task = (await submit(it.hive))[0]
+        await agent.until(lambda: agent.all(Dispatch))
+        is_full = True
+        agent.report(agent.all(Dispatch)[0])
+        with anyio.fail_after(10):
+            while not it.hive.problem:  # noqa: ASYNC110 - nothing tells the node of it
+                await anyio.sleep(0.01)
+        assert it.hive.problem == "the disk is full"
+        agent.beat(2)
+        await agent.until(lambda: HeartbeatAck(sent_at_ms=2) in agent.heard)
+        # The whole report is still the node's to say, and it is still connected.
+        assert len(agent.link.unacknowledged) == 3
+        assert agent.closed is None
+        async with late.connected():
+            await late.until(lambda: late.turned)
+            assert late.turned is not None
+            assert late.turned.try_again is True
+        is_full = False
+        await agent.until(lambda: agent.closed)
+        assert agent.closed == (1012, "the server's store failed and works again")
+    async with agent.connected():
+        await agent.until(lambda: not agent.link.unacknowledged)
+    assert state_of(it.hive, task) is TaskState.SUCCEEDED
+    assert len(it.hive.brain.manager.attempts_of(task.id)) == 1
