@@ -25,6 +25,15 @@ T = TypeVar("T")
 _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
 _AT = re.compile(r"(?P<what>.*) - at `\$?(?P<path>.*)`", re.S)
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
+_UNITS = {"_mib": " of MiB", "_ms": " of milliseconds", "_s": " of seconds"}
+_IN_WORDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a text in quotes",
+    "boolean": "`true` or `false`",
+    "array": "a list, in `[` and `]`",
+    "object": "an object, in `{` and `}`",
+}
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -99,13 +108,21 @@ def _wrong(data: bytes, kind: type[Any], said: str) -> InputError:
     if missing is not None:
         field = f"{path}.{missing[1]}" if path else missing[1]
         return InputError(f"{field}: is missing", field=field, hint=f"give `{missing[1]}`")
-    hint = ""
-    if "enum" in schema:
-        hint = "one of " + ", ".join(f"`{word}`" for word in schema["enum"])
     where = path or "the body"
     return InputError(
-        f"{where}: {_first_low(what)}", field=path, value=_value_at(data, path), hint=hint or None
+        f"{where}: {_first_low(what)}",
+        field=path,
+        value=_value_at(data, path),
+        hint=_remedy(path, schema),
     )
+
+
+def _remedy(path: str, schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return "one of " + ", ".join(f"`{word}`" for word in schema["enum"])
+    kind = str(schema.get("type", ""))
+    unit = next((said for end, said in _UNITS.items() if path.endswith(end)), "")
+    return f"write {_IN_WORDS.get(kind, 'it as the reference says: /')}{unit}"
 
 
 def _value_at(data: bytes, path: str) -> object:

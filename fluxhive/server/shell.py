@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,6 +35,9 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 HSTS = "max-age=31536000"
+#: How much of a body that was refused is read, and for how long.
+DISCARD_BYTES = 64 * 1024 * 1024
+DISCARD_S = 5.0
 
 
 class Shell:
@@ -47,6 +51,7 @@ class Shell:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        request = _Body(scope, receive)
         has_begun = False
 
         async def sending(message: Message) -> None:
@@ -54,12 +59,16 @@ class Shell:
             has_begun = True
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 _add_headers(scope, message)
+            elif request.is_coming and not message.get("more_body"):
+                await send({**message, "more_body": True})
+                await request.discard()
+                message = {"type": "http.response.body", "body": b"", "more_body": False}
             await send(message)
 
         try:
             _check_origin(scope)
-            limited = _limited(scope, receive) if scope["type"] == "http" else receive
-            await self._app(scope, limited, sending)
+            request.check_announced()
+            await self._app(scope, request.receive, sending)
         except FluxhiveError as error:
             if has_begun:
                 answer_failure(error)
@@ -70,6 +79,48 @@ class Shell:
             # Too late when the answer has begun: it is in the log, and the line is cut.
             if not has_begun and scope["type"] == "http":
                 await response(scope, receive, sending)
+
+
+class _Body:
+    """A request's body on its way in, cut off at its limit."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._receive = receive
+        self._n_bytes = 0
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "0")
+        self._announced = int(length[:20]) if length.isdigit() else 0
+        has_body = self._announced > 0 or "transfer-encoding" in headers
+        #: A client that waits for our word (Expect: 100-continue) sends nothing once it is refused.
+        self.is_coming = scope["type"] == "http" and has_body and "expect" not in headers
+
+    def check_announced(self) -> None:
+        """Raises ``Malformed`` (413) before anything is read."""
+        if self._announced > BODY_BYTES:
+            raise _too_large()
+
+    async def receive(self) -> Message:
+        """The next message. Raises ``Malformed`` (413) beyond the limit."""
+        message = await self._next()
+        if self._n_bytes > BODY_BYTES:
+            raise _too_large()
+        return message
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._n_bytes += len(message.get("body", b""))
+        if not message.get("more_body"):
+            self.is_coming = False
+        return message
+
+    async def discard(self) -> None:
+        """Reads what nobody wanted, within limits, so that a client that still sends hears us.
+
+        Closing while it sends would reset the connection, and it would never see the answer.
+        """
+        with anyio.move_on_after(DISCARD_S):
+            while self.is_coming and self._n_bytes <= DISCARD_BYTES:
+                await self._next()
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, error: FluxhiveError) -> None:
@@ -105,24 +156,6 @@ def _check_origin(scope: Scope) -> None:
             hint="open FlowHive's own address, or use a token from a program",
             forbidden=True,
         )
-
-
-def _limited(scope: Scope, receive: Receive) -> Receive:
-    """``receive`` that refuses more than the largest body, before that is read."""
-    announced = Headers(scope=scope).get("content-length", "0")
-    if announced.isdigit() and int(announced[:20]) > BODY_BYTES:
-        raise _too_large()
-    n_bytes = 0
-
-    async def receiving() -> Message:
-        nonlocal n_bytes
-        message = await receive()
-        n_bytes += len(message.get("body", b""))
-        if n_bytes > BODY_BYTES:
-            raise _too_large()
-        return message
-
-    return receiving
 
 
 def _too_large() -> Malformed:

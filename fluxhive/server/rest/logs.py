@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
+import anyio
 import anyio.to_thread
 from fastapi import Query
 from starlette.responses import Response
 
 from fluxhive.core.errors import InputError, NotFound
-from fluxhive.core.task import Attempt
+from fluxhive.core.task import Attempt, AttemptState
 from fluxhive.protocol.rest import LogStreamView
 from fluxhive.protocol.wire import STREAM_NAMES
 from fluxhive.server.bridge import answer, new_router, route
@@ -18,6 +19,7 @@ from fluxhive.server.event_stream import EventStream
 from fluxhive.server.follow import Follow
 from fluxhive.server.lookup import attempt_of, find_task
 from fluxhive.server.problems import Malformed
+from fluxhive.server.services import Services
 
 from .tasks import INTEGER_MAX, OfCaller, OfServices, TaskName
 
@@ -25,6 +27,8 @@ router = new_router()
 
 READ_BYTES_MAX = 8 * 1024 * 1024
 READ_BYTES_DEFAULT = 1024 * 1024
+#: How long a reader waits for the rest of an attempt that is over.
+REST_S = 10.0
 
 AttemptName = Annotated[str | None, Query(description="Number or id of an attempt.")]
 Offset = Annotated[int, Query(ge=0, le=INTEGER_MAX)]
@@ -93,6 +97,7 @@ async def read_log(
     chosen = found.attempts[-1] if attempt is None else attempt_of(found, attempt)
     logs = services.hive.logs
     await logs.load([chosen])
+    await _until_whole(services, chosen)
     number = STREAM_NAMES.index(stream)
     size = logs.size(chosen.id, number)
     start = max(0, size - tail_bytes) if tail_bytes is not None else offset or 0
@@ -105,6 +110,22 @@ async def read_log(
     )
     is_complete = any(view.stream == stream and view.complete for view in logs.streams(chosen))
     return _bytes(data, start, size, is_complete=is_complete)
+
+
+async def _until_whole(services: Services, attempt: Attempt) -> None:
+    """An attempt is over before its last output is here: waits a while for that.
+
+    So that what a person reads after `fluxhive wait` is all there is.
+    """
+    hive = services.hive
+    if attempt.state is not AttemptState.ENDED or attempt.facts is None:
+        return
+    with anyio.move_on_after(REST_S):
+        while hive.sessions.is_connected(attempt.node_id):
+            views = hive.logs.streams(attempt)
+            if all(view.complete for view in views):
+                return
+            await hive.logs.wait_for_more(attempt.id, (views[0].size, views[1].size))
 
 
 def _bytes(data: bytes, offset: int, size: int, *, is_complete: bool) -> Response:
