@@ -257,7 +257,7 @@ class Executor:
             return
         attempt_id = event.attempt_id
         known = self._records.attempts.get(attempt_id)
-        newest_epoch, _ = self._records.newest(attempt_id)
+        newest_epoch = self._records.newest_epoch(attempt_id)
         if event.epoch < newest_epoch:
             return
         if known is None and event.epoch == newest_epoch:
@@ -289,8 +289,8 @@ class Executor:
             return problem
         if self._disk_problem:
             return self._disk_problem
-        _, earlier_id = self._records.newest(event.attempt_id)
-        if earlier_id in self._records.live:
+        earlier_id = self._records.live_beside(event.attempt_id)
+        if earlier_id is not None:
             return f"an earlier attempt of the task has not ended here: {earlier_id}"
         return gpu_problem(event, self._gpus, self.attempts() if event.reservation.gpus else ())
 

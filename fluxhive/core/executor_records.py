@@ -26,21 +26,25 @@ class ExecutorRecords:
         self.attempts: dict[AttemptId, NodeAttempt] = {}
         #: Not exited.
         self.live: dict[AttemptId, None] = {}
+        self._live_of_task: dict[TaskId, AttemptId] = {}
         #: Deadlines of their own, and what each is for.
         self.due: dict[AttemptId, tuple[Ms, Happening]] = {}
         #: Failover lengths of those that end with the node's contact.
         self.leased: dict[AttemptId, Ms] = {}
-        self._newest: dict[TaskId, tuple[int, AttemptId]] = {}
+        self._newest_epoch: dict[TaskId, int] = {}
 
     def put(self, attempt: NodeAttempt) -> None:
         """Take the attempt as it is now."""
         attempt_id = attempt.dispatch.attempt_id
         self.attempts[attempt_id] = attempt
         stand = stand_of(attempt)
-        if stand is Stand.EXITED:
-            self.live.pop(attempt_id, None)
-        else:
+        task_id = task_of(attempt_id)
+        if stand is not Stand.EXITED:
             self.live[attempt_id] = None
+            self._live_of_task[task_id] = attempt_id
+        elif attempt_id in self.live:
+            del self.live[attempt_id]
+            del self._live_of_task[task_id]
         due = self._deadline(attempt, stand)
         if due is None:
             self.due.pop(attempt_id, None)
@@ -59,16 +63,18 @@ class ExecutorRecords:
     def remember(self, attempt_id: AttemptId, epoch: int) -> None:
         """This attempt was seen: older ones of its task, and itself once forgotten, never start."""
         task_id = task_of(attempt_id)
-        known = self._newest.pop(task_id, None)
-        if known is None or known[0] <= epoch:
-            known = (epoch, attempt_id)
-        self._newest[task_id] = known
-        if len(self._newest) > EPOCHS_MAX:
-            del self._newest[next(iter(self._newest))]
+        # Taken out and put back in: the one forgotten first is the one seen longest ago.
+        self._newest_epoch[task_id] = max(epoch, self._newest_epoch.pop(task_id, 0))
+        if len(self._newest_epoch) > EPOCHS_MAX:
+            del self._newest_epoch[next(iter(self._newest_epoch))]
 
-    def newest(self, attempt_id: AttemptId) -> tuple[int, AttemptId | None]:
-        """Epoch and id of the newest attempt seen of this one's task; (0, None): there was none."""
-        return self._newest.get(task_of(attempt_id), (0, None))
+    def newest_epoch(self, attempt_id: AttemptId) -> int:
+        """The highest epoch seen of this attempt's task; 0: none was."""
+        return self._newest_epoch.get(task_of(attempt_id), 0)
+
+    def live_beside(self, attempt_id: AttemptId) -> AttemptId | None:
+        """The attempt of the same task that has not exited; None: there is none."""
+        return self._live_of_task.get(task_of(attempt_id))
 
     def due_by(self, now_ms: Ms, contact_at_ms: Ms | None) -> list[tuple[AttemptId, Happening]]:
         """The deadlines that have passed, in the order in which they did."""
