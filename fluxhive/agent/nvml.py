@@ -132,7 +132,7 @@ class _Reader:
             self._driver = f"NVIDIA {_text(pynvml.nvmlSystemGetDriverVersion())}"
         except pynvml.NVMLError as error:
             # No library, no driver, or one that does not fit the other: a node without GPUs.
-            self._driver = f"no NVIDIA GPUs: {error}"
+            self._driver = f"no NVIDIA GPUs: {_reason(pynvml, error)}"
             return
         except (OSError, AttributeError) as error:
             # A library that cannot be loaded, or is too old for what it is asked.
@@ -219,6 +219,18 @@ def _optional(nvml: ModuleType, query: Callable[[], T]) -> T | None:
     except (nvml.NVMLError, AttributeError):
         # AttributeError: a binding that is older than the call.
         return None
+
+
+def _reason(nvml: ModuleType, error: Any) -> str:
+    """Why NVML does not start, in words that say more than NVML's own."""
+    reasons = {
+        nvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no driver is installed",
+        nvml.NVML_ERROR_DRIVER_NOT_LOADED: "the driver is not loaded",
+        nvml.NVML_ERROR_NO_PERMISSION: "the driver may not be used by this user",
+        nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the driver was upgraded and the one before "
+        "still runs: restart the machine",
+    }
+    return reasons.get(error.value, str(error))
 
 
 def _faulty(known: Reading, fault: str) -> Reading:

@@ -1,0 +1,186 @@
+"""The NVML reader against a driver library of our own making, in a process of its own.
+
+The library is loaded once in a process and stays, so each test runs its reader in a fresh one,
+which prints what it read as JSON, line by line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SOURCE = Path(__file__).with_name("fake_nvml.c")
+COMPILER = shutil.which("cc")
+GIB = 1 << 30
+
+pytestmark = pytest.mark.skipif(
+    COMPILER is None or sys.platform != "linux", reason="needs Linux and a C compiler"
+)
+
+#: Reads once for each line of standard input; a line is what the library answers from then on.
+READER = """
+import json, os, sys
+import msgspec
+from fluxhive.agent import nvml
+if len(sys.argv) > 1:
+    nvml.INIT_AGAIN_S = 0.0
+source = nvml.NvmlSource(time_limit_s=0.5)
+source.start()
+for line in sys.stdin:
+    with open(os.environ["FAKE_NVML"], "w") as file:
+        file.write(json.loads(line))
+    print(msgspec.json.encode(source.read()).decode(), flush=True)
+source.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of the made-up libnvidia-ml.so.1."""
+    directory = tmp_path_factory.mktemp("nvml")
+    output = directory / "libnvidia-ml.so.1"
+    assert COMPILER is not None
+    subprocess.run(
+        [COMPILER, "-shared", "-fPIC", "-o", str(output), str(SOURCE)], check=True, timeout=60
+    )
+    return directory
+
+
+def read(library: Path | None, tmp_path: Path, *states: str, retry: bool = False) -> list[Any]:
+    """One reading for each state of the library."""
+    env = os.environ | {"FAKE_NVML": str(tmp_path / "state")}
+    if library is not None:
+        env["LD_LIBRARY_PATH"] = str(library)
+    done = subprocess.run(
+        [sys.executable, "-c", READER, *(["retry"] if retry else [])],
+        input="".join(json.dumps(state) + "\n" for state in states),
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def card(uuid: str = "GPU-a", state: str = "ok", used_gib: int = 20) -> str:
+    return f"gpu {uuid} {80 * GIB} {used_gib * GIB} {state}\n"
+
+
+def test_a_card_is_read_with_all_it_says(library: Path, tmp_path: Path) -> None:
+    (found,) = read(library, tmp_path, card() + f"process 0 4711 {19 * GIB}\nprocess 0 12 -1\n")
+    assert found["driver"] == "NVIDIA 580.159"
+    assert found["gpus"] == [
+        {
+            "uuid": "GPU-a",
+            "index": 0,
+            "model": "NVIDIA H100 80GB HBM3",
+            "total_mib": 81_920,
+            "used_mib": 20_480,
+            "processes": [{"pid": 4711, "used_mib": 19_456}, {"pid": 12}],
+            "utilization_percent": 94,
+            "temperature_c": 61,
+            "power_w": 413,
+        }
+    ]
+
+
+def test_what_a_card_does_not_say_is_absent_and_the_rest_stands(
+    library: Path, tmp_path: Path
+) -> None:
+    (found,) = read(library, tmp_path, card(state="bare"))
+    (gpu,) = found["gpus"]
+    assert gpu["used_mib"] == 20_480
+    assert not {"processes", "utilization_percent", "temperature_c", "power_w"} & set(gpu)
+
+
+def test_one_lost_card_does_not_spoil_the_others(library: Path, tmp_path: Path) -> None:
+    both = card("GPU-a") + card("GPU-b")
+    lost = card("GPU-a", "lost") + card("GPU-b")
+    _, found = read(library, tmp_path, both, lost)
+    first, second = found["gpus"]
+    assert (first["uuid"], first["fault"]) == ("GPU-a", "GPU is lost")
+    assert (second["uuid"], second["used_mib"]) == ("GPU-b", 20_480)
+
+
+def test_a_card_without_even_a_handle_is_known_by_its_place(library: Path, tmp_path: Path) -> None:
+    both = card("GPU-a") + card("GPU-b")
+    gone = card("GPU-a", "gone") + card("GPU-b")
+    _, found = read(library, tmp_path, both, gone)
+    faults = {gpu["uuid"]: gpu.get("fault", "") for gpu in found["gpus"]}
+    assert faults == {"GPU-a": "GPU is lost", "GPU-b": ""}
+
+
+def test_an_index_may_change_and_the_uuid_tells(library: Path, tmp_path: Path) -> None:
+    _, found = read(library, tmp_path, card("GPU-a") + card("GPU-b"), card("GPU-b"))
+    assert [(gpu["uuid"], gpu["index"]) for gpu in found["gpus"]] == [("GPU-b", 0)]
+
+
+def test_memory_that_cannot_be_read_is_absent(library: Path, tmp_path: Path) -> None:
+    (found,) = read(library, tmp_path, card(state="unknown"))
+    (gpu,) = found["gpus"]
+    assert "used_mib" not in gpu
+    assert gpu["utilization_percent"] == 94
+
+
+def test_a_divided_card_is_not_given_to_tasks(library: Path, tmp_path: Path) -> None:
+    (found,) = read(library, tmp_path, card(state="mig"))
+    assert "MIG" in found["gpus"][0]["fault"]
+
+
+def test_a_driver_that_hangs_makes_the_reading_old_and_blocks_nobody(
+    library: Path, tmp_path: Path
+) -> None:
+    good, stuck, still, after = read(library, tmp_path, card(), card(state="slow"), card(), card())
+    assert good["gpus"]
+    assert [each.get("stale", False) for each in (stuck, still, after)] == [True, True, True]
+    assert stuck["driver"] == "NVIDIA 580.159"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (18, "the driver was upgraded and the one before still runs: restart the machine"),
+        (9, "the driver is not loaded"),
+        (999, "Unknown Error"),
+    ],
+)
+def test_a_driver_that_does_not_start_is_a_node_without_gpus(
+    code: int, reason: str, library: Path, tmp_path: Path
+) -> None:
+    (found,) = read(library, tmp_path, f"init {code}\n" + card())
+    assert "gpus" not in found
+    assert found["driver"] == f"no NVIDIA GPUs: {reason}"
+
+
+def test_a_driver_that_comes_later_is_found(library: Path, tmp_path: Path) -> None:
+    before, after = read(library, tmp_path, "init 9\n", card(), retry=True)
+    assert "gpus" not in before
+    assert [gpu["uuid"] for gpu in after["gpus"]] == ["GPU-a"]
+
+
+def test_a_driver_that_is_replaced_underneath_is_looked_at_again(
+    library: Path, tmp_path: Path
+) -> None:
+    good, mismatch, again = read(
+        library, tmp_path, card(), "init 18\n" + card(), card(), retry=True
+    )
+    assert good["gpus"]
+    assert "gpus" not in mismatch
+    assert again["gpus"]
+
+
+def test_a_library_that_is_no_library_is_a_node_without_gpus(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "libnvidia-ml.so.1").write_text("not a library")
+    (found,) = read(broken, tmp_path, "")
+    assert "gpus" not in found
+    assert found["driver"].startswith("no NVIDIA GPUs: ")
