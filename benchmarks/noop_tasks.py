@@ -57,7 +57,7 @@ class Spooler:
         started = time.perf_counter()
         last = ""
         for _ in range(count):
-            last = self.run("-n", TRUE)
+            last = self.run(TRUE)
         self.run("-w", last)
         return count / (time.perf_counter() - started)
 

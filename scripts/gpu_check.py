@@ -32,7 +32,7 @@ class Check:
 
     def __init__(self, home: str) -> None:
         self.failed: list[str] = []
-        keep = ("PATH", "LANG", "LD_LIBRARY_PATH")
+        keep = ("PATH", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
         self.env = {name: os.environ[name] for name in keep if name in os.environ}
         self.env.update(
             HOME=home, FLOWHIVE_STATE_DIR=f"{home}/state", FLOWHIVE_CONFIG=f"{home}/config.toml"
@@ -72,7 +72,7 @@ class Check:
 
     def gpu(self) -> dict[str, Any]:
         """The first GPU as the server shows it."""
-        report: dict[str, Any] = self.ask("gpus")["gpus"][0]
+        report: dict[str, Any] = self.ask("gpus")["gpus"][0]["gpu"]
         return report
 
     def wait_for_output(self, task: str, text: str, limit_s: float = 120) -> bool:
@@ -148,7 +148,7 @@ def readings_are_right_while_tasks_run(check: Check) -> tuple[str, str]:
 
 
 def a_whole_gpu_waits(check: Check) -> str:
-    third = check.submit("--gpus", "1", "-n", "whole", "--", *TORCH, "--epochs", "1")
+    third = check.submit("--gpus", "1", "-n", "whole", "--", *TORCH, "--epochs", "5")
     time.sleep(1)
     check.show("show", third)
     state = check.ask("show", third)["state"]
