@@ -47,7 +47,7 @@ from .events import (
     WorkspaceReady,
 )
 from .executor_records import ExecutorRecords
-from .executor_table import ON_HAPPENING, Happening, Move, stand_of, told_phase
+from .executor_table import DEADLINE_CAUSES, ON_HAPPENING, Happening, Move, stand_of, told_phase
 from .node import GpuReport, HeldAttempt, HeldPhase
 from .outcome import StopCause
 from .reports import AttemptEnded, AttemptRefused, Report
@@ -245,8 +245,7 @@ class Executor:
             case ProcessExited() if move is Move.CLEAR:
                 self._clear(attempt, event)
             case ProcessExited() if move is Move.CLEAR_AGAIN:
-                if event.rebooted:
-                    self._conclude(attempt)
+                self._clear_again(attempt, event)
             case _:
                 assert move is Move.NOTHING, f"{move} came without its event"
 
@@ -344,6 +343,13 @@ class Executor:
         else:
             self._conclude(clearing)
 
+    def _clear_again(self, attempt: NodeAttempt, event: ProcessExited) -> None:
+        """A new agent found it over, as the one before had; the machine may have been restarted."""
+        if event.rebooted:
+            self._conclude(attempt)
+        elif (attempt.exited_at_ms or 0) > self._now_ms:
+            self._put(replace(attempt, exited_at_ms=self._now_ms))
+
     def _conclude(self, attempt: NodeAttempt) -> None:
         """All is known that will be: name the end and say it."""
         self._finish(attempt, words.final_word(attempt, self._gpus or {}))
@@ -390,7 +396,4 @@ def _with_process(attempt: NodeAttempt, event: ProcessStarted) -> NodeAttempt:
 
 
 def _cause(happening: Happening, event: NodeEvent | None) -> StopCause:
-    """Why it is being stopped: the server says, or which deadline passed does."""
-    if isinstance(event, StopReceived):
-        return event.cause
-    return StopCause.LEASE if happening is Happening.LEASE_OVER else StopCause.TIME_LIMIT
+    return event.cause if isinstance(event, StopReceived) else DEADLINE_CAUSES[happening]

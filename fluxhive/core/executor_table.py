@@ -10,6 +10,7 @@ from enum import Enum
 
 from .effects import NodeAttempt
 from .node import HeldPhase
+from .outcome import StopCause
 
 
 class Stand(Enum):
@@ -65,6 +66,13 @@ class Happening(Enum):
     TIME_LIMIT_OVER = "time-limit-over"
     #: Out of contact for the attempt's failover length.
     LEASE_OVER = "lease-over"
+
+
+#: Why an attempt is stopped when a deadline passes.
+DEADLINE_CAUSES = {
+    Happening.TIME_LIMIT_OVER: StopCause.TIME_LIMIT,
+    Happening.LEASE_OVER: StopCause.LEASE,
+}
 
 
 class Move(Enum):

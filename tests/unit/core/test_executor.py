@@ -13,6 +13,7 @@ from fluxhive.core.events import (
     StopReceived,
 )
 from fluxhive.core.executor import Executor
+from fluxhive.core.executor_records import EPOCHS_MAX, ExecutorRecords
 from fluxhive.core.executor_table import ON_HAPPENING, Happening, Move, Stand, stand_of
 from fluxhive.core.node import HeldPhase
 from fluxhive.core.outcome import ExitFacts, OutcomeKind, StopCause
@@ -169,6 +170,14 @@ def test_a_dispatch_of_a_forgotten_attempt_starts_nothing() -> None:
     node.exits()
     node.forget()
     assert node.dispatch() == []
+
+
+def test_epochs_of_forgotten_tasks_are_remembered_within_a_bound() -> None:
+    records = ExecutorRecords(memory_return_ms=0)
+    for number in range(EPOCHS_MAX + 1):
+        records.remember(AttemptId(f"t{number}.1"), 1)
+    assert records.newest_epoch(AttemptId("t0.2")) == 0
+    assert records.newest_epoch(AttemptId(f"t{EPOCHS_MAX}.2")) == 1
 
 
 def test_messages_of_another_session_count_for_nothing() -> None:
@@ -346,6 +355,23 @@ def test_a_second_stop_kills_at_once() -> None:
     assert words(node.stop()) == ["kill t1.1"]
 
 
+def test_a_third_stop_kills_again() -> None:
+    node = NodeStory()
+    node.runs()
+    node.stop()
+    node.stop()
+    assert words(node.stop()) == ["kill t1.1"]
+
+
+def test_a_new_agent_repeats_a_kill_that_may_not_have_been_carried_out() -> None:
+    node = NodeStory()
+    node.runs()
+    node.stop()
+    node.stop()
+    node.restarts()
+    assert words(node.starts()) == ["signal t1.1 cancel", "kill t1.1"]
+
+
 def test_a_stop_repeated_after_a_reconnect_leaves_the_grace() -> None:
     node = NodeStory()
     node.runs(grace="30s")
@@ -481,6 +507,42 @@ def test_after_a_reboot_everything_is_over_at_once() -> None:
     node.restarts()
     node.now_ms = 5_000  # the boot clock began again
     assert words(node.exits(facts=ExitFacts(), rebooted=True)) == ["say ended t1.1: node-reboot"]
+
+
+def test_a_reboot_ends_the_wait_for_memory_with_the_end_that_was_recorded() -> None:
+    node = node_with_card()
+    node.runs(gpus={"A": "20G"})
+    node.exits(facts=ExitFacts(exit_code=3))
+    node.executor = Executor.restore(node.executor.snapshot())
+    assert words(node.exits(facts=ExitFacts(), rebooted=True)) == ["say ended t1.1: failure"]
+
+
+def test_a_wait_for_memory_does_not_outlast_a_reboot_of_which_nobody_tells() -> None:
+    node = node_with_card()
+    node.runs(gpus={"A": "20G"})
+    node.exits()
+    node.executor = Executor.restore(node.executor.snapshot())
+    node.now_ms = 2_000  # the boot clock began again
+    assert words(node.exits()) == []
+    assert words(node.waits("5s")) == ["say ended t1.1: success"]
+
+
+def test_a_reboot_before_the_launch_is_a_reboot_since_the_journal_may_lag() -> None:
+    node = NodeStory()
+    node.dispatch()
+    node.restarts()
+    assert words(node.exits(facts=ExitFacts(), rebooted=True)) == ["say ended t1.1: node-reboot"]
+
+
+def test_a_gpu_that_is_no_longer_read_counts_as_dirty() -> None:
+    node = node_with_card()
+    node.runs(gpus={"A": "20G"})
+    node.exits()
+    node.reads()
+    node.waits("5s")
+    final = node.final()
+    assert isinstance(final, AttemptEnded)
+    assert final.dirty_gpus == ("A",)
 
 
 # ── restarts of the agent ─────────────────────────────────────────────────────────────────────
