@@ -116,7 +116,7 @@ def encode_message(message: AgentMessage | ServerMessage) -> bytes:
 
 def encode_envelope(ack: int, items: list[tuple[int, bytes]]) -> str:
     """A text frame from an acknowledgement and numbered bodies that are encoded already."""
-    envelope = Envelope(ack=ack, messages=tuple(Item(n=n, body=Raw(body)) for n, body in items))
+    envelope = Envelope(ack=ack, messages=tuple([Item(n=n, body=Raw(body)) for n, body in items]))
     return _encoder.encode(envelope).decode()
 
 
