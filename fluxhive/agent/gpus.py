@@ -109,13 +109,18 @@ class Gpus:
     def _read(self) -> tuple[Readings, dict[int, AttemptId | None]]:
         """In a worker thread."""
         readings = self._source.read()
+        # In a container the driver lists the host's pids: one that exists here too is another's.
+        are_ours_alone = process.sees_all_pids()
         cookies = dict(self._cookies)
         owners: dict[int, AttemptId | None] = {}
         for reading in readings.gpus:
             for each in reading.processes or ():
                 if each.pid not in owners and os.path.exists(f"/proc/{each.pid}"):
                     owner = process.attempt_of_pid(each.pid, cookies)
-                    owners[each.pid] = None if owner is None else AttemptId(owner)
+                    if owner is not None:
+                        owners[each.pid] = AttemptId(owner)
+                    elif are_ours_alone:
+                        owners[each.pid] = None
         return readings, owners
 
     def _still_unkillable(self) -> dict[GpuUuid, tuple[int, ...]]:

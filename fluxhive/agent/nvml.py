@@ -165,7 +165,7 @@ class _Reader:
         model = _optional(nvml, lambda: _text(nvml.nvmlDeviceGetName(handle))) or ""
         known = Reading(uuid=uuid, index=index, model=model)
         try:
-            memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+            memory = _memory(nvml, handle)
         except nvml.NVMLError as error:
             if error.value == nvml.NVML_ERROR_GPU_IS_LOST:
                 return _faulty(known, f"{error}")
@@ -182,12 +182,31 @@ class _Reader:
             model=model,
             total_mib=None if memory is None else memory.total // _BYTES_PER_MIB,
             used_mib=None if memory is None else memory.used // _BYTES_PER_MIB,
+            reserved_mib=_reserved_mib(memory),
             processes=_processes(nvml, handle),
             utilization_percent=utilization,
             temperature_c=temperature,
             power_w=None if milliwatts is None else round(milliwatts / 1000),
             fault=_mig_fault(nvml, handle),
         )
+
+
+def _memory(nvml: ModuleType, handle: Any) -> Any:
+    """Memory as ``nvidia-smi`` tells it, the driver's own part apart; together on old drivers."""
+    version = getattr(nvml, "nvmlMemory_v2", None)
+    if version is not None:
+        try:
+            return nvml.nvmlDeviceGetMemoryInfo(handle, version=version)
+        except nvml.NVMLError as error:
+            old = (nvml.NVML_ERROR_FUNCTION_NOT_FOUND, nvml.NVML_ERROR_NOT_SUPPORTED)
+            if error.value not in old:
+                raise
+    return nvml.nvmlDeviceGetMemoryInfo(handle)
+
+
+def _reserved_mib(memory: Any) -> int | None:
+    reserved = getattr(memory, "reserved", None)
+    return None if reserved is None else int(reserved) // _BYTES_PER_MIB
 
 
 def _processes(nvml: ModuleType, handle: Any) -> tuple[ProcessUse, ...] | None:

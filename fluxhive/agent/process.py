@@ -35,6 +35,7 @@ if sys.platform == "linux":
         machine_id,
         make_cgroup,
         remove_cgroup,
+        sees_all_pids,
         stop,
         watch,
     )
@@ -48,6 +49,7 @@ else:
         machine_id,
         make_cgroup,
         remove_cgroup,
+        sees_all_pids,
         stop,
         watch,
     )
@@ -64,6 +66,7 @@ __all__ = [
     "machine_id",
     "make_cgroup",
     "remove_cgroup",
+    "sees_all_pids",
     "stop",
     "watch",
 ]

@@ -59,6 +59,12 @@ def machine_id() -> str:
 # -- signals ---------------------------------------------------------------------------------------
 
 
+def sees_all_pids() -> bool:
+    """Whether pids here are the machine's own; False in a container with a numbering of its own."""
+    # The first pid namespace's inode never differs (PROC_PID_INIT_INO, linux/proc_ns.h).
+    return os.stat("/proc/self/ns/pid").st_ino == 0xEFFFFFFC
+
+
 def stop(run_dir: str, started: Started) -> bool:
     """Ask the shim for the stop ladder. False when it is gone or cannot be proven to be it."""
     return _signal_shim(run_dir, started, signal.SIGTERM)

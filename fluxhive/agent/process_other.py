@@ -32,6 +32,11 @@ def machine_id() -> str:
     return uuid.uuid5(uuid.NAMESPACE_OID, f"{uuid.getnode():012x}").hex
 
 
+def sees_all_pids() -> bool:
+    """Whether pids here are the machine's own."""
+    return True
+
+
 def stop(run_dir: str, started: Started) -> bool:
     """Not supported here."""
     raise _not_supported()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from msgspec import field
 from msgspec.structs import replace
 
-from .gpu_use import Use, split_use
+from .gpu_use import BASELINE_MIB, ROUNDING_MIB, Use, split_use
 from .node import AttemptUsage, GpuReport, GpuState
 from .outcome import GpuPeak
 from .request import show_mib
@@ -40,7 +40,11 @@ class Reading(Value, frozen=True, kw_only=True):
     index: int
     model: str = ""
     total_mib: Mib | None = None
+    #: As ``nvidia-smi`` shows it, without what the driver reserves; with it where ``reserved_mib``
+    #: is None.
     used_mib: Mib | None = None
+    #: What the driver reserves for itself; None: it does not say.
+    reserved_mib: Mib | None = None
     #: None: the card does not list processes.
     processes: tuple[ProcessUse, ...] | None = None
     utilization_percent: int | None = None
@@ -147,6 +151,7 @@ class GpuMonitor:
             owners=around.owners,
             holders=holders,
             quiet_mib=gpu.quiet_mib,
+            baseline_mib=BASELINE_MIB if reading.reserved_mib is None else ROUNDING_MIB,
         )
         self._note_peaks(uuid, use)
         state, reason = self._state(gpu, use, around.unkillable.get(uuid, ()))

@@ -20,6 +20,7 @@ from .agent import AgentMessage, ServerMessage
 from .wire import (
     FRAME_BYTES,
     MESSAGES_PER_FRAME,
+    WireError,
     Codec,
     decode_envelope,
     encode_envelope,
@@ -143,5 +144,7 @@ class Link(Generic[M]):
         self._skipped.clear()
 
     def _acknowledged(self, ack: int) -> None:
+        if ack > self._last_n:
+            raise WireError(f"acknowledges message {ack}, and only {self._last_n} were sent")
         while self._unacknowledged and self._unacknowledged[0][0] <= ack:
             self._unacknowledged.popleft()

@@ -88,6 +88,19 @@ int nvmlDeviceGetMemoryInfo(long handle, struct memory *memory)
     return code;
 }
 
+struct memory_v2 { unsigned version; unsigned long long total, reserved, free, used; };
+int nvmlDeviceGetMemoryInfo_v2(long handle, struct memory_v2 *memory)
+{
+    int code = status(handle);
+    if (is(handle, "unknown")) return UNKNOWN;
+    if (is(handle, "old")) return NOT_SUPPORTED;
+    memory->total = gpus[handle - 1].total;
+    memory->reserved = 614ULL << 20;
+    memory->used = gpus[handle - 1].used;
+    memory->free = memory->total - memory->used - memory->reserved;
+    return code;
+}
+
 struct rates { unsigned gpu, memory; };
 int nvmlDeviceGetUtilizationRates(long handle, struct rates *rates)
 {

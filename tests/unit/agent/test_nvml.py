@@ -84,12 +84,20 @@ def test_a_card_is_read_with_all_it_says(library: Path, tmp_path: Path) -> None:
             "model": "NVIDIA H100 80GB HBM3",
             "total_mib": 81_920,
             "used_mib": 20_480,
+            "reserved_mib": 614,
             "processes": [{"pid": 4711, "used_mib": 19_456}, {"pid": 12}],
             "utilization_percent": 94,
             "temperature_c": 61,
             "power_w": 413,
         }
     ]
+
+
+def test_an_old_driver_does_not_tell_its_own_part_apart(library: Path, tmp_path: Path) -> None:
+    (found,) = read(library, tmp_path, card(state="old"))
+    (gpu,) = found["gpus"]
+    assert gpu["used_mib"] == 20_480
+    assert "reserved_mib" not in gpu
 
 
 def test_what_a_card_does_not_say_is_absent_and_the_rest_stands(

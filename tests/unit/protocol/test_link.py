@@ -128,6 +128,7 @@ def test_a_skipped_message_acknowledges_nothing_that_is_not_stored_yet() -> None
         "[]",
         "nonsense",
         '{"messages":[{"n":1}]}',
+        '{"ack":1}',
         '{"messages":[{"n":1,"body":17}]}',
         '{"messages":[{"n":1,"body":{"type":"attempt-accepted","attempt_id":5}}]}',
         '{"messages":[{"n":1e400,"body":{}}]}',
