@@ -20,8 +20,8 @@ from .agent import AgentMessage, ServerMessage
 from .wire import (
     FRAME_BYTES,
     MESSAGES_PER_FRAME,
-    WireError,
     Codec,
+    WireError,
     decode_envelope,
     encode_envelope,
     encode_message,
