@@ -182,6 +182,7 @@ def rehearse() -> None:
         "cgroup": None,
     }
     run_dir = folder + "/run"
+    open_before = _descriptors()
     try:
         os.mkdir(folder, 0o700)
         for _ in range(N_REHEARSALS):
@@ -195,6 +196,15 @@ def rehearse() -> None:
         os.rmdir(folder)
     except OSError as error:  # starts will cost more: no reason not to start
         print(f"launcher: no rehearsal: {error}", file=sys.stderr)  # noqa: T201
+    # A shim keeps lock and record open for life; what these left open, every shim would inherit.
+    for descriptor in _descriptors() - open_before:
+        os.close(descriptor)
+
+
+def _descriptors() -> set[int]:
+    """What is open here; not what the listing itself had open."""
+    folder = "/proc/self/fd/"
+    return {int(name) for name in os.listdir(folder) if os.path.lexists(folder + name)}
 
 
 def main() -> None:

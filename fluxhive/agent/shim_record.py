@@ -106,14 +106,16 @@ class Messenger:
     def linger(self, linger_ms: int) -> bool:
         """Keep lock and record until an agent has taken note, for at most ``linger_ms``.
 
-        It does so by the file ``done``, by SIGTERM, or by reading its socket at last. True when the
-        event has been sent.
+        It does so by the file ``done``, by SIGTERM, or by reading its socket at last; where the run
+        directory is gone, nobody can any more. True when the event has been sent.
         """
         if self._notify_fd < 0:
             return False
         until = now_ms() + linger_ms
         wait_ms = RESEND_FIRST_MS
         while now_ms() < until and not os.path.exists(self._run_dir + "/done"):
+            if not os.path.isdir(self._run_dir):
+                return self.send()
             if signal.sigtimedwait((signal.SIGTERM, signal.SIGUSR1), wait_ms / 1000) is not None:
                 return False
             if self.send():

@@ -31,8 +31,9 @@ from .run_directory import RunPhase, RunSpec, acknowledge, inspect_run, read_spe
 
 log = logging.getLogger(__name__)
 
-#: A shim whose end nobody has taken note of keeps its record this long.
-LINGER_MS = 7 * 24 * 3_600_000
+#: A shim that could not tell its end keeps its lock and record open this long, for an agent that is
+#: slow or being restarted; after that the record on the disk has to do.
+LINGER_MS = 10 * 60_000
 #: Tasks are ended before the agent when the host runs out of memory (proc(5): -1000 to 1000).
 OOM_SCORE_ADJ = 300
 #: A working directory that was there is not looked for again so soon; the shim looks anyway.

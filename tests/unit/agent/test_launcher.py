@@ -306,3 +306,25 @@ def test_secrets_of_the_agent_stay_with_it(tmp_path: Path, monkeypatch: pytest.M
         assert b"geheim" not in environ.read_bytes()
     finally:
         launcher.close()
+
+
+def test_a_launcher_keeps_nothing_open_that_its_shims_would_inherit(
+    hub: Hub, tmp_path: Path
+) -> None:
+    hub.start(shell(tmp_path, ":"))
+    hub.collect(Exited, 1)
+    links = {os.readlink(fd) for fd in Path(f"/proc/{hub.launcher.pid}/fd").iterdir()}
+    assert not [link for link in links if "rehearsal" in link or "deleted" in link]
+
+
+def test_a_shim_does_not_wait_for_an_agent_that_cannot_find_it(hub: Hub, tmp_path: Path) -> None:
+    """Goal: no shim outlives its use. Method: no agent, and its run directory is deleted."""
+    run_dir = shell(tmp_path, "sleep 1", linger_ms=60_000)
+    hub.start(run_dir)
+    hub.collect(Started, 1)
+    (started,) = [event for event in hub.events if isinstance(event, Started)]
+    hub.launcher.close()
+    for path in run_dir.iterdir():
+        path.unlink()
+    run_dir.rmdir()
+    wait_until(lambda: not Path(f"/proc/{started.shim_pid}").exists())
