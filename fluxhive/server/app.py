@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import functools
+import asyncio
 import logging
 import os
 import signal
@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 import anyio
 import uvicorn
@@ -36,8 +37,6 @@ log = logging.getLogger(__name__)
 GRACEFUL_S = 2
 KEEP_ALIVE_S = 75
 BACKLOG = 512
-#: Largest request head; a path and a token are far below.
-HEAD_BYTES_MAX = 64 * 1024
 
 
 def main(options: ServerOptions) -> int:
@@ -71,6 +70,7 @@ async def _serve(options: ServerOptions, listener: socket.socket) -> None:
         administrator = await local_administrator(services, directory)
         config = uvicorn.Config(
             create_app(services),
+            http=_http(),
             ws="websockets-sansio",
             ws_max_size=FRAME_BYTES_MAX,
             ws_per_message_deflate=False,
@@ -84,7 +84,6 @@ async def _serve(options: ServerOptions, listener: socket.socket) -> None:
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACEFUL_S,
-            h11_max_incomplete_event_size=HEAD_BYTES_MAX,
             ssl_certfile=options.tls_cert,
             ssl_keyfile=options.tls_key,
         )
@@ -162,7 +161,14 @@ def _say_link(url: str, username: str, code: str) -> None:
     sys.stderr.flush()
 
 
-@functools.cache
+def _http() -> type[asyncio.Protocol] | Literal["h11"]:
+    try:
+        from .http_protocol import LimitedHttp
+    except ImportError:  # no httptools on this Python
+        return "h11"
+    return LimitedHttp
+
+
 def _has_uvloop() -> bool:
     try:
         import uvloop  # noqa: F401  # faster where there is one; not on every system

@@ -34,6 +34,8 @@ SECURITY_HEADERS = {
     # Answers are about tasks and tokens: no cache keeps them. Pages say otherwise themselves.
     "Cache-Control": "no-store",
 }
+#: Longest silence in the middle of a body.
+BODY_PAUSE_S = 30.0
 HSTS = "max-age=31536000"
 #: How much of a body that was refused is read, and for how long.
 DISCARD_BYTES = 64 * 1024 * 1024
@@ -101,7 +103,11 @@ class _Body:
 
     async def receive(self) -> Message:
         """The next message. Raises ``Malformed`` (413) beyond the limit."""
-        message = await self._next()
+        with anyio.move_on_after(BODY_PAUSE_S if self.is_coming else None) as pause:
+            message = await self._next()
+        if pause.cancelled_caught:
+            text = f"nothing of the body came for {BODY_PAUSE_S:.0f} s"
+            raise Malformed(text, status=408, hint="try again")
         if self._n_bytes > BODY_BYTES:
             raise _too_large()
         return message

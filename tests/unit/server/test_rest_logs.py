@@ -1,0 +1,347 @@
+"""Output by offset and live: no byte lost, none twice, and an end that is one."""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anyio
+import httpx
+import msgspec
+import pytest
+
+from fluxhive.core.outcome import ExitFacts, Outcome, OutcomeKind
+from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptStarted
+from fluxhive.protocol.agent import Dispatch
+from fluxhive.protocol.rest import LogEnd, LogEvent
+from fluxhive.server.rest import logs as logs_routes
+from tests.helpers.fake_agent import FakeAgent
+from tests.helpers.rest_hive import API, RestHive, agent_url, rest_hive
+
+pytestmark = pytest.mark.anyio
+
+
+class Running(NamedTuple):
+    """A task that runs on a node that does what the test says."""
+
+    it: RestHive
+    agent: FakeAgent
+    dispatch: Dispatch
+    task_id: str
+    #: Over a real socket.
+    http: httpx.AsyncClient
+
+    def end(self, stdout: int, stderr: int = 0, *, code: int = 0) -> None:
+        kind = OutcomeKind.SUCCESS if code == 0 else OutcomeKind.FAILURE
+        facts = ExitFacts(exit_code=code, stdout_bytes=stdout, stderr_bytes=stderr)
+        self.agent.say(
+            AttemptEnded(
+                attempt_id=self.dispatch.attempt_id,
+                epoch=self.dispatch.epoch,
+                outcome=Outcome(kind=kind, exit_code=code),
+                facts=facts,
+            )
+        )
+
+
+@pytest.fixture
+async def it(tmp_path: Path) -> AsyncIterator[RestHive]:
+    async with rest_hive(tmp_path) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def running(it: RestHive, **fields: object) -> AsyncIterator[Running]:
+    token = await it.node_token()
+    async with it.listening() as address:
+        agent = FakeAgent(agent_url(address), node=token, label="gpu-a", answers=False)
+        headers = it.admin.headers
+        async with (
+            agent.connected(),
+            httpx.AsyncClient(base_url=address + API, headers=headers, timeout=30) as http,
+        ):
+            spec = {"command": ["true"], **fields}
+            task_id = (await it.admin.post("/tasks", json=spec)).json()["id"]
+            await agent.until(lambda: agent.all(Dispatch))
+            dispatch = agent.all(Dispatch)[-1]
+            say_started(agent, dispatch)
+            yield Running(it, agent, dispatch, task_id, http)
+
+
+def say_started(agent: FakeAgent, dispatch: Dispatch) -> None:
+    agent.say(AttemptAccepted(attempt_id=dispatch.attempt_id, epoch=dispatch.epoch))
+    agent.say(AttemptStarted(attempt_id=dispatch.attempt_id, epoch=dispatch.epoch, pid=1))
+
+
+async def until_stored(it: RestHive, dispatch: Dispatch, n_bytes: int, stream: int = 0) -> None:
+    with anyio.fail_after(10):
+        while it.hive.logs.size(dispatch.attempt_id, stream) < n_bytes:  # noqa: ASYNC110 - no event
+            await anyio.sleep(0.01)
+
+
+class Followed:
+    """What a follower was told, put together again."""
+
+    def __init__(self) -> None:
+        self.bytes: dict[tuple[str, str], bytearray] = {}
+        self.end: LogEnd | None = None
+
+    def take(self, kind: str, data: str) -> None:
+        if kind == "end":
+            self.end = msgspec.json.decode(data, type=LogEnd)
+            return
+        event = msgspec.json.decode(data, type=LogEvent)
+        had = self.bytes.setdefault((event.attempt, event.stream), bytearray())
+        assert event.offset == len(had), "a byte was lost or came twice"
+        had += base64.b64decode(event.data)
+
+    def offsets(self, attempt: str) -> dict[str, int]:
+        return {s: len(b) for (a, s), b in self.bytes.items() if a == attempt}
+
+
+async def follow(
+    http: httpx.AsyncClient, task_id: str, followed: Followed, *, lines: int = 0, **query: Any
+) -> None:
+    """Follows until the end, or cuts the line after so many lines."""
+    kind = ""
+    async with http.stream("GET", f"/tasks/{task_id}/logs/follow", params=query) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+        async for line in answer.aiter_lines():
+            if line.startswith("event: "):
+                kind = line[7:]
+            elif line.startswith("data: "):
+                followed.take(kind, line[6:])
+                if followed.end is not None:
+                    return
+                lines -= 1
+                if lines == 0:
+                    return
+
+
+# ── reading ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_bytes_are_read_by_offset_limit_and_tail(it: RestHive) -> None:
+    async with running(it) as run:
+        await run.agent.send_log(run.dispatch.channel, b"0123456789")
+        await until_stored(it, run.dispatch, 10)
+        path = f"/tasks/{run.task_id}/logs/stdout"
+        for query, data, offset in (
+            ("", b"0123456789", 0),
+            ("?offset=4", b"456789", 4),
+            ("?offset=4&limit=3", b"456", 4),
+            ("?tail_bytes=3", b"789", 7),
+            ("?tail_bytes=99", b"0123456789", 0),
+            ("?tail_bytes=0", b"", 10),
+            ("?offset=10", b"", 10),
+            ("?attempt=1", b"0123456789", 0),
+        ):
+            answer = await run.http.get(path + query)
+            assert (answer.status_code, answer.content) == (200, data), query
+            assert answer.headers["x-log-offset"] == str(offset)
+            assert answer.headers["x-log-size"] == "10"
+            assert answer.headers["x-log-complete"] == "false"
+            assert answer.headers["content-disposition"] == "attachment"
+        (out, err) = (await run.http.get(f"/tasks/{run.task_id}/logs")).json()
+        assert (out["stream"], out["size"], err["stream"], err["size"]) == (
+            "stdout",
+            10,
+            "stderr",
+            0,
+        )
+
+
+async def test_a_read_beyond_the_end_names_both(it: RestHive) -> None:
+    async with running(it) as run:
+        await run.agent.send_log(run.dispatch.channel, b"abcd")
+        await until_stored(it, run.dispatch, 4)
+        answer = await run.http.get(f"/tasks/{run.task_id}/logs/stdout?offset=999")
+        assert answer.status_code == 416
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = answer.json()
+        assert (problem["field"], problem["value"]) == ("offset", "999")
+        assert "999" in problem["detail"]
+        assert "4 bytes" in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("stdin", 404),
+        ("stdout?attempt=2", 404),
+        ("stdout?attempt=x", 404),
+        ("stdout?offset=-1", 422),
+        ("stdout?limit=0", 422),
+        ("stdout?limit=999999999", 422),
+        ("stdout?offset=1&tail_bytes=1", 422),
+        ("stdout?ofset=1", 422),
+        ("..%2f..%2fhive.db", 404),
+    ],
+)
+async def test_a_bad_read_is_a_problem(it: RestHive, path: str, status: int) -> None:
+    async with running(it) as run:
+        answer = await run.http.get(f"/tasks/{run.task_id}/logs/{path}")
+        assert answer.status_code == status
+        assert answer.json()["detail"]
+
+
+async def test_a_task_that_has_not_started_has_no_output_yet(it: RestHive) -> None:
+    task = (await it.admin.post("/tasks", json={"command": ["true"]})).json()["id"]
+    answer = await it.admin.get(f"/tasks/{task}/logs/stdout")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["x-log-complete"] == "false"
+    assert (await it.admin.get(f"/tasks/{task}/logs")).json() == []
+
+
+async def test_the_last_output_of_an_attempt_that_is_over_is_waited_for(it: RestHive) -> None:
+    async with running(it) as run:
+        run.end(6)
+        await run.http.get(f"/tasks/{run.task_id}/wait?timeout_s=20")
+        got: list[httpx.Response] = []
+
+        async def read() -> None:
+            got.append(await run.http.get(f"/tasks/{run.task_id}/logs/stdout"))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(read)
+            await anyio.sleep(0.05)
+            assert got == []
+            await run.agent.send_log(run.dispatch.channel, b"a line")
+        assert got[0].content == b"a line"
+        assert got[0].headers["x-log-complete"] == "true"
+
+
+async def test_a_node_that_never_sends_the_rest_keeps_no_reader_waiting(
+    it: RestHive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs_routes, "REST_S", 0.05)
+    async with running(it) as run:
+        run.end(6)
+        await run.http.get(f"/tasks/{run.task_id}/wait?timeout_s=20")
+        answer = await run.http.get(f"/tasks/{run.task_id}/logs/stdout")
+        assert answer.headers["x-log-complete"] == "false"
+
+
+# ── following ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_follower_gets_every_byte_over_any_number_of_lost_lines(it: RestHive) -> None:
+    """Goal: nothing lost, nothing twice. Method: cut the line after random numbers of events."""
+    chance = random.Random(7)
+    out, err = chance.randbytes(600_000), chance.randbytes(90_000)
+    followed = Followed()
+    async with running(it) as run:
+        attempt = run.dispatch.attempt_id
+
+        async def ship() -> None:
+            for stream, data in ((0, out), (1, err)):
+                at = 0
+                while at < len(data):
+                    step = chance.randrange(1, 50_000)
+                    piece = data[at : at + step]
+                    await run.agent.send_log(
+                        run.dispatch.channel, piece, offset=at, stream=stream, time_ms=1_000 + at
+                    )
+                    at += len(piece)
+                    await anyio.sleep(0.002)
+            run.end(len(out), len(err))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ship)
+            with anyio.fail_after(40):
+                while followed.end is None:
+                    query = {"attempt": 1, **followed.offsets(attempt)}
+                    await follow(
+                        run.http, run.task_id, followed, lines=chance.randrange(1, 6), **query
+                    )
+        assert bytes(followed.bytes[attempt, "stdout"]) == out
+        assert bytes(followed.bytes[attempt, "stderr"]) == err
+        assert followed.end.task.state.is_final
+
+
+async def test_all_attempts_are_followed_in_order_until_the_task_is_over(it: RestHive) -> None:
+    followed = Followed()
+    async with running(it, retry=1, backoff_ms=1) as run:
+        async with anyio.create_task_group() as group:
+            group.start_soon(follow, run.http, run.task_id, followed)
+            await run.agent.send_log(run.dispatch.channel, b"first")
+            run.end(5, code=1)
+            await run.agent.until(lambda: len(run.agent.all(Dispatch)) == 2)
+            second = run._replace(dispatch=run.agent.all(Dispatch)[1])
+            say_started(run.agent, second.dispatch)
+            await run.agent.send_log(second.dispatch.channel, b"second")
+            second.end(6)
+        found = {key[0][-1]: bytes(data) for key, data in followed.bytes.items()}
+        assert found == {"1": b"first", "2": b"second"}
+        assert followed.end is not None
+        assert [a.number for a in followed.end.task.attempts] == [1, 2]
+        # One attempt alone.
+        only = Followed()
+        await follow(run.http, run.task_id, only, attempt=1)
+        assert [bytes(data) for data in only.bytes.values()] == [b"first"]
+
+
+async def test_a_task_that_waits_is_followed_from_its_start(it: RestHive) -> None:
+    task = (await it.admin.post("/tasks", json={"command": ["true"]})).json()["id"]
+    followed = Followed()
+    async with it.listening() as address, anyio.create_task_group() as group:
+        http = httpx.AsyncClient(base_url=address + API, headers=it.admin.headers)
+        group.start_soon(follow, http, task, followed)
+        await anyio.sleep(0.1)
+        await it.admin.post(f"/tasks/{task}/cancel")
+    assert followed.end is not None
+    assert followed.end.task.state.value == "cancelled"
+
+
+async def test_an_attempt_that_nobody_knows_the_end_of_ends_the_following(it: RestHive) -> None:
+    followed = Followed()
+    async with running(it, restarts=0) as run:
+        await run.agent.send_log(run.dispatch.channel, b"so far")
+        await until_stored(it, run.dispatch, 6)
+        run.agent.say(
+            AttemptEnded(
+                attempt_id=run.dispatch.attempt_id,
+                epoch=run.dispatch.epoch,
+                outcome=Outcome(kind=OutcomeKind.SUPERVISOR_LOST),
+                facts=ExitFacts(stdout_bytes=6),
+            )
+        )
+        with anyio.fail_after(10):
+            await follow(run.http, run.task_id, followed)
+    assert [bytes(data) for data in followed.bytes.values()] == [b"so far"]
+
+
+async def test_a_revoked_token_ends_what_it_follows_and_so_does_the_servers_stop(
+    it: RestHive,
+) -> None:
+    async with running(it) as run:
+        token = await it.token(it.administrator)
+        lines: list[str] = []
+
+        async def read(path: str, headers: dict[str, str]) -> None:
+            async with run.http.stream("GET", path, headers=headers) as answer:
+                lines.extend([line async for line in answer.aiter_lines()])
+
+        with anyio.fail_after(10):
+            for path in ("/events", f"/tasks/{run.task_id}/logs/follow"):
+                mine = {"Authorization": f"Bearer {token}"}
+                async with anyio.create_task_group() as group:
+                    group.start_soon(read, path, mine)
+                    group.start_soon(read, path, {})
+                    await anyio.sleep(0.2)
+                    caller = it.caller(token)
+                    it.services.answers.end(caller.token_id)
+                    await anyio.sleep(0.1)
+                    assert len(it.services.answers._open) == 1  # the other one's
+                    it.services.answers.end(it.caller(admin_token(it)).token_id)
+    assert all(line.startswith(":") or not line for line in lines)
+    assert it.services.answers._open == {}
+
+
+def admin_token(it: RestHive) -> str:
+    return str(it.admin.headers["authorization"]).removeprefix("Bearer ")
