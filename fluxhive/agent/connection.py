@@ -7,6 +7,7 @@ what a person must repair ends ``run``: everything else is said once and tried a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import ssl
@@ -45,6 +46,7 @@ from fluxhive.protocol.wire import (
     encode_message,
 )
 
+from .bell import Bell
 from .logs import LogTailer
 
 log = logging.getLogger(__name__)
@@ -119,8 +121,8 @@ class Connection:
         self._heartbeat_ms = heartbeat_ms
         self._clock = clock
         self._number = 0
-        self._wake = anyio.Event()
-        self._later = anyio.Event()
+        self._bell = Bell()
+        self._is_gathering = False
         self._answered_at_ms = 0
         self._trouble = ""
         self._n_refused = 0
@@ -133,11 +135,17 @@ class Connection:
 
     def wake(self) -> None:
         """There is something to send."""
-        self._wake.set()
+        self._bell.ring()
 
     def wake_soon(self) -> None:
         """There is something to send that nobody waits for: it goes with what comes next."""
-        self._later.set()
+        if not self._is_gathering:
+            self._is_gathering = True
+            asyncio.get_running_loop().call_later(GATHER_S, self._gathered)
+
+    def _gathered(self) -> None:
+        self._is_gathering = False
+        self._bell.ring()
 
     def committed(self, n: int, connection_number: int) -> None:
         """Everything up to ``n`` of that connection is stored; it is acknowledged."""
@@ -280,7 +288,6 @@ class Connection:
             async with anyio.create_task_group() as group:
                 for part in (self._read, self._write, self._beat):
                     group.start_soon(part, socket)
-                group.start_soon(self._gather)
         except BaseException as error:
             cause = first_cause(error)
             if cause is error or not isinstance(cause, Exception):
@@ -305,7 +312,6 @@ class Connection:
 
     async def _write(self, socket: ClientConnection) -> None:
         while True:
-            self._wake = anyio.Event()
             frames = self._link.frames(most=CONTROL_FRAMES_AT_ONCE)
             for frame in frames:
                 await socket.send(frame)
@@ -316,14 +322,7 @@ class Connection:
             if self._logs.has_work:
                 await self._send_logs(socket)
             else:
-                await self._wake.wait()
-
-    async def _gather(self) -> None:
-        while True:
-            await self._later.wait()
-            await anyio.sleep(GATHER_S)
-            self._later = anyio.Event()
-            self.wake()
+                await self._bell.wait()
 
     async def _send_logs(self, socket: ClientConnection) -> None:
         compress = self._zstd and self._logs.window.is_slow

@@ -41,6 +41,8 @@ from fluxhive.core.reports import AttemptStarted, Report
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import Launch
 
+from .bell import Bell
+from .disk_thread import DiskThread
 from .journal import Entry, JournalUnavailable
 from .ports import JournalPort, Out, Processes, Rooms
 
@@ -90,7 +92,7 @@ class Hands:
         self._launches: dict[AttemptId, Launch] = {}
         self._inbox: list[NodeEvent] = []
         self._mark: object = None
-        self._wake = anyio.Event()
+        self._bell = Bell()
         #: Effects that wait for company, or for a journal that can be written again.
         self._waiting: list[NodeEffect] = []
         self._lazy_at_ms: int | None = None
@@ -100,8 +102,7 @@ class Hands:
         self._discarded: list[AttemptId] = []
         self._has_discarded = anyio.Event()
         self._group: anyio.abc.TaskGroup | None = None
-        self._journal_thread = anyio.CapacityLimiter(1)
-        self._contact_thread = anyio.CapacityLimiter(1)
+        self._disk = DiskThread("journal")
         self._room_threads = anyio.CapacityLimiter(4)
 
     def put(self, *events: NodeEvent, mark: object = None) -> None:
@@ -109,7 +110,7 @@ class Hands:
         self._inbox += events
         if mark is not None:
             self._mark = mark
-        self._wake.set()
+        self._bell.ring()
 
     def launch(self, attempt_id: AttemptId, launch: Launch) -> None:
         """What to start, for the dispatch that is handed in next."""
@@ -123,6 +124,10 @@ class Hands:
                 await self._wait()
                 await self._step()
 
+    def close(self) -> None:
+        """After ``run``: waits for the transaction under way."""
+        self._disk.close()
+
     async def all_ended(self) -> None:
         """Returns when no attempt of this node has a process any more."""
         while self.executor.attempts():
@@ -134,17 +139,11 @@ class Hands:
             await anyio.sleep(GATHER_S)
         if self._inbox:
             return
-        now_ms = self._clock()
         due = [at for at in (self.executor.next_wakeup(), self._lazy_at_ms) if at is not None]
-        if not due:
-            await self._wake.wait()
-            return
-        with anyio.move_on_after(max(0, min(due) - now_ms) / 1000):
-            await self._wake.wait()
+        await self._bell.wait((min(due) - self._clock()) / 1000 if due else None)
 
     async def _step(self) -> None:
         events, self._inbox = self._inbox, []
-        self._wake = anyio.Event()
         effects: list[NodeEffect] = []
         now_ms = self._clock()
         for event in events:
@@ -170,7 +169,8 @@ class Hands:
         else:
             # Told nothing, started nothing; but what must end can be ended without a journal.
             self._carry_out([e for e in effects if isinstance(e, Signal | KillTree)], {})
-            self._waiting = [e for e in effects if not isinstance(e, Signal | KillTree)]
+            done_already = Signal | KillTree | WriteContact
+            self._waiting = [e for e in effects if not isinstance(e, done_already)]
             self._lazy_at_ms = self._clock() + round(COMMIT_AGAIN_S * 1000)
             self._mark = mark if self._mark is None else self._mark
 
@@ -190,17 +190,17 @@ class Hands:
         self, effects: Iterable[NodeEffect], quick: Mapping[AttemptId, Launch]
     ) -> bool:
         entry = self._entry(effects)
-        if entry is not None and not entry.durable and not quick:
+        contacts = _contacts(effects)
+        if entry is not None and not entry.durable and not quick and not contacts:
             # Nothing is flushed: a write to the page cache, cheaper than asking a thread.
-            problem = self._write(entry, [])
-        elif entry is None and not quick:
+            problem = self._write(entry)
+        elif entry is None and not quick and not contacts:
             return True
         else:
             work = [(self.attempts[attempt_id], launch) for attempt_id, launch in quick.items()]
             done: list[NodeEvent] = []
-            problem = await anyio.to_thread.run_sync(
-                self._write, entry, work, done, limiter=self._journal_thread
-            )
+            contact_at_ms = max(contacts, default=None)
+            problem = await self._disk.run(partial(self._write, entry, contact_at_ms, work, done))
             self.put(*done)
         self._say_disk(problem)
         return not problem
@@ -234,10 +234,14 @@ class Hands:
     def _write(
         self,
         entry: Entry | None,
-        work: Iterable[tuple[NodeAttempt, Launch]],
+        contact_at_ms: int | None = None,
+        work: Iterable[tuple[NodeAttempt, Launch]] = (),
         done: list[NodeEvent] | None = None,
     ) -> str:
         """Stores, then prepares; why it could not be stored, or empty. Blocks."""
+        if contact_at_ms is not None:
+            # Before anything that reads it starts, and also where nothing can be journalled.
+            self._rooms.write_contact(contact_at_ms)
         try:
             if entry is not None and self._journal is not None:
                 self._journal.write(entry)
@@ -262,7 +266,7 @@ class Hands:
     def _carry_out(
         self, effects: Iterable[NodeEffect], prepared: Mapping[AttemptId, Launch]
     ) -> None:
-        prepare: list[AttemptId] = []
+        prepare: list[tuple[NodeAttempt, Launch | None]] = []
         spawn: list[AttemptId] = []
         reports: list[Report] = []
         discard: list[AttemptId] = []
@@ -272,7 +276,8 @@ class Hands:
                     reports.append(effect.report)
                 case PrepareWorkspace():
                     if effect.attempt_id not in prepared:
-                        prepare.append(effect.attempt_id)
+                        launch = self._launches.get(effect.attempt_id)
+                        prepare.append((self.attempts[effect.attempt_id], launch))
                 case Spawn():
                     spawn.append(effect.attempt_id)
                 case Discard():
@@ -281,10 +286,8 @@ class Hands:
                     self._processes.stop(self.attempts[effect.attempt_id], effect.cause)
                 case KillTree():
                     self._processes.kill(self.attempts[effect.attempt_id])
-                case WriteContact():
-                    self._start(self._write_contact, effect.contact_at_ms)
-                case SaveHeld():
-                    pass
+                case SaveHeld() | WriteContact():
+                    pass  # done by the commit
         if spawn:
             self._processes.start(spawn)
         if reports:
@@ -303,16 +306,7 @@ class Hands:
         assert self._group is not None
         self._group.start_soon(part, given)
 
-    async def _write_contact(self, contact_at_ms: int) -> None:
-        await anyio.to_thread.run_sync(
-            self._rooms.write_contact, contact_at_ms, limiter=self._contact_thread
-        )
-
-    async def _prepare(self, attempt_ids: list[AttemptId]) -> None:
-        work = [
-            (self.attempts[attempt_id], self._launches.pop(attempt_id, None))
-            for attempt_id in attempt_ids
-        ]
+    async def _prepare(self, work: list[tuple[NodeAttempt, Launch | None]]) -> None:
         done: list[NodeEvent] = []
         with anyio.move_on_after(PREPARE_S):
             await anyio.to_thread.run_sync(
@@ -322,10 +316,9 @@ class Hands:
             )
         answers = list(done)
         self.put(*answers)
-        for attempt_id in attempt_ids[len(answers) :]:
-            detail = (
-                f"the workspace was not ready after {PREPARE_S:.0f} s: the disk does not answer"
-            )
+        detail = f"the workspace was not ready after {PREPARE_S:.0f} s: the disk does not answer"
+        for attempt, _ in work[len(answers) :]:
+            attempt_id = attempt.dispatch.attempt_id
             self.put(WorkspaceFailed(attempt_id=attempt_id, detail=detail, elsewhere=True))
 
     async def _discard(self) -> None:
@@ -345,6 +338,10 @@ class Hands:
             return
         wanted = {e.attempt_id for e in effects if isinstance(e, PrepareWorkspace)}
         self._launches = {k: v for k, v in self._launches.items() if k in wanted}
+
+
+def _contacts(effects: Iterable[NodeEffect]) -> list[int]:
+    return [effect.contact_at_ms for effect in effects if isinstance(effect, WriteContact)]
 
 
 def _is_lazy(effect: NodeEffect) -> bool:

@@ -184,6 +184,7 @@ class LocalHive:
         finally:
             self._group.cancel_scope.cancel()
             await self._group.__aexit__(None, None, None)
+            self._hands.close()
             self._launcher.close()
             self._gpus.close()
             self._contact_dir.cleanup()

@@ -185,6 +185,7 @@ class Runner:
 
     def close(self) -> None:
         """Frees what is not freed by the end of ``run``."""
+        self._hands.close()
         self._gpus.close()
         self._launcher.close()
         self._logs.close()

@@ -8,6 +8,7 @@ thread; ending the tree of a dead shim runs in a worker thread.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
@@ -27,7 +28,7 @@ from fluxhive.core.values import AttemptId
 
 from . import process
 from .exit_facts import exit_facts, facts_without_record
-from .process import Launcher, LauncherRestarted
+from .process import Launcher, LauncherRestarted, ShimEvent
 from .run_directory import (
     Exited,
     RunPhase,
@@ -121,20 +122,35 @@ class Shims:
             self._group.start_soon(self._watch, name="adopted-shims")
 
     async def _listen(self) -> None:
-        while True:
-            await anyio.wait_readable(self._launcher.fileno())
+        # A reader instead of a task that waits anew for each event: the events are only noted.
+        loop = asyncio.get_running_loop()
+        broken: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self._launcher.fileno(), self._read, broken)
+        try:
+            await broken
+        finally:
+            loop.remove_reader(self._launcher.fileno())
+
+    def _read(self, broken: asyncio.Future[None]) -> None:
+        try:
             for event in self._launcher.read_events():
-                if isinstance(event, Started):
-                    self._note_start(AttemptId(event.attempt), event)
-                elif isinstance(event, Exited):
-                    self._note_exit(AttemptId(event.attempt), event)
-                elif isinstance(event, ShimDied):
-                    log.error("shim died", extra={"dir": event.dir, "status": event.status})
-                    self._note_death(AttemptId(os.path.basename(event.dir)), event)
-                elif isinstance(event, LauncherRestarted):
-                    log.error("launcher died, another one took over", extra={"pid": event.pid})
-                    for attempt_id, started in list(self._started.items()):
-                        self._watch_shim(attempt_id, started)
+                self._note(event)
+        except Exception as error:  # supervisor: whoever awaits `_listen` gets it
+            if not broken.done():
+                broken.set_exception(error)
+
+    def _note(self, event: ShimEvent) -> None:
+        if isinstance(event, Started):
+            self._note_start(AttemptId(event.attempt), event)
+        elif isinstance(event, Exited):
+            self._note_exit(AttemptId(event.attempt), event)
+        elif isinstance(event, ShimDied):
+            log.error("shim died", extra={"dir": event.dir, "status": event.status})
+            self._note_death(AttemptId(os.path.basename(event.dir)), event)
+        elif isinstance(event, LauncherRestarted):
+            log.error("launcher died, another one took over", extra={"pid": event.pid})
+            for attempt_id, started in list(self._started.items()):
+                self._watch_shim(attempt_id, started)
 
     def _note_start(self, attempt_id: AttemptId, started: Started) -> None:
         self._started[attempt_id] = started

@@ -166,14 +166,17 @@ class Workspace:
         return path if os.path.isdir(path) else None
 
     def write_contact(self, contact_at_ms: int) -> None:
-        """In place and of one length: a reader sees the old time or the new one."""
-        descriptor = os.open(
-            self._contact_path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600
-        )
+        """In place and of one length: a reader sees the old time or the new one, and a full disk
+        does no harm. Where it cannot be written at all, shims end their tasks at their deadline."""
+        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
         try:
-            os.pwrite(descriptor, f"{contact_at_ms:>{_CONTACT_DIGITS}}\n".encode(), 0)
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(self._contact_path, flags, 0o600)
+            try:
+                os.pwrite(descriptor, f"{contact_at_ms:>{_CONTACT_DIGITS}}\n".encode(), 0)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            log.error("contact file cannot be written", extra={"reason": error.strerror})
 
     # ── after ─────────────────────────────────────────────────────────────────────────────────
 

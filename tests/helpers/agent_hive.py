@@ -156,6 +156,14 @@ class AgentHive:
         whole: bytes = until(read, limit_s=60, what=f"{size} bytes of {task_id}")
         return whole
 
+    def is_final(self, task_id: str) -> bool:
+        """Whether nothing can follow."""
+        return self.task(task_id).state.value in FINAL
+
+    def run_directories(self) -> list[Path]:
+        """All that the node keeps now."""
+        return list(self.state.glob("agent/*/runs/*"))
+
     def run_directory(self, attempt_id: str) -> Path:
         """Where the attempt lives on the node."""
         (found,) = self.state.glob(f"agent/*/runs/{attempt_id}")
