@@ -74,7 +74,9 @@ class RestHive(NamedTuple):
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[str]:
         """Listens on loopback: for agents, and for answers that stay open. Gives the address."""
-        listener = socket.create_server(("127.0.0.1", 0))
+        # With the protocol named, asyncio turns Nagle's delay off, as for the real server's socket.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
             self.app,
             ws="websockets-sansio",
