@@ -1,0 +1,307 @@
+"""The hands: journalled before told, told before nothing else; a stuck disk harms nothing else.
+
+The executor is the real one; journal, run directories, processes and the server are played.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import anyio
+import pytest
+
+from fluxhive.agent import hands as module
+from fluxhive.agent.hands import Hands
+from fluxhive.agent.journal import Entry, JournalUnavailable
+from fluxhive.core.effects import NodeAttempt
+from fluxhive.core.events import (
+    ContactRenewed,
+    DispatchReceived,
+    ForgetReceived,
+    NodeEvent,
+    ProcessExited,
+    ProcessStarted,
+    SessionOpened,
+    StopReceived,
+    WorkspaceReady,
+)
+from fluxhive.core.executor import Executor
+from fluxhive.core.outcome import ExitFacts, StopCause
+from fluxhive.core.reports import AttemptRefused, Report
+from fluxhive.core.request import Reservation
+from fluxhive.core.task import ExecutorKind
+from fluxhive.core.values import AttemptId, NodeId, TaskId
+from fluxhive.protocol.agent import Launch
+
+ATTEMPT = AttemptId("t-jrt6.1")
+LAUNCH = Launch(command=("/bin/true",), executor=ExecutorKind.EXEC)
+
+
+def dispatch(failover_ms: int | None = None) -> DispatchReceived:
+    return DispatchReceived(
+        session=1,
+        attempt_id=ATTEMPT,
+        task_id=TaskId("t-jrt6"),
+        epoch=1,
+        channel=7,
+        reservation=Reservation(node_id=NodeId("n-1")),
+        grace_ms=60_000,
+        failover_ms=failover_ms,
+    )
+
+
+class Node:
+    """Everything around the hands, noting in one list what happens in which order."""
+
+    def __init__(self) -> None:
+        self.happened: list[str] = []
+        self.is_full = False
+        self.quick = True
+        self.hold_prepare = threading.Event()
+        self.hold_prepare.set()
+        self.hands = Hands(
+            Executor(), rooms=self, processes=self, out=self, clock=now_ms, journal=self
+        )
+        self.hands.on_committed = lambda mark: mark and self.happened.append(f"committed {mark}")
+
+    # journal
+    def write(self, entry: Entry) -> None:
+        if self.is_full:
+            raise JournalUnavailable("disk full")
+        names = [f"{attempt.phase.value}" for attempt in entry.held.values()]
+        names += ["dropped" for _ in entry.dropped]
+        word = "flushed" if entry.durable else "written"
+        self.happened.append(f"{word} {' '.join(names)} said={len(entry.said)}")
+
+    # rooms
+    def is_quick(self, launch: Launch | None) -> bool:
+        return self.quick
+
+    def prepare(self, attempt: NodeAttempt, launch: Launch | None) -> NodeEvent:
+        self.hold_prepare.wait(10)
+        self.happened.append("prepared")
+        return WorkspaceReady(attempt_id=attempt.dispatch.attempt_id)
+
+    def discard(self, attempt_ids: Iterable[AttemptId]) -> None:
+        self.happened.append("discarded")
+
+    def write_contact(self, contact_at_ms: int) -> None:
+        self.happened.append("contact")
+
+    # processes
+    def start(self, attempt_ids: Sequence[AttemptId]) -> None:
+        self.happened.append("started")
+
+    def stop(self, attempt: NodeAttempt, cause: StopCause) -> None:
+        self.happened.append("signalled")
+
+    def kill(self, attempt: NodeAttempt) -> None:
+        self.happened.append("killed")
+
+    def forget(self, attempt_id: AttemptId) -> None:
+        self.happened.append("forgotten")
+
+    # out
+    def number(self, reports: Sequence[Report]) -> list[tuple[int, bytes]]:
+        return [(n, b"") for n, _ in enumerate(reports, 1)]
+
+    def send(self, reports: Sequence[Report]) -> None:
+        for report in reports:
+            self.happened.append(f"said {type(report).__name__}")
+            if isinstance(report, AttemptRefused):
+                self.happened.append(report.reason)
+
+    def acknowledged(self) -> int:
+        return 0
+
+    # a story
+    def receive_dispatch(self, *, mark: object = None, failover_ms: int | None = None) -> None:
+        self.hands.launch(ATTEMPT, LAUNCH)
+        self.hands.put(
+            SessionOpened(session=1),
+            ContactRenewed(sent_at_ms=now_ms()),
+            dispatch(failover_ms),
+            mark=mark,
+        )
+
+    async def sees(self, *wanted: str) -> None:
+        """Waits until exactly this has happened since the last look."""
+        with anyio.move_on_after(10):
+            while len(self.happened) < len(wanted):  # noqa: ASYNC110  parts in threads
+                await anyio.sleep(0.002)
+        assert self.happened == list(wanted)
+        self.happened.clear()
+
+
+def now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+def told(story: Callable[[Node], Awaitable[None]]) -> None:
+    async def run() -> None:
+        node = Node()
+        async with anyio.create_task_group() as group:
+            group.start_soon(node.hands.run)
+            await story(node)
+            group.cancel_scope.cancel()
+        node.hands.close()
+
+    anyio.run(run)
+
+
+def test_nothing_is_told_or_started_before_it_is_journalled() -> None:
+    async def story(node: Node) -> None:
+        node.receive_dispatch(mark=5)
+        await node.sees(
+            "flushed preparing said=1",
+            "prepared",
+            "said AttemptAccepted",
+            "committed 5",
+            "written launching said=0",
+            "started",
+        )
+
+    told(story)
+
+
+def test_a_start_waits_for_company_and_an_end_does_not() -> None:
+    async def story(node: Node) -> None:
+        node.receive_dispatch()
+        await node.sees(
+            "flushed preparing said=1",
+            "prepared",
+            "said AttemptAccepted",
+            "written launching said=0",
+            "started",
+        )
+        node.hands.put(ProcessStarted(attempt_id=ATTEMPT, pid=5, started_at_ms=now_ms()))
+        node.hands.put(ProcessExited(attempt_id=ATTEMPT, facts=ExitFacts(exit_code=0)))
+        await node.sees("flushed exited said=2", "said AttemptStarted", "said AttemptEnded")
+
+    told(story)
+
+
+def test_a_start_is_told_soon_without_company_too() -> None:
+    async def story(node: Node) -> None:
+        node.receive_dispatch()
+        await anyio.sleep(0.1)
+        node.happened.clear()
+        node.hands.put(ProcessStarted(attempt_id=ATTEMPT, pid=5, started_at_ms=now_ms()))
+        await node.sees("written running said=1", "said AttemptStarted")
+
+    told(story)
+
+
+def test_a_forgotten_attempt_goes_from_the_journal_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DISCARD_S", 0.01)
+
+    async def story(node: Node) -> None:
+        node.receive_dispatch()
+        await anyio.sleep(0.1)
+        node.hands.put(ProcessExited(attempt_id=ATTEMPT, facts=ExitFacts(exit_code=0)))
+        await anyio.sleep(0.1)
+        node.happened.clear()
+        node.hands.put(ForgetReceived(session=1, attempt_ids=(ATTEMPT,)), mark=9)
+        await node.sees("written dropped said=0", "forgotten", "committed 9", "discarded")
+        assert node.hands.attempts == {}
+
+    told(story)
+
+
+def test_with_a_full_disk_nothing_starts_but_what_must_end_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "COMMIT_AGAIN_S", 0.05)
+
+    async def story(node: Node) -> None:
+        node.receive_dispatch()
+        await anyio.sleep(0.1)
+        node.hands.put(ProcessStarted(attempt_id=ATTEMPT, pid=5, started_at_ms=now_ms()))
+        await anyio.sleep(0.1)
+        node.happened.clear()
+        node.is_full = True
+        stop = StopReceived(session=1, attempt_id=ATTEMPT, epoch=1, cause=StopCause.CANCEL)
+        node.hands.put(stop, mark=3)
+        await node.sees("signalled")
+        assert "disk full" in node.hands.disk_problem
+        node.hands.put(ProcessExited(attempt_id=ATTEMPT, facts=ExitFacts(exit_code=0)))
+        await anyio.sleep(0.2)
+        assert node.happened == []
+        node.is_full = False
+        await node.sees("flushed exited said=1", "said AttemptEnded", "committed 3")
+        assert node.hands.disk_problem == ""
+
+    told(story)
+
+
+def test_while_the_journal_cannot_be_written_new_attempts_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "COMMIT_AGAIN_S", 0.05)
+
+    async def story(node: Node) -> None:
+        node.is_full = True
+        node.receive_dispatch()
+        await anyio.sleep(0.2)
+        assert node.happened == []
+        other = AttemptId("t-9999.1")
+        node.hands.put(
+            DispatchReceived(
+                session=1,
+                attempt_id=other,
+                task_id=TaskId("t-9999"),
+                epoch=1,
+                channel=8,
+                reservation=Reservation(node_id=NodeId("n-1")),
+                grace_ms=1,
+            )
+        )
+        await anyio.sleep(0.2)
+        assert node.happened == []
+        node.is_full = False
+        with anyio.fail_after(10):
+            while "started" not in node.happened:  # noqa: ASYNC110  parts in threads
+                await anyio.sleep(0.002)
+        (reason,) = [each for each in node.happened if "journal cannot be written" in each]
+        assert "disk full" in reason
+        assert node.happened.count("started") == 1
+
+    told(story)
+
+
+def test_a_workspace_that_never_gets_ready_is_handed_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "PREPARE_S", 0.05)
+
+    async def story(node: Node) -> None:
+        node.quick = False
+        node.hold_prepare.clear()
+        node.receive_dispatch()
+        await node.sees(
+            "flushed preparing said=1",
+            "said AttemptAccepted",
+            "flushed exited said=1",
+            "said AttemptRefused",
+            "the workspace was not ready after 0 s: the disk does not answer",
+        )
+        node.hold_prepare.set()
+
+    told(story)
+
+
+def test_the_contact_is_written_before_anything_that_reads_it_starts() -> None:
+    async def story(node: Node) -> None:
+        node.receive_dispatch(failover_ms=60_000)
+        await node.sees(
+            "contact",
+            "flushed preparing said=1",
+            "prepared",
+            "said AttemptAccepted",
+            "written launching said=0",
+            "started",
+        )
+
+    told(story)
