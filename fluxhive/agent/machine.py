@@ -1,14 +1,19 @@
-"""What this machine has and how busy it is, for hello and heartbeats. GPUs are not its business."""
+"""What this machine has and how busy it is, and as whom the agent may run. GPUs lie elsewhere."""
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import socket
+import sys
 
 import psutil
 
+from fluxhive.core.errors import InputError
 from fluxhive.core.node import GpuReport, Inventory
+
+log = logging.getLogger(__name__)
 
 #: Below this much room nothing new is started: logs and records of what runs need it.
 DISK_FREE_BYTES_MIN = 64 * 1024 * 1024
@@ -53,3 +58,28 @@ class Machine:
         if found.f_flag & os.ST_RDONLY:
             return "the disk of the state directory is read-only"
         return ""
+
+
+def check_user(*, allow_root: bool) -> None:
+    """Raises ``InputError`` for root, who has to be told that tasks would be root as well."""
+    if os.name != "posix" or os.getuid() != 0:
+        return
+    if not allow_root:
+        raise InputError(
+            "an agent that runs as root would run every task as root",
+            field="agent.allow_root",
+            hint="start it as another user; on a machine of your own or in a container: "
+            "fluxhive run --allow-root, or fluxhive config agent.allow_root true",
+        )
+    log.warning("tasks run as root", extra={"reason": "the agent runs as root, and was allowed to"})
+
+
+def raise_file_limit() -> None:
+    """Two streams of each attempt may be open at once; the soft limit is often 1,024."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

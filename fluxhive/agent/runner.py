@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import signal
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import anyio.to_thread
 
 from fluxhive import __version__, places
 from fluxhive.config import Settings
-from fluxhive.core.errors import FluxhiveError, InputError
+from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.events import (
     ContactRenewed,
     DiskChanged,
@@ -58,7 +57,7 @@ from .hands import Hands
 from .identity import IdentityFile, label_of
 from .journal import open_journal
 from .logs import LogTailer
-from .machine import Machine
+from .machine import Machine, check_user, raise_file_limit
 from .outbox import LinkOut
 from .process import Launcher
 from .shims import Shims
@@ -77,11 +76,11 @@ def main(settings: Settings, *, allow_root: bool = False, stop_tasks_on_exit: bo
 
     Raises ``FluxhiveError`` for what a person has to repair.
     """
-    _check_user(allow_root=allow_root)
+    check_user(allow_root=allow_root)
     directory = places.agent_dir()
     lock = StateLock(directory)
     try:
-        _raise_file_limit()
+        raise_file_limit()
         runner = Runner(settings, directory, stop_tasks_on_exit=stop_tasks_on_exit)
         try:
             anyio.run(runner.run)
@@ -97,26 +96,6 @@ def main(settings: Settings, *, allow_root: bool = False, stop_tasks_on_exit: bo
     return 0
 
 
-def _check_user(*, allow_root: bool) -> None:
-    if os.name != "posix" or os.getuid() != 0:
-        return
-    if not allow_root:
-        raise InputError(
-            "an agent that runs as root would run every task as root",
-            field="agent.allow_root",
-            hint="start it as another user; on a machine of your own or in a container: "
-            "fluxhive run --allow-root, or fluxhive config agent.allow_root true",
-        )
-    log.warning("tasks run as root", extra={"reason": "the agent runs as root, and was allowed to"})
-
-
-def _raise_file_limit() -> None:
-    """Two streams of each attempt may be open at once; the soft limit is often 1,024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 class Runner:
     """One life of the agent, from start to goodbye; to the connection it is the ``Peer``."""
 
@@ -125,6 +104,9 @@ class Runner:
     ) -> None:
         self._settings = settings
         self._stop_tasks_on_exit = stop_tasks_on_exit
+        self._hello_sent_at_ms = 0
+        self._is_ending = False
+        self._disk_problem = ""
         self._identity = IdentityFile(directory)
         self._incarnation = self._identity.begin_life()
         self._journal = open_journal(directory / "journal.db")
@@ -134,22 +116,29 @@ class Runner:
             label=label_of(settings),
             fetch=self._fetch_launch,
         )
-        self._launcher = Launcher(log_path=directory / "launcher.log")
-        self._link = Link(
-            server_codec(), last_n=self._journal.last_n, unacknowledged=self._journal.said
-        )
-        self._logs = LogTailer()
-        self._machine = Machine(self._workspace.root, max_cpus=settings.max_cpus)
         self._held = self._journal.held
         if self._journal.was_absent:
             self._held = self._held | self._workspace.recover(self._journal.held)
+        self._launcher = Launcher(log_path=directory / "launcher.log")
+        self._machine = Machine(self._workspace.root, max_cpus=settings.max_cpus)
+        self._make_hands(directory)
+        self._make_connection(settings)
+
+    def _make_hands(self, directory: Path) -> None:
+        """The link is what the reports wait in; the connection comes later."""
+        self._link = Link(
+            server_codec(), last_n=self._journal.last_n, unacknowledged=self._journal.said
+        )
+        self._out = LinkOut(self._link)
         self._shims = Shims(
             self._launcher,
             directory_of=self._workspace.directory,
             put=lambda event: self._hands.put(event),
             gpu_peaks=lambda attempt_id: self._gpus.peaks(attempt_id),
         )
-        self._out = LinkOut(self._link)
+        self._shims.on_started = self._follow
+        self._shims.on_ended = self._unfollow
+        self._shims.on_forgotten = self._forget
         self._hands = Hands(
             Executor.restore(self._held.values()),
             rooms=self._workspace,
@@ -158,6 +147,7 @@ class Runner:
             clock=process.boottime_ms,
             journal=self._journal,
         )
+        self._hands.on_committed = self._committed
         self._gpus = Gpus(
             state_dir=directory,
             cookies=self._workspace.cookies,
@@ -165,6 +155,9 @@ class Runner:
             put=self._hands.put,
         )
         self._workspace.gpu_indexes = self._gpus.indexes
+
+    def _make_connection(self, settings: Settings) -> None:
+        self._logs = LogTailer()
         self._connection = Connection(
             settings.control_base_url,
             self._link,
@@ -174,14 +167,7 @@ class Runner:
             heartbeat_ms=round(settings.heartbeat_s * 1000),
             clock=process.boottime_ms,
         )
-        self._hello_sent_at_ms = 0
-        self._is_ending = False
-        self._disk_problem = ""
         self._out.wake = self._wake_connection
-        self._hands.on_committed = self._committed
-        self._shims.on_started = self._follow
-        self._shims.on_ended = self._unfollow
-        self._shims.on_forgotten = self._forget
 
     def close(self) -> None:
         """Frees what is not freed by the end of ``run``."""
