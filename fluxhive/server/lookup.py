@@ -11,10 +11,10 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from fluxhive.core.errors import Conflict, NotFound
-from fluxhive.core.ids import ALPHABET, attempt_id
+from fluxhive.core.ids import ALPHABET
 from fluxhive.core.node import Node
 from fluxhive.core.task import Attempt, Task
-from fluxhive.core.values import AttemptId, TaskId
+from fluxhive.core.values import TaskId
 
 from .hive import Hive
 from .store import queries
@@ -98,11 +98,6 @@ def find_node(hive: Hive, text: str) -> Node:
         ids = ", ".join(node.id for node in labelled)
         raise Conflict(f"several nodes are called `{text}`", hint=f"name it by its id: {ids}")
     return labelled[0]
-
-
-def newest_attempt_id(task: Task) -> AttemptId:
-    """The id of the attempt made last."""
-    return attempt_id(task.id, task.attempts)
 
 
 def _by_id(connection: sa.Connection, task_id: TaskId) -> Found | None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from fluxhive.core.node import Node
-from fluxhive.core.task import FINAL_STATES, Attempt, Task, TaskState
+from fluxhive.core.task import FINAL_STATES, Attempt, Task
 from fluxhive.core.values import AttemptId, Ms, TaskId, Value
 
 from .rows import (
@@ -44,18 +44,6 @@ class Loaded(Value, frozen=True, kw_only=True):
     next_number: int
     #: Hive time of the last stored change; 0 before the first.
     hive_time_ms: Ms
-
-
-class TaskFilter(Value, frozen=True, kw_only=True):
-    """Which tasks a list shows; None and empty: no restriction."""
-
-    states: tuple[TaskState, ...] = ()
-    owner: str | None = None
-    name: str | None = None
-    #: Submitted at or after this hive time.
-    since_ms: Ms | None = None
-    #: Submitted before the task of this number (the cursor of a page).
-    before_number: int | None = None
 
 
 def load(connection: sa.Connection) -> Loaded:
@@ -111,22 +99,6 @@ def find_tasks(connection: sa.Connection, text: str, *, most: int = 3) -> list[T
         .order_by(tasks.c.number.desc())
         .limit(most)
     )
-    return [task_of_row(row) for row in connection.execute(query).mappings()]
-
-
-def page_of_tasks(connection: sa.Connection, chosen: TaskFilter, limit: int) -> list[Task]:
-    """At most ``limit`` tasks, newest first."""
-    query = sa.select(*_TASKS).order_by(tasks.c.number.desc()).limit(limit)
-    if chosen.states:
-        query = query.where(tasks.c.state.in_([state.value for state in chosen.states]))
-    if chosen.owner is not None:
-        query = query.where(tasks.c.owner == chosen.owner)
-    if chosen.name is not None:
-        query = query.where(tasks.c.name == chosen.name)
-    if chosen.since_ms is not None:
-        query = query.where(tasks.c.submitted_at_ms >= chosen.since_ms)
-    if chosen.before_number is not None:
-        query = query.where(tasks.c.number < chosen.before_number)
     return [task_of_row(row) for row in connection.execute(query).mappings()]
 
 

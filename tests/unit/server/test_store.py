@@ -27,6 +27,7 @@ from fluxhive.server.store import engine as engine_module
 from fluxhive.server.store import people, queries, tables
 from fluxhive.server.store.engine import open_engine
 from fluxhive.server.store.failures import StateInUse, StoreConflict, StoreUnavailable
+from fluxhive.server.store.listing import TaskChoice, page_of_ids
 from fluxhive.server.store.store import Store
 from tests.helpers.records import DONE, attempt, ended, node, spec, task
 
@@ -147,9 +148,9 @@ async def test_tasks_are_found_by_id_prefix_and_name_and_in_pages(store: Store) 
     by_id = await store.call(lambda db: queries.find_tasks(db, stored[2].id[:5]))
     assert stored[2] in by_id
     assert await store.call(lambda db: queries.find_tasks(db, "%")) == []
-    chosen = queries.TaskFilter(states=(TaskState.QUEUED,), owner="ann", before_number=4)
-    page = await store.call(lambda db: queries.page_of_tasks(db, chosen, 2))
-    assert [each.number for each in page] == [3, 2]
+    chosen = TaskChoice(states=(TaskState.QUEUED,), owner="ann", before_number=4)
+    page = await store.call(lambda db: page_of_ids(db, chosen, 2))
+    assert page == [stored[3].id, stored[2].id]
 
 
 # ── guards ────────────────────────────────────────────────────────────────────────────────────
@@ -297,6 +298,7 @@ WRITER = """
 import asyncio, sys
 from pathlib import Path
 from fluxhive.core.effects import SaveTask
+from fluxhive.server.store.listing import TaskChoice, page_of_ids
 from fluxhive.server.store.store import Store
 from tests.helpers.records import task
 
