@@ -8,7 +8,6 @@ in a worker thread; one read is under way at a time (the connection's writer doe
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable
 
@@ -18,6 +17,7 @@ from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import LogUpTo
 from fluxhive.protocol.wire import STDERR, STDOUT, STREAM_NAMES
 
+from .bell import Bell
 from .inotify import Inotify
 from .log_stream import Piece, Read, Stream, read_piece
 from .log_window import Window
@@ -49,7 +49,7 @@ class LogTailer:
         self._watched: dict[int, Stream] = {}
         self._inotify = Inotify()
         self._leaving: list[Stream] = []
-        self._has_hot = anyio.Event()
+        self._bell = Bell()
 
     # ── which streams there are ───────────────────────────────────────────────────────────────
 
@@ -213,9 +213,7 @@ class LogTailer:
     async def _poll(self) -> None:
         while True:
             if not self._hot or self._is_paused:
-                self._has_hot = anyio.Event()
-                with anyio.move_on_after(math.inf if not self._hot else SWEEP_S):
-                    await self._has_hot.wait()
+                await self._bell.wait(SWEEP_S if self._hot else None)
             self._look()
             await anyio.sleep(POLL_S)
 
@@ -276,7 +274,7 @@ class LogTailer:
     def _heat(self, stream: Stream) -> None:
         stream.quiet = 0
         self._hot[stream] = None
-        self._has_hot.set()
+        self._bell.ring()
 
     def _make_ready(self, stream: Stream) -> None:
         self._hot.pop(stream, None)

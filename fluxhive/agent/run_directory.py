@@ -129,7 +129,7 @@ def write_spec(run_dir: str | Path, spec: RunSpec) -> None:
     # json, not msgspec: only it writes a surrogate escape so that it comes back as it was.
     text = json.dumps(msgspec.structs.asdict(spec)).encode()
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    descriptor = os.open(Path(run_dir, "spec.json"), flags, 0o600)
+    descriptor = os.open(f"{run_dir}/spec.json", flags, 0o600)
     with open(descriptor, "wb", buffering=0) as file:
         file.write(text)
 

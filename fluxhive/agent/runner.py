@@ -6,6 +6,7 @@ executor, the shims, the GPU monitor, the log tailer and the connection. Decides
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -82,6 +83,9 @@ def main(settings: Settings, *, allow_root: bool = False, stop_tasks_on_exit: bo
     try:
         raise_file_limit()
         runner = Runner(settings, directory, stop_tasks_on_exit=stop_tasks_on_exit)
+        # What was loaded until now stays for life: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         try:
             anyio.run(runner.run)
         except BaseException as error:

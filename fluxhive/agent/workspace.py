@@ -21,7 +21,7 @@ import msgspec
 from fluxhive.core.effects import NodeAttempt
 from fluxhive.core.errors import FluxhiveError, InternalError
 from fluxhive.core.events import DispatchReceived, NodeEvent, WorkspaceFailed, WorkspaceReady
-from fluxhive.core.launch_plan import NodeFacts, plan_launch
+from fluxhive.core.launch_plan import INHERITED, NodeFacts, plan_launch
 from fluxhive.core.node import HeldPhase
 from fluxhive.core.values import AttemptId, GpuUuid
 from fluxhive.protocol.agent import Launch
@@ -72,9 +72,13 @@ class Workspace:
         #: Which index each GPU has now, and what tasks are given to find them (``Gpus``).
         self.gpu_indexes: Callable[[], Mapping[GpuUuid, int]] = dict
         self.gpu_env: Mapping[str, str] = {}
-        #: The agent's own, for tasks to inherit from.
-        self._environ = dict(os.environ)
-        self._home = self._environ.get("HOME") or os.path.expanduser("~")
+        #: What tasks inherit of the agent's own, picked once instead of for each task.
+        self._environ = {
+            name: value
+            for name, value in os.environ.items()
+            if name in INHERITED or name.startswith("LC_")
+        }
+        self._home = os.environ.get("HOME") or os.path.expanduser("~")
 
     def directory(self, attempt_id: AttemptId) -> str:
         """Where an attempt lives."""
