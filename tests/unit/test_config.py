@@ -82,7 +82,8 @@ def test_a_key_is_set_with_comments_and_order_kept_and_the_file_private(path: Pa
     config.set_key("agent.allow_root", "yes")
     assert path.read_text() == (
         '# our hive\nlabel = "new"  # by the window\n\n'
-        '[user]\nusername = "ada"\nemail = "ada@example.org"\n\n[agent]\nmax_cpus = 8\nallow_root = true\n'
+        '[user]\nusername = "ada"\nemail = "ada@example.org"\n\n'
+        "[agent]\nmax_cpus = 8\nallow_root = true\n"
     )
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
