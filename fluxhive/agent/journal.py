@@ -136,7 +136,8 @@ class Journal:
         if version > SCHEMA_VERSION:
             raise Conflict(
                 f"the journal `{path}` was written by a newer agent (format {version})",
-                hint="upgrade fluxhive on this machine: pip install --upgrade fluxhive",
+                hint="install the newer FlowHive on this machine again, or name another state directory: "
+                "FLOWHIVE_STATE_DIR",
             )
         if version == 0:
             self._db.executescript(

@@ -69,7 +69,8 @@ def command(
             raise
         raise FluxhiveError(
             f"the server's packages are not installed: `{error.name}` is missing",
-            hint="install them: pip install 'fluxhive[server]', or from a clone "
-            "pip install -e '.[server]'",
+            # By file or clone: the name alone belongs to another project on the package index.
+            hint="install them from a clone: pip install '.[server]', or with the wheel file: "
+            "pip install 'FILE.whl[server]'",
         ) from error
     return app.main(chosen)
