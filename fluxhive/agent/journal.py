@@ -136,8 +136,8 @@ class Journal:
         if version > SCHEMA_VERSION:
             raise Conflict(
                 f"the journal `{path}` was written by a newer agent (format {version})",
-                hint="install the newer FlowHive on this machine again, or name another state directory: "
-                "FLOWHIVE_STATE_DIR",
+                hint="install the newer FlowHive here again, or let FLOWHIVE_STATE_DIR name "
+                "another place",
             )
         if version == 0:
             self._db.executescript(
