@@ -31,7 +31,6 @@ from fluxhive.core.effects import Stop as StopEffect
 from fluxhive.core.errors import NotFound
 from fluxhive.core.events import (
     ContactRenewed,
-    DispatchReceived,
     ForgetReceived,
     HiveEvent,
     NodeJoined,
@@ -52,7 +51,7 @@ from fluxhive.core.spec_check import apply_defaults, check_spec
 from fluxhive.core.task import Attempt, ExecutorKind, Task, TaskSpec
 from fluxhive.core.task_manager import TaskManager
 from fluxhive.core.values import AttemptId, NodeId, TaskId
-from fluxhive.protocol.agent import Launch
+from fluxhive.protocol.dispatching import dispatch_of, launch_of, received
 
 from . import process
 from .gpus import Gpus
@@ -295,8 +294,8 @@ class LocalHive:
         elif isinstance(effect, Welcome):
             self._hands.put(SessionOpened(session=effect.session), _contact())
         elif isinstance(effect, DispatchEffect):
-            self._hands.launch(effect.attempt.id, _launch(effect.task))
-            self._hands.put(_contact(), _dispatch(effect))
+            self._hands.launch(effect.attempt.id, launch_of(effect.task))
+            self._hands.put(_contact(), received(dispatch_of(effect, None)))
         elif isinstance(effect, StopEffect):
             self._hands.put(
                 StopReceived(
@@ -347,35 +346,6 @@ class LocalHive:
 
 def _contact() -> ContactRenewed:
     return ContactRenewed(sent_at_ms=process.boottime_ms())
-
-
-def _dispatch(effect: DispatchEffect) -> DispatchReceived:
-    spec, attempt = effect.task.spec, effect.attempt
-    return DispatchReceived(
-        session=effect.session,
-        attempt_id=attempt.id,
-        task_id=attempt.task_id,
-        epoch=attempt.epoch,
-        channel=attempt.channel,
-        reservation=attempt.reservation,
-        grace_ms=spec.grace_ms,
-        time_limit_ms=spec.time_limit_ms,
-        failover_ms=spec.failover_ms,
-    )
-
-
-def _launch(task: Task) -> Launch:
-    spec = task.spec
-    return Launch(
-        command=spec.command,
-        executor=spec.executor,
-        env=spec.env,
-        workdir=spec.workdir,
-        venv=spec.venv,
-        merge_output=spec.merge_output,
-        task_name=spec.name,
-        owner=task.owner,
-    )
 
 
 def _seconds_until(at_ms: int | None) -> float:

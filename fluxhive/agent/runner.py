@@ -22,7 +22,6 @@ from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.events import (
     ContactRenewed,
     DiskChanged,
-    DispatchReceived,
     ForgetReceived,
     NodeEvent,
     SessionClosed,
@@ -47,6 +46,7 @@ from fluxhive.protocol.agent import (
     Stop,
     Welcome,
 )
+from fluxhive.protocol.dispatching import received
 from fluxhive.protocol.link import Link
 from fluxhive.protocol.wire import CAPABILITY_ZSTD_LOGS, server_codec
 from fluxhive.transport import Transport
@@ -324,17 +324,7 @@ class Runner:
     def _dispatched(self, message: Dispatch) -> NodeEvent:
         if message.launch is not None:
             self._hands.launch(message.attempt_id, message.launch)
-        return DispatchReceived(
-            session=message.session,
-            attempt_id=message.attempt_id,
-            task_id=message.task_id,
-            epoch=message.epoch,
-            channel=message.channel,
-            reservation=message.reservation,
-            grace_ms=message.grace_ms,
-            time_limit_ms=message.time_limit_ms,
-            failover_ms=message.failover_ms,
-        )
+        return received(message)
 
     def _committed(self, mark: object) -> None:
         if isinstance(mark, tuple):

@@ -32,6 +32,7 @@ from fluxhive.protocol.agent import (
     Turned,
     Welcome,
 )
+from fluxhive.protocol.dispatching import launch_of
 from fluxhive.protocol.wire import (
     CAPABILITY_ZSTD_LOGS,
     SUBPROTOCOL,
@@ -40,7 +41,7 @@ from fluxhive.protocol.wire import (
 )
 
 from .brain import Brain, NodeEffect
-from .dispatching import encoded_dispatch, launch_of
+from .dispatching import encoded_dispatch
 from .log_writer import AttemptLogs
 from .logs import LogStore
 from .node_checks import BadNode
