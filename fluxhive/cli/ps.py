@@ -61,8 +61,15 @@ def _row(task: TaskView, now_ms: int) -> list[str]:
         where(attempt),
         gpu_memory(attempt),
         running_time(task, now_ms),
-        task.reason or "-",
+        why(task),
     ]
+
+
+def why(task: TaskView) -> str:
+    """Why it waits, for one that waits; else the sentence about its state."""
+    if task.waiting:
+        return task.waiting[0].text
+    return task.reason or "-"
 
 
 def where(attempt: AttemptView | None) -> str:

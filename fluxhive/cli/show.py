@@ -34,7 +34,7 @@ def _facts(task: TaskView) -> list[tuple[str, str]]:
         ("user", task.owner),
         ("state", task.word),
     ]
-    if task.reason:
+    if task.reason and not (task.waiting and task.reason == "submitted"):
         facts.append(("why", task.reason))
     facts += [("waits", reason.text) for reason in task.waiting]
     facts += [

@@ -44,6 +44,7 @@ from .outcome import Outcome, OutcomeKind, StopCause
 from .placement_pass import place_waiting
 from .reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
 from .task import ON_REPORT, Attempt, AttemptState, Reaction, Task, TaskState
+from .task_queue import ClassKey
 from .timers import TimerKind
 from .values import AttemptId, Ms, NodeId, TaskId, Value, kebab
 
@@ -87,6 +88,13 @@ class TaskManager:
     def explain(self, task_id: TaskId) -> list[Reason]:
         """Why a task waits, the main reason first; empty when it does not wait or is unknown."""
         return explain(self.hive, task_id)
+
+    def line_of(self, task_id: TaskId) -> ClassKey | None:
+        """What is the same for all tasks that wait for the same; None when it is not in line."""
+        task = self.hive.tasks.get(task_id)
+        if task is None or task_id not in self.hive.queue:
+            return None
+        return self.hive.class_key(task)
 
     # ── views ─────────────────────────────────────────────────────────────────────────────────
 

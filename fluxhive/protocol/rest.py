@@ -93,7 +93,8 @@ class TaskView(Value, frozen=True, kw_only=True):
     ended_at_ms: int | None = None
     outcome: Outcome | None = None
     attempts: tuple[AttemptView, ...] = ()
-    #: Why it waits, when it waits; only on a single task.
+    #: Why it waits, when it waits; in a list only for tasks in line, and only for the first
+    #: hundred different waits.
     waiting: tuple[ReasonView, ...] = ()
     #: Said once, at submission.
     warnings: tuple[str, ...] = ()

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from fluxhive.core.explain import warnings, word
+from fluxhive.core.explain import Reason, warnings, word
 from fluxhive.core.node import GpuReport, Node
 from fluxhive.core.node_record import GpuReserved
-from fluxhive.core.task import Attempt, AttemptState, TaskSpec, TaskState
+from fluxhive.core.task import Attempt, AttemptState, Task, TaskSpec
+from fluxhive.core.task_queue import ClassKey
 from fluxhive.core.values import AttemptId, Mib, NodeId
 from fluxhive.protocol.rest import AttemptView, GpuView, NodeView, ReasonView, TaskView
 
@@ -20,6 +21,8 @@ from .auth import Caller
 from .hive import Hive
 from .lookup import Found
 
+#: Most different waits that one list explains: each asks every node.
+LINES_EXPLAINED_MAX = 100
 #: Stands for the value of an environment variable that the reader may not see.
 MASK = "***"
 
@@ -32,18 +35,19 @@ class Views:
         self._manager = hive.brain.manager
         self._nodes: dict[NodeId, Node | None] = {}
         self._used: dict[NodeId, dict[AttemptId, Mib]] = {}
+        self._waits: dict[ClassKey, list[Reason]] = {}
 
     # ── tasks ─────────────────────────────────────────────────────────────────────────────────
 
     def task(
         self, found: Found, caller: Caller, *, is_single: bool = False, warns: bool = False
     ) -> TaskView:
-        """A task; ``is_single``: with why it waits; ``warns``: with what its author should know."""
+        """A task; ``is_single``: with all about why it waits; ``warns``: with what its author
+        should know."""
         task, attempts = found
         live = attempts[-1] if attempts and attempts[-1].state is not AttemptState.ENDED else None
         node = None if live is None else self._node(live.node_id)
-        waits = is_single and task.state in (TaskState.QUEUED, TaskState.HELD, TaskState.ACTIVE)
-        reasons = self._manager.explain(task.id) if waits else []
+        reasons = self._reasons(task, is_single=is_single)
         started = [a.started_at_ms for a in attempts if a.started_at_ms is not None]
         return TaskView(
             id=task.id,
@@ -64,8 +68,20 @@ class Views:
         )
 
     def tasks(self, found: Iterable[Found], caller: Caller) -> tuple[TaskView, ...]:
-        """Several tasks, without why they wait."""
+        """Several tasks; those in line with why, as far as that costs little."""
         return tuple(self.task(each, caller) for each in found)
+
+    def _reasons(self, task: Task, *, is_single: bool) -> list[Reason]:
+        if task.state.is_final:
+            return []
+        if is_single:
+            return self._manager.explain(task.id)
+        line = self._manager.line_of(task.id)
+        if line is None:
+            return []
+        if line not in self._waits and len(self._waits) < LINES_EXPLAINED_MAX:
+            self._waits[line] = self._manager.explain(task.id)
+        return self._waits.get(line, [])
 
     def warnings(self, spec: TaskSpec, owner: str) -> list[str]:
         """What the author of a task should know at once."""

@@ -81,6 +81,9 @@ def test_a_waiting_task_says_why_and_is_cancelled_at_once(hive: CliHive) -> None
     assert shown["state"] == "queued"
     assert shown["waiting"][0]["code"] == "NEVER"
     assert "4" in shown["waiting"][0]["text"]
+    (listed,) = [each for each in hive.json("ps")["tasks"] if each["id"] == task]
+    assert listed["waiting"] == shown["waiting"][:1]
+    assert shown["waiting"][0]["text"] in hive.ok("ps")
     hive.ok("cancel", task)
     assert hive.task(task)["state"] == "cancelled"
 
