@@ -327,20 +327,25 @@ async def test_a_revoked_token_ends_what_it_follows_and_so_does_the_servers_stop
             async with run.http.stream("GET", path, headers=headers) as answer:
                 lines.extend([line async for line in answer.aiter_lines()])
 
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             for path in ("/events", f"/tasks/{run.task_id}/logs/follow"):
                 mine = {"Authorization": f"Bearer {token}"}
                 async with anyio.create_task_group() as group:
                     group.start_soon(read, path, mine)
                     group.start_soon(read, path, {})
-                    await anyio.sleep(0.2)
+                    await n_open(it, 2)
                     caller = it.caller(token)
                     it.services.answers.end(caller.token_id)
-                    await anyio.sleep(0.1)
-                    assert len(it.services.answers._open) == 1  # the other one's
+                    await n_open(it, 1)  # the other one's
                     it.services.answers.end(it.caller(admin_token(it)).token_id)
     assert all(line.startswith(":") or not line for line in lines)
     assert it.services.answers._open == {}
+
+
+async def n_open(it: RestHive, wanted: int) -> None:
+    """Returns once so many long answers are under way."""
+    while len(it.services.answers._open) != wanted:  # noqa: ASYNC110
+        await anyio.sleep(0.01)
 
 
 def admin_token(it: RestHive) -> str:
