@@ -8,6 +8,7 @@ was accepted, and is never started a second time. Called by ``Hands`` from a wor
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -57,6 +58,8 @@ class Journal:
         """Raises ``sqlite3.DatabaseError`` for a damaged file and ``Conflict`` for a newer one."""
         #: True when there was no whole journal to go on from: attempts may be missing from it.
         self.was_absent = was_absent or not path.exists()
+        # Made before SQLite makes it, readable for nobody else; its log takes the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         # Autocommit, because the transactions are written out below.
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
@@ -171,7 +174,7 @@ def open_journal(path: Path) -> Journal:
             aside = _move_aside(path)
             log.error("journal damaged", extra={"reason": str(error), "kept_as": str(aside)})
             return Journal(path, was_absent=True)
-    except sqlite3.OperationalError as error:
+    except (sqlite3.OperationalError, OSError) as error:
         raise Conflict(
             f"cannot use the journal `{path}`: {error}",
             hint="is the disk full or read-only? FLOWHIVE_STATE_DIR names another place",

@@ -220,7 +220,8 @@ class Launcher:
         # Secrets of the agent stay with it. LD_BIND_NOW: symbols looked up once, not in each fork.
         env = {key: value for key, value in os.environ.items() if not key.startswith("FLOWHIVE_")}
         env["LD_BIND_NOW"] = "1"
-        with open(self._log_path or os.devnull, "ab") as log:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        with os.fdopen(os.open(self._log_path or os.devnull, flags, 0o600), "ab") as log:
             # A session of its own: Ctrl-C and a killed process group of the agent do not reach it.
             # utf8: arguments and environment mean the same bytes here and there.
             self._process = subprocess.Popen(

@@ -119,3 +119,11 @@ def test_a_disk_that_takes_nothing_is_said_and_can_recover(tmp_path: Path) -> No
     journal.write(Entry(held=many))
     journal.close()
     assert len(open_journal(tmp_path / "journal.db").held) == 500
+
+
+def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path / "journal.db")
+    journal.write(Entry(said=[(1, b"{}")]))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    journal.close()
+    assert set(modes.values()) == {0o600}, modes
