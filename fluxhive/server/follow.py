@@ -108,7 +108,8 @@ class Follow:
                 offsets = (at[0], at[1])
                 yield b"".join(events)
                 quiet_since_s = anyio.current_time()
-                await anyio.sleep(GATHER_S)
+                if sum(len(piece.data) for piece in pieces) < ROUND_BYTES:
+                    await anyio.sleep(GATHER_S)  # It has caught up.
                 continue
             await self._look()
             if self._is_over(attempt_id, anyio.current_time() - quiet_since_s):
