@@ -227,7 +227,7 @@ class Hands:
             said=self._out.number(reports),
             acknowledged=self._out.acknowledged(),
             # What the server will rely on has to survive a power cut; the rest is on the disk
-            # with the next one that does (DECISIONS 1.14).
+            # with the next one that does.
             durable=not all(isinstance(report, AttemptStarted) for report in reports),
         )
 

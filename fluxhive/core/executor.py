@@ -62,7 +62,7 @@ else:
 class NodeSettings(Value, frozen=True, kw_only=True):
     """How one node treats its attempts."""
 
-    #: With a contact older than this nothing is started (DECISIONS §1.3).
+    #: With a contact older than this nothing is started.
     contact_max_age_ms: Ms = 15_000
     #: How long an end may wait for the memory of its GPUs; measured: it is back in milliseconds.
     memory_return_ms: Ms = 5_000

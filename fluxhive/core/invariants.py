@@ -209,7 +209,7 @@ class StepLaws:
                 continue
             record = manager.hive.nodes[new.node_id]
             if record.node.state is NodeState.SILENT and old.fenced_at_ms is None:
-                # The promise of DESIGN §4, rule 6, counted here anew: length x 1.05 and grace.
+                # The promise to users (README), counted here anew: length x 1.05 and grace.
                 spec = manager.hive.tasks[new.task_id].spec
                 assert spec.failover_ms is not None, f"law 9: {new.id} may run on for ever"
                 least_ms = record.contact_at_ms + spec.failover_ms * 105 // 100 + spec.grace_ms

@@ -18,7 +18,7 @@ from .task import ExecutorKind
 from .values import GpuUuid, Value
 
 #: Of the agent's own environment a task gets these, and all that begins with ``LC_``
-#: (DECISIONS §4: nothing else of the agent's reaches a task).
+#: (nothing else of the agent's reaches a task).
 INHERITED = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "SHELL", "TZ", "TMPDIR")
 
 

@@ -2,7 +2,7 @@
 
 A hello says what the node holds; what it does not hold is judged by ``ON_ABSENT``. Silence by
 itself ends nothing: an attempt is over when its node says so, when a person gives the node up, or,
-for a task with ``--failover``, once its fence has passed (DECISIONS §1.2). Called by
+for a task with ``--failover``, once its fence has passed. Called by
 task_manager.py alone.
 """
 
@@ -285,7 +285,7 @@ def check_fence(hive: HiveState, attempt_id: AttemptId) -> None:
         if hive.now_ms < record.contact_at_ms + fence_ms:
             watch_fence(hive, attempt)
             return
-        # Declared lost here: what this session still says must not count (DESIGN §4, rule 1).
+        # Declared lost here: what this session still says must not count.
         _close(hive, record, "out of contact for longer than its attempts may run on")
     detail = f"{record.node.label} is out of contact and its failover length has passed"
     end_attempt(

@@ -1,6 +1,6 @@
 """What follows when an attempt has ended: the task is done, fails, or is tried again, and when.
 
-Two things are kept apart (DECISIONS §1.1): ``retry`` is for the task's own failures and is off
+Two things are kept apart: ``retry`` is for the task's own failures and is off
 unless asked for; *restarts* are for ends that were not its fault. An attempt that its node handed
 back was never started and counts as neither.
 """
@@ -23,7 +23,7 @@ MAX_REFUSAL_BACKOFF_MS: Ms = 60_000
 #: A pause is shortened by up to a quarter, so that tasks that failed together come back apart.
 _JITTER_STEPS = 1024
 
-#: Errors of starting a program that speak of the node, not of the program (FAULTS: fd exhaustion,
+#: Errors of starting a program that speak of the node, not of the program (fd exhaustion,
 #: full or broken disks, no memory to fork with).
 NODE_ERRORS = frozenset(
     {"EAGAIN", "EDQUOT", "EIO", "EMFILE", "ENFILE", "ENODEV", "ENOMEM", "ENOSPC", "EROFS", "ESTALE"}

@@ -14,7 +14,7 @@ from .errors import InputError
 from .request import Request
 from .task import RETRY_FAILOVER_MS, ExecutorKind, TaskSpec
 
-#: DECISIONS §4: beyond these a launch would break the system's own limits (ARG_MAX) or our frames.
+#: Beyond these a launch would break the system's own limits (ARG_MAX) or our frames.
 MAX_ENVIRONMENT_BYTES = 256 * 1024
 MAX_VARIABLE_BYTES = 128 * 1024
 MAX_COMMAND_BYTES = 128 * 1024

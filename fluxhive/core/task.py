@@ -65,7 +65,7 @@ FINAL_STATES = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCE
 DEFAULT_GRACE_MS: Ms = 30_000
 DEFAULT_RESTARTS = 5
 DEFAULT_BACKOFF_MS: Ms = 1_000
-#: ``--failover`` of tasks that ask for retries and say nothing else (DECISIONS: out of contact).
+#: ``--failover`` of tasks that ask for retries and say nothing else.
 RETRY_FAILOVER_MS: Ms = 30 * 60_000
 #: Later than any hive time; the largest integer that every reader of JSON keeps whole.
 NEVER_AT_MS: Ms = 2**53 - 1

@@ -16,7 +16,7 @@ AttemptId = NewType("AttemptId", str)
 NodeId = NewType("NodeId", str)
 GpuUuid = NewType("GpuUuid", str)
 
-#: Milliseconds, MiB: integers decide (STRUCTURE: no float ever adds up).
+#: Milliseconds, MiB: integers decide (no float ever adds up).
 Ms = int
 Mib = int
 

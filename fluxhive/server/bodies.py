@@ -17,7 +17,7 @@ from fluxhive.core.errors import InputError
 
 from .problems import Malformed, closest
 
-#: DECISIONS §4. Deeper nesting is never meant, and each level costs stack.
+#: Deeper nesting is never meant, and each level costs stack.
 DEPTH_MAX = 64
 
 T = TypeVar("T")

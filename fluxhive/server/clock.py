@@ -1,7 +1,7 @@
 """Hive time: the one clock of a server, in milliseconds.
 
 At start the later of wall clock and last stored time, from then on the boot clock: it never runs
-backwards, whatever is done to the wall clock, over restarts too (STRUCTURE §2.5). Nobody compares
+backwards, whatever is done to the wall clock, over restarts too. Nobody compares
 it with the clock of another machine.
 """
 

@@ -22,7 +22,7 @@ ATTEMPT = AttemptId("t-jrt6.1")
 
 
 class LogServer:
-    """Writes chunks at their offset and answers with marks, as DESIGN section 4 rule 8 says."""
+    """Writes chunks at their offset and answers with marks, as docs/protocol.md says."""
 
     def __init__(self) -> None:
         self.streams: dict[tuple[int, int], bytearray] = {}
