@@ -81,10 +81,12 @@ def test_a_waiting_task_says_why_and_is_cancelled_at_once(hive: CliHive) -> None
     assert shown["state"] == "queued"
     assert shown["waiting"][0]["code"] == "NEVER"
     assert "4" in shown["waiting"][0]["text"]
-    (listed,) = [each for each in hive.json("ps")["tasks"] if each["id"] == task]
-    assert listed["waiting"] == shown["waiting"][:1]
+    other = hive.submit("--gpus", "6", "--", "true")
+    listed = {each["id"]: each["waiting"] for each in hive.json("ps")["tasks"]}
+    assert listed[task] == shown["waiting"][:1]
+    assert listed[other] == hive.task(other)["waiting"][:1] != listed[task]
     assert shown["waiting"][0]["text"] in hive.ok("ps")
-    hive.ok("cancel", task)
+    hive.ok("cancel", task, other)
     assert hive.task(task)["state"] == "cancelled"
 
 

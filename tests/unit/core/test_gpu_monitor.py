@@ -32,6 +32,7 @@ class Card:
         processes: dict[int, int | None] | None = None,
         *,
         used_mib: int | None = None,
+        reserved_mib: int | None = None,
         fault: str = "",
         lists_processes: bool = True,
     ) -> GpuReport:
@@ -44,6 +45,7 @@ class Card:
             model="H100",
             total_mib=81_920,
             used_mib=used_mib,
+            reserved_mib=reserved_mib,
             processes=tuple(ProcessUse(pid=pid, used_mib=mib) for pid, mib in listed.items())
             if lists_processes
             else None,
@@ -76,6 +78,13 @@ def test_an_idle_card_has_nothing_foreign_although_its_driver_uses_some() -> Non
     assert (report.used_mib, report.foreign_mib, report.attempts) == (IDLE_MIB, 0, ())
     assert report.state is GpuState.HEALTHY
     assert not report.stale
+
+
+def test_where_the_driver_tells_its_own_part_apart_little_is_left_unasked() -> None:
+    card = Card()
+    assert card.shows(used_mib=15, reserved_mib=614).foreign_mib == 0
+    assert card.shows(used_mib=500, reserved_mib=614).foreign_mib > 400
+    assert card.shows(used_mib=500).foreign_mib == 0
 
 
 def test_memory_goes_to_the_attempts_whose_processes_hold_it() -> None:
