@@ -32,6 +32,7 @@ def _facts(task: TaskView) -> list[tuple[str, str]]:
         ("id", task.id),
         ("name", task.name or "-"),
         ("user", task.owner),
+        ("project", task.project or task.owner),
         ("state", task.word),
     ]
     if task.reason and not (task.waiting and task.reason == "submitted"):

@@ -29,6 +29,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     mem: str | None
     time_limit: str | None
     name: str
+    project: str
     priority: str
     retry: int
     variables: tuple[str, ...]
@@ -52,6 +53,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--mem", metavar="SIZE", help="Memory, as 16G. Default: not counted.")
 @click.option("--time", "time_limit", metavar="TIME", help="Stop it after this time, as 4h.")
 @click.option("-n", "--name", default="", help="A name to find it by.")
+@click.option("--project", default="", metavar="NAME", help="Whose share and quota it uses.")
 @click.option("-p", "--priority", type=click.Choice(PRIORITIES), default="normal")
 @click.option("--retry", type=int, default=0, metavar="N", help="Try again after N failures.")
 @click.option("--env", "variables", multiple=True, metavar="K=V", help="Variable for the task.")
@@ -120,6 +122,7 @@ def _spec(asked: Asked) -> TaskSpec:
         at_most_once=asked.at_most_once,
         time_limit_ms=None if limit is None else parse_duration_ms(limit, field="--time"),
         failover_ms=None if failover is None else parse_duration_ms(failover, field="--failover"),
+        project=asked.project,
     )
 
 

@@ -25,6 +25,8 @@ MAX_COUNT = 2**31 - 1
 #: A hundred years: longer than any wait, and sums stay far below what JSON keeps whole.
 MAX_LENGTH_MS = 100 * 365 * 86_400_000
 
+#: A project is a word: it stands in files of quotas and on command lines.
+_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ENV_NAME = re.compile(r"[^\x00=]+")
 _OURS = "FLUXHIVE_"
 
@@ -42,6 +44,8 @@ def check_spec(spec: TaskSpec) -> None:
             field="name",
             value=spec.name,
         )
+    if spec.project:
+        check_project(spec.project)
     _check_path("workdir", spec.workdir)
     _check_path("venv", spec.venv)
     _check_count("retry", spec.retry)
@@ -56,6 +60,18 @@ def check_spec(spec: TaskSpec) -> None:
             hint="leave out one of the two",
             field="retry",
             value=spec.retry,
+        )
+
+
+def check_project(project: str, *, field: str = "project") -> None:
+    """Raises ``InputError`` for what cannot be the name of a project."""
+    _check_text(field, project)
+    if not _PROJECT.fullmatch(project):
+        raise InputError(
+            f"{field}: not a name of a project: `{project}`",
+            hint="letters, digits, `.`, `_` and `-`, at most 100 of them, such as `vision`",
+            field=field,
+            value=project,
         )
 
 

@@ -108,6 +108,8 @@ class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     failover_ms: Ms | None = None
     #: stdout and stderr in one stream, in the order they were written.
     merge_output: bool = False
+    #: Whose share and quota it counts against. Empty: the owner's own project, called as they are.
+    project: str = ""
 
 
 class Task(Value, frozen=True, kw_only=True):
@@ -141,6 +143,11 @@ class Task(Value, frozen=True, kw_only=True):
     outcome: Outcome | None = None
     #: Why it is in its state, one sentence for people.
     reason: str = ""
+
+    @property
+    def project(self) -> str:
+        """The project that it belongs to: the author's word, or the owner's own."""
+        return self.spec.project or self.owner
 
 
 class Attempt(Value, frozen=True, kw_only=True):

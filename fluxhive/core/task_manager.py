@@ -4,9 +4,10 @@
 sessions and repeats change nothing. The caller stores all saves of one step in one transaction,
 then carries the rest out in order, and hands ``TimePassed`` in at ``next_wakeup()``.
 
-The parts: hive_state.py holds the records and is the only one to change them; placement_pass.py
-starts what fits; node_contact.py judges hellos and silence; attempt_end.py with retry.py judges
-ends; explain.py says why a task waits; invariants.py has the laws.
+The parts: hive_state.py holds the records and is the only one to change them; task_orders.py does
+what people want; placement_pass.py starts what fits; node_contact.py judges hellos and silence;
+attempt_end.py with retry.py judges ends; explain.py says why a task waits; invariants.py has the
+laws.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from . import node_contact
+from . import node_contact, task_orders
 from .attempt_end import end_attempt, stop_attempt
 from .effects import HiveEffect, Publish
 from .events import (
@@ -43,7 +44,7 @@ from .node_record import Reserved
 from .outcome import Outcome, OutcomeKind, StopCause
 from .placement_pass import place_waiting
 from .reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
-from .task import ON_REPORT, Attempt, AttemptState, Reaction, Task, TaskState
+from .task import ON_REPORT, Attempt, AttemptState, Reaction, Task
 from .task_queue import ClassKey
 from .timers import TimerKind
 from .values import AttemptId, Ms, NodeId, TaskId, Value, kebab
@@ -181,15 +182,15 @@ class TaskManager:
         hive = self.hive
         match event:
             case TaskSubmitted():
-                self._submitted(event)
+                task_orders.submitted(hive, event)
             case TaskCancelRequested():
-                self._cancel_requested(event)
+                task_orders.cancel_requested(hive, event)
             case TaskHeld():
-                self._held(event)
+                task_orders.held(hive, event)
             case TaskReleased():
-                self._released(event)
+                task_orders.released(hive, event)
             case TaskReprioritised():
-                self._reprioritised(event)
+                task_orders.reprioritised(hive, event)
             case NodeJoined():
                 node_contact.joined(hive, event)
             case NodeReported():
@@ -211,69 +212,6 @@ class TaskManager:
                 pass
             case _:
                 assert_never(event)
-
-    def _submitted(self, event: TaskSubmitted) -> None:
-        if event.task_id in self.hive.tasks:
-            return
-        held = event.held_by is not None
-        self.hive.put_task(
-            Task(
-                id=event.task_id,
-                number=event.number,
-                owner=event.owner,
-                spec=event.spec,
-                state=TaskState.HELD if held else TaskState.QUEUED,
-                priority=event.spec.priority,
-                submitted_at_ms=self.hive.now_ms,
-                held_by=event.held_by,
-                reason=f"held by {event.held_by}" if held else "submitted",
-            )
-        )
-
-    def _cancel_requested(self, event: TaskCancelRequested) -> None:
-        hive = self.hive
-        task = hive.tasks.get(event.task_id)
-        if task is None or task.state.is_final or task.cancelled_by is not None:
-            return
-        why = f"cancelled by {event.by}"
-        if task.state is not TaskState.ACTIVE:
-            outcome = Outcome(kind=OutcomeKind.CANCELLED, detail=f"by {event.by}, not running")
-            hive.put_task(
-                replace(
-                    task,
-                    state=TaskState.CANCELLED,
-                    cancelled_by=event.by,
-                    held_by=None,
-                    not_before_ms=0,
-                    ended_at_ms=hive.now_ms,
-                    outcome=outcome,
-                    reason=why,
-                )
-            )
-            return
-        hive.put_task(replace(task, cancelled_by=event.by, reason=f"being {why}"))
-        attempt = hive.attempts[hive.live_of[task.id]]
-        if attempt.state is not AttemptState.STOPPING:
-            stop_attempt(hive, attempt, StopCause.CANCEL, why)
-
-    def _held(self, event: TaskHeld) -> None:
-        task = self.hive.tasks.get(event.task_id)
-        if task is not None and task.state is TaskState.QUEUED:
-            reason = f"held by {event.by}"
-            self.hive.put_task(replace(task, state=TaskState.HELD, held_by=event.by, reason=reason))
-
-    def _released(self, event: TaskReleased) -> None:
-        task = self.hive.tasks.get(event.task_id)
-        if task is not None and task.state is TaskState.HELD:
-            reason = f"released by {event.by}"
-            self.hive.put_task(replace(task, state=TaskState.QUEUED, held_by=None, reason=reason))
-
-    def _reprioritised(self, event: TaskReprioritised) -> None:
-        task = self.hive.tasks.get(event.task_id)
-        if task is None or task.state.is_final or task.priority is event.priority:
-            return
-        reason = f"priority {event.priority.value}, set by {event.by}"
-        self.hive.put_task(replace(task, priority=event.priority, reason=reason))
 
     def _drained(self, event: NodeDrained) -> None:
         record = self.hive.nodes.get(event.node_id)

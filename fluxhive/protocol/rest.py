@@ -98,6 +98,8 @@ class TaskView(Value, frozen=True, kw_only=True):
     waiting: tuple[ReasonView, ...] = ()
     #: Said once, at submission.
     warnings: tuple[str, ...] = ()
+    #: What it counts against: the spec's project, or the owner's own.
+    project: str = ""
 
 
 class TaskPage(Value, frozen=True, kw_only=True):

@@ -65,6 +65,7 @@ class Views:
             attempts=tuple(self._attempt(attempt) for attempt in attempts),
             waiting=tuple(ReasonView(code=r.code.value, text=r.text) for r in reasons),
             warnings=tuple(self.warnings(task.spec, task.owner)) if warns else (),
+            project=task.project,
         )
 
     def tasks(self, found: Iterable[Found], caller: Caller) -> tuple[TaskView, ...]:

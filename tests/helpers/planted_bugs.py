@@ -15,6 +15,7 @@ from fluxhive.core import (
     placement,
     placement_pass,
     retry,
+    task_orders,
 )
 from fluxhive.core.hive_state import HiveState
 from fluxhive.core.node import NodeState
@@ -62,16 +63,16 @@ def a_release_is_forgotten(patch: Patch) -> None:
 
 @bug
 def an_ended_task_can_be_cancelled(patch: Patch) -> None:
-    real = TaskManager._cancel_requested
+    real = task_orders.cancel_requested
 
-    def careless(self: TaskManager, event: Any) -> None:
-        task = self.hive.tasks.get(event.task_id)
+    def careless(hive: HiveState, event: Any) -> None:
+        task = hive.tasks.get(event.task_id)
         if task is not None and task.state in FINAL_STATES:
-            self.hive.put_task(replace(task, state=TaskState.CANCELLED))
+            hive.put_task(replace(task, state=TaskState.CANCELLED))
         else:
-            real(self, event)
+            real(hive, event)
 
-    patch.setattr(TaskManager, "_cancel_requested", careless)
+    patch.setattr(task_orders, "cancel_requested", careless)
 
 
 @bug
@@ -376,15 +377,15 @@ def a_restored_hive_forgets_exclusions(patch: Patch) -> None:
 
 @bug
 def a_repeated_submission_starts_again(patch: Patch) -> None:
-    def again(self: TaskManager, event: Any) -> None:
-        task = self.hive.tasks.get(event.task_id)
+    def again(hive: HiveState, event: Any) -> None:
+        task = hive.tasks.get(event.task_id)
         if task is not None and task.state is TaskState.QUEUED:
-            self.hive.put_task(replace(task, spec=event.spec))
+            hive.put_task(replace(task, spec=event.spec))
         elif task is None:
-            real(self, event)
+            real(hive, event)
 
-    real = TaskManager._submitted
-    patch.setattr(TaskManager, "_submitted", again)
+    real = task_orders.submitted
+    patch.setattr(task_orders, "submitted", again)
 
 
 @bug

@@ -73,6 +73,7 @@ def test_show_tells_all_about_a_task(cli: Cli) -> None:
         "id                     t-7f3k\n"
         "name                   vit\n"
         "user                   ada\n"
+        "project                ada\n"
         "state                  succeeded\n"
         "command                python train.py\n"
         "directory              -\n"
