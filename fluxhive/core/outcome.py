@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from .values import GpuUuid, Mib, Ms, Value
+from .values import AttemptId, GpuUuid, Mib, Ms, Value
 
 
 class OutcomeKind(Enum):
@@ -29,6 +29,32 @@ class OutcomeKind(Enum):
     LEASE_EXPIRED = "lease-expired"
 
 
+class Blame(Enum):
+    """Who filled a GPU that ran out of memory: whoever went beyond what was reserved."""
+
+    #: The attempt itself: it needs a larger reservation.
+    OWN = "own"
+    #: Another attempt, or a process that is no attempt's: this one's reservation was right.
+    NEIGHBOUR = "neighbour"
+
+
+class GpuOom(Value, frozen=True, kw_only=True):
+    """What is known about GPU memory that ran out (``blame.py`` finds it out)."""
+
+    blame: Blame
+    #: The GPU, where it can be told which of the attempt's it was.
+    gpu: GpuUuid | None = None
+    #: What the refused allocation asked for, as the allocator's message says.
+    requested_mib: Mib | None = None
+    #: What the attempt itself used of the GPU when it was refused.
+    used_mib: Mib | None = None
+    #: What it had reserved there.
+    reserved_mib: Mib | None = None
+    #: With ``Blame.NEIGHBOUR``: the attempt that exceeded its reservation most; None: a process
+    #: that belongs to no attempt.
+    culprit: AttemptId | None = None
+
+
 class Outcome(Value, frozen=True, kw_only=True):
     """Why an attempt ended, for programs (kind, code, signal) and people (detail)."""
 
@@ -37,6 +63,8 @@ class Outcome(Value, frozen=True, kw_only=True):
     signal: int | None = None
     #: One clause that completes "attempt 2 ended: failure, …", or empty.
     detail: str = ""
+    #: With ``gpu-oom``: whose doing it was and how much was wanted; None from older nodes.
+    oom: GpuOom | None = None
 
 
 class StopCause(Enum):
@@ -56,6 +84,57 @@ class GpuPeak(Value, frozen=True, kw_only=True):
 
     uuid: GpuUuid
     peak_mib: Mib
+    #: Its mean use over all readings; None from older nodes.
+    mean_mib: Mib | None = None
+    #: Mean utilization of the whole GPU while the attempt was on it, neighbours' work included.
+    utilization_percent: int | None = None
+
+
+class Sign(Value, frozen=True, kw_only=True):
+    """A line of an attempt's last output that may say why it ended (``signs.py`` picks them)."""
+
+    #: ``stdout`` or ``stderr``.
+    stream: str
+    text: str
+    #: Ordinary lines that came after it in its stream: a program that goes on was not ended by it.
+    lines_after: int = 0
+
+
+class Neighbour(Value, frozen=True, kw_only=True):
+    """Another attempt that was on the same GPU."""
+
+    attempt_id: AttemptId
+    used_mib: Mib
+    reserved_mib: Mib
+
+
+class GpuScene(Value, frozen=True, kw_only=True):
+    """One GPU of an attempt around its end: the highest figures of the last readings."""
+
+    uuid: GpuUuid
+    index: int
+    total_mib: Mib = 0
+    reserved_mib: Mib = 0
+    #: What the attempt used; None: no reading showed it.
+    used_mib: Mib | None = None
+    #: The least that was free on the GPU; None: not known.
+    free_mib: Mib | None = None
+    foreign_mib: Mib = 0
+    neighbours: tuple[Neighbour, ...] = ()
+    #: Why the GPU is out of use since, such as an Xid; empty: it is not.
+    fault: str = ""
+
+
+class HostScene(Value, frozen=True, kw_only=True):
+    """The node's own memory around the end of an attempt."""
+
+    #: Processes of the attempt's own cgroup that the kernel killed for lack of memory; None where
+    #: nothing counts them.
+    own_kills: int | None = None
+    #: Processes anywhere on the node that the kernel killed for it in the attempt's last seconds.
+    node_kills: int = 0
+    #: What a program could still have had, after the end.
+    available_mib: Mib | None = None
 
 
 class ExitFacts(Value, frozen=True, kw_only=True):
@@ -81,3 +160,9 @@ class ExitFacts(Value, frozen=True, kw_only=True):
     unkillable: tuple[int, ...] = ()
     #: The end of stderr (of stdout where stderr is empty or merged), at most 4 KiB.
     last_output: str = ""
+    #: Telling lines of the last 64 KiB of each stream, in their order.
+    signs: tuple[Sign, ...] = ()
+    gpus: tuple[GpuScene, ...] = ()
+    host: HostScene | None = None
+    #: Version of the judge that named this end; 0: an older node, which sent less.
+    judged: int = 0

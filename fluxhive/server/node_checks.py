@@ -7,7 +7,7 @@ connection of that node and is written to the log as an audit line; nothing else
 from __future__ import annotations
 
 from fluxhive.core.node import GpuReport, Inventory
-from fluxhive.core.outcome import ExitFacts
+from fluxhive.core.outcome import ExitFacts, GpuScene, Outcome
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
 from fluxhive.core.task_manager import TaskManager
 from fluxhive.core.values import NodeId
@@ -23,6 +23,8 @@ LABEL_MAX = 200
 TEXT_MAX = 4_096
 #: A node sends the last 4 KiB of output; escapes and other encodings make that more.
 OUTPUT_MAX = 32_768
+#: Nodes send fewer and shorter ones (core/signs.py); a newer one may send somewhat more.
+SIGNS_MAX, SIGN_CHARS = 256, 1_024
 
 
 class BadNode(Exception):
@@ -104,8 +106,18 @@ def _report(report: AttemptAccepted | AttemptRefused | AttemptStarted | AttemptE
     elif isinstance(report, AttemptRefused):
         _text("reason", report.reason)
     elif isinstance(report, AttemptEnded):
-        _text("detail", report.outcome.detail)
+        _outcome(report.outcome)
         _facts(report.facts)
+
+
+def _outcome(outcome: Outcome) -> None:
+    _text("detail", outcome.detail)
+    oom = outcome.oom
+    if oom is not None:
+        for name in ("requested_mib", "used_mib", "reserved_mib"):
+            _range(name, getattr(oom, name) or 0, MIB_MAX)
+        for name in ("gpu", "culprit"):
+            _text(name, getattr(oom, name) or "", LABEL_MAX)
 
 
 def _facts(facts: ExitFacts) -> None:
@@ -116,6 +128,35 @@ def _facts(facts: ExitFacts) -> None:
     _text("last_output", facts.last_output, OUTPUT_MAX)
     if len(facts.gpu_peaks) > GPUS_MAX or len(facts.unkillable) > HELD_MAX:
         raise BadNode("facts: too many")
+    for peak in facts.gpu_peaks:
+        _text("uuid", peak.uuid, LABEL_MAX)
+        _range("peak_mib", peak.peak_mib, MIB_MAX)
+        _range("mean_mib", peak.mean_mib or 0, MIB_MAX)
+    if len(facts.signs) > SIGNS_MAX or len(facts.gpus) > GPUS_MAX:
+        raise BadNode("facts: too many")
+    for sign in facts.signs:
+        _text("sign", sign.text, SIGN_CHARS)
+        _text("stream", sign.stream, LABEL_MAX)
+        _range("lines_after", sign.lines_after)
+    for scene in facts.gpus:
+        _scene(scene)
+    if facts.host is not None:
+        _range("own_kills", facts.host.own_kills or 0)
+        _range("node_kills", facts.host.node_kills)
+        _range("available_mib", facts.host.available_mib or 0, MIB_MAX)
+
+
+def _scene(scene: GpuScene) -> None:
+    _text("uuid", scene.uuid, LABEL_MAX)
+    _text("fault", scene.fault)
+    for name in ("total_mib", "reserved_mib", "used_mib", "free_mib", "foreign_mib"):
+        _range(name, getattr(scene, name) or 0, MIB_MAX)
+    if len(scene.neighbours) > HELD_MAX:
+        raise BadNode("neighbours: too many")
+    for neighbour in scene.neighbours:
+        _text("attempt_id", neighbour.attempt_id, LABEL_MAX)
+        _range("used_mib", neighbour.used_mib, MIB_MAX)
+        _range("reserved_mib", neighbour.reserved_mib, MIB_MAX)
 
 
 def _range(name: str, value: int, most: int = INTEGER_MAX) -> None:
