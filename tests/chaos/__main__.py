@@ -1,0 +1,134 @@
+"""``./dev chaos``: a hive of real processes under faults, and a tally of what was not kept.
+
+``--short`` takes five minutes; without it, 10,000 faults over 10 agents in about an hour. The last
+line is the tally, and the exit code is 1 when anything in it is not zero.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from .faults import MIX, Faults
+from .people import People
+from .processes import Processes
+from .tally import Checker, Tally, wait_for_the_rest
+
+#: After the last fault: the longest failover, its fence, pauses between attempts, a busy machine.
+HEAL_S = 240.0
+
+
+def arguments() -> argparse.Namespace:
+    """What the command was told."""
+    parser = argparse.ArgumentParser(prog="./dev chaos", description=__doc__)
+    parser.add_argument("--short", action="store_true", help="five minutes, as in CI")
+    parser.add_argument("--faults", type=int, help="how many (10,000; with --short 600)")
+    parser.add_argument("--minutes", type=float, help="spread over so long (60; with --short 4)")
+    parser.add_argument("--agents", type=int, default=10)
+    parser.add_argument("--seed", type=int, help="of the order of faults; processes have their own")
+    parser.add_argument("--keep", metavar="DIR", help="keep homes, logs and witnesses there")
+    parser.add_argument("--json", metavar="FILE", help="write the tally there, too")
+    told = parser.parse_args()
+    told.faults = told.faults or (600 if told.short else 10_000)
+    told.minutes = told.minutes or (4.0 if told.short else 60.0)
+    told.seed = random.randrange(1_000_000) if told.seed is None else told.seed
+    return told
+
+
+def main() -> int:
+    """Runs it."""
+    told = arguments()
+    home = Path(told.keep or tempfile.mkdtemp(prefix="fluxhive-chaos-")).absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    witnesses = home / "witnesses"
+    witnesses.mkdir()
+    print(f"chaos: seed {told.seed}, {told.faults} faults over {told.agents} agents in {home}")
+    began_s = time.monotonic()
+    processes = Processes(home, told.agents, told.seed)
+    try:
+        faults = Faults(processes, told.seed)
+        people = People(processes, witnesses, most=4 * told.agents, seed=told.seed)
+        checker = Checker(people, faults, witnesses, processes.transport())
+        people.start()
+        _break(faults, checker, told.faults, told.minutes * 60)
+        people.stop()
+        faults.undo_due(everything=True)
+        print("chaos: the last fault is undone; everything has to end now", flush=True)
+        wait_for_the_rest(checker, HEAL_S)
+        tally = checker.conclude()
+    finally:
+        processes.close()
+        if told.keep is None:
+            shutil.rmtree(home, ignore_errors=True)
+    return report(tally, faults, told, time.monotonic() - began_s)
+
+
+def _break(faults: Faults, checker: Checker, n_faults: int, seconds: float) -> None:
+    """Makes the faults at an even pace while another thread checks what has ended."""
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(0.5):
+            checker.look()
+
+    looking = threading.Thread(target=look, name="checker")
+    looking.start()
+    began_s = said_s = time.monotonic()
+    try:
+        while faults.n < n_faults:
+            faults.undo_due()
+            if time.monotonic() - began_s >= faults.n / n_faults * seconds:
+                faults.make_one()
+            else:
+                time.sleep(0.02)
+            if time.monotonic() - said_s > 60:
+                said_s = time.monotonic()
+                tally = checker.tally
+                print(
+                    f"chaos: {faults.n} faults, {tally.tasks} tasks checked, "
+                    f"{len(tally.problems)} problems",
+                    flush=True,
+                )
+    finally:
+        is_over.set()
+        looking.join()
+
+
+def report(tally: Tally, faults: Faults, told: argparse.Namespace, seconds: float) -> int:
+    """Says what was found; the last line is the tally."""
+    for problem in tally.problems[:50]:
+        print(f"  {problem}")
+    made = ", ".join(f"{faults.counts[kind]} {kind}" for kind in MIX)
+    killed = faults.counts["kill agent"] + faults.counts["kill server"]
+    print(f"faults: {made} ({100 * killed / max(1, faults.n):.1f} % kill agent or server)")
+    print("ends: " + ", ".join(f"{n} {kind}" for kind, n in tally.ends.most_common()))
+    if told.json:
+        found = {
+            "seed": told.seed,
+            "agents": told.agents,
+            "seconds": round(seconds),
+            "faults": dict(faults.counts),
+            "ends": dict(tally.ends),
+            "problems": tally.problems,
+        }
+        Path(told.json).write_text(json.dumps(found, indent=1) + "\n")
+    print(
+        f"chaos: {faults.n} faults over {told.agents} agents in {seconds / 60:.1f} min, "
+        f"{tally.tasks} tasks, {tally.attempts} attempts, {tally.log_bytes} log bytes: "
+        f"{tally.lost_tasks} lost tasks, {tally.overlaps} overlapping attempts, "
+        f"{tally.repeated_starts} repeated starts, {tally.wrong_codes} wrong exit codes, "
+        f"{tally.lost_bytes} lost log bytes, {tally.doubled_bytes} doubled log bytes, "
+        f"{tally.other} other"
+    )
+    return 0 if tally.is_clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
