@@ -27,6 +27,7 @@ REMEDIES = {
     "httpx": "pip install httpx",
     "hypothesis": "pip install hypothesis",
     "torch": "pip install torch",
+    "uv": "pip install uv",
 }
 #: Never demanded: a machine without it is a normal machine.
 OPTIONAL = {"torch"}

@@ -21,12 +21,14 @@ import msgspec
 from fluxhive.core.effects import NodeAttempt
 from fluxhive.core.errors import FluxhiveError, InternalError
 from fluxhive.core.events import DispatchReceived, NodeEvent, WorkspaceFailed, WorkspaceReady
+from fluxhive.core.interpreter import PythonFound, not_found, parse_python
 from fluxhive.core.launch_plan import INHERITED, NodeFacts, plan_launch
 from fluxhive.core.node import HeldPhase
 from fluxhive.core.values import AttemptId, GpuUuid
 from fluxhive.protocol.agent import Launch
 
 from . import process
+from .interpreters import dangling, find_python
 from .run_directory import RunPhase, RunSpec, acknowledge, inspect_run, read_spec, write_spec
 
 log = logging.getLogger(__name__)
@@ -91,7 +93,8 @@ class Workspace:
         if launch is None:
             return False
         seen_until_s = self._seen_directories.get(launch.workdir or self._home, 0.0)
-        return launch.venv is None and seen_until_s > time.monotonic()
+        names_none = launch.venv is None and launch.python is None
+        return names_none and seen_until_s > time.monotonic()
 
     def prepare(self, attempt: NodeAttempt, launch: Launch | None) -> NodeEvent:
         """Makes the run directory."""
@@ -124,6 +127,7 @@ class Workspace:
             gpu_indexes=self.gpu_indexes() if dispatch.reservation.gpus else {},
             venv_bin=venv_bin,
             venv_is_conda=venv_bin is not None and os.path.isdir(f"{launch.venv}/conda-meta"),
+            python=None if launch.python is None else self._python(launch.python),
             gpu_env=self.gpu_env,
         )
         plan = plan_launch(launch, dispatch, facts, cookie=cookie)
@@ -168,6 +172,17 @@ class Workspace:
         """Where the environment's programs are; None when it is not on this node."""
         path = f"{venv}/bin"
         return path if os.path.isdir(path) else None
+
+    def _python(self, named: str) -> PythonFound:
+        choice = parse_python(named)
+        found = find_python(choice, home=self._home, env=os.environ)
+        if found is None:
+            gone = dangling(choice)
+            detail = not_found(choice, self._label)
+            if gone is not None:
+                detail = f"{named} on node {self._label} is made for {gone}, which does not exist"
+            raise _Unprepared(detail, elsewhere=True)
+        return found
 
     def write_contact(self, contact_at_ms: int) -> None:
         """In place and of one length: a reader sees the old time or the new one, and a full disk

@@ -61,6 +61,8 @@ def _facts(task: TaskView) -> list[tuple[str, str]]:
 def _command(spec: TaskSpec) -> str:
     is_line = spec.executor is ExecutorKind.SHELL
     text = " ".join(spec.command) if is_line else shlex.join(spec.command)
+    if spec.executor is ExecutorKind.PYTHON:
+        text = f"{spec.python or 'python'} {text}"
     return text if len(text) <= COMMAND_LENGTH_MAX else text[:COMMAND_LENGTH_MAX] + " …"
 
 

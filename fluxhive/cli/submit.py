@@ -11,9 +11,10 @@ import msgspec
 from fluxhive.cli import messages, options, output, session
 from fluxhive.cli.environment import gather
 from fluxhive.cli.follow import follow
+from fluxhive.cli.program import program
 from fluxhive.core.errors import InputError
 from fluxhive.core.request import Request, parse_duration_ms, parse_mib
-from fluxhive.core.task import ExecutorKind, Priority, TaskSpec
+from fluxhive.core.task import Priority, TaskSpec
 from fluxhive.protocol.rest import TaskView
 
 PRIORITIES = [priority.value for priority in Priority]
@@ -37,6 +38,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     workdir: str | None
     at_most_once: bool
     failover: str | None
+    python: str | None
     is_shell: bool
     is_followed: bool
     control_url: str | None
@@ -61,6 +63,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--workdir", metavar="DIR", help="Where to run. Default: this directory.")
 @click.option("--at-most-once", is_flag=True, help="Never start it a second time.")
 @click.option("--failover", metavar="TIME", help="May run elsewhere after so long out of contact.")
+@click.option("--python", metavar="PYTHON", help="Interpreter, environment, conda:NAME, or uv.")
 @click.option("--shell", "is_shell", is_flag=True, help="Read the words as one shell line.")
 @click.option("-f", "--follow", "is_followed", is_flag=True, help="Show its output to the end.")
 @options.control_url
@@ -72,6 +75,7 @@ def command(**given: object) -> int:
 
     Several words are executed as they are; one word is a line for the shell, so that
     'a | b > c' works. The task gets this directory and the active virtual environment.
+    With --python the words are what Python is given: a script or -m MODULE, and arguments.
 
     With -f this ends with the task's own exit code, 128 + n for signal n, 124 for the time limit,
     125 when following fails. Ctrl-C lets go of the task; a second one cancels it.
@@ -100,7 +104,7 @@ def _spec(asked: Asked) -> TaskSpec:
             field="--gpu-mem",
             hint="add `--gpus 1`",
         )
-    words, executor = _command(asked.words, is_shell=asked.is_shell)
+    starts = program(asked.words, is_shell=asked.is_shell, python=asked.python)
     gpu_mem, mem, limit, failover = asked.gpu_mem, asked.mem, asked.time_limit, asked.failover
     request = Request(
         gpus=_at_least(0, "--gpus", asked.gpus),
@@ -110,13 +114,14 @@ def _spec(asked: Asked) -> TaskSpec:
         memory_mib=None if mem is None else parse_mib(mem, field="--mem"),
     )
     return TaskSpec(
-        command=words,
-        executor=executor,
+        command=starts.command,
+        executor=starts.executor,
         name=asked.name,
         request=request,
         env=gather(asked.variables, asked.env_file),
         workdir=_workdir(asked.workdir),
-        venv=os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX") or None,
+        venv=starts.venv,
+        python=starts.python,
         priority=Priority(asked.priority),
         retry=_at_least(0, "--retry", asked.retry),
         at_most_once=asked.at_most_once,
@@ -124,19 +129,6 @@ def _spec(asked: Asked) -> TaskSpec:
         failover_ms=None if failover is None else parse_duration_ms(failover, field="--failover"),
         project=asked.project,
     )
-
-
-def _command(words: tuple[str, ...], *, is_shell: bool) -> tuple[tuple[str, ...], ExecutorKind]:
-    """The command and how it is read: one word is a line for the shell."""
-    if not any(word.strip() for word in words):
-        raise InputError(
-            "no command was given",
-            field="command",
-            hint="fluxhive submit -- python train.py, or -- 'echo $HOME | wc -c' for the shell",
-        )
-    if is_shell or len(words) == 1:
-        return (" ".join(words),), ExecutorKind.SHELL
-    return words, ExecutorKind.EXEC
 
 
 def _at_least(least: int, option: str, number: int) -> int:

@@ -13,6 +13,7 @@ from msgspec import field
 
 from .errors import Conflict
 from .events import DispatchReceived
+from .interpreter import PythonFound, activation, python_argv
 from .request import GpuShare, Reservation
 from .task import ExecutorKind
 from .values import GpuUuid, Value
@@ -54,10 +55,10 @@ class NodeFacts(Value, frozen=True, kw_only=True):
     venv_bin: str | None = None
     #: The environment is conda's, not ``python -m venv``'s.
     venv_is_conda: bool = False
+    #: The interpreter that the task names, as it is here; None: it names none.
+    python: PythonFound | None = None
     #: What the GPUs' source wants tasks to know (the pretended ones: where they are pretended).
     gpu_env: Mapping[str, str] = field(default_factory=dict)
-    #: Between the elements of PATH.
-    path_separator: str = ":"
 
 
 class LaunchPlan(Value, frozen=True, kw_only=True):
@@ -72,13 +73,8 @@ def plan_launch(
     launch: LaunchOrder, dispatch: DispatchReceived, node: NodeFacts, *, cookie: str
 ) -> LaunchPlan:
     """The plan. Raises ``Conflict`` when a reserved GPU is not on the node any more."""
-    if launch.executor is ExecutorKind.SHELL:
-        # One element by spec_check; several would be one line, too.
-        argv: tuple[str, ...] = ("/bin/sh", "-c", " ".join(launch.command))
-    else:
-        argv = launch.command
     env = _inherited(node)
-    env.update(_venv(launch, env, node))
+    env.update(_environment(launch, env, node))
     reservation = dispatch.reservation
     env["OMP_NUM_THREADS"] = str(max(1, reservation.cpus))
     env["PYTHONUNBUFFERED"] = "1"
@@ -94,7 +90,16 @@ def plan_launch(
         FLUXHIVE_COOKIE=cookie,
     )
     env.update(_gpus(reservation, node))
-    return LaunchPlan(argv=argv, env=env, cwd=launch.workdir or node.home)
+    return LaunchPlan(argv=_argv(launch, node), env=env, cwd=launch.workdir or node.home)
+
+
+def _argv(launch: LaunchOrder, node: NodeFacts) -> tuple[str, ...]:
+    if launch.executor is ExecutorKind.SHELL:
+        # One element by spec_check; several would be one line, too.
+        return ("/bin/sh", "-c", " ".join(launch.command))
+    if launch.executor is ExecutorKind.PYTHON:
+        return python_argv(node.python, launch.command)
+    return launch.command
 
 
 def _inherited(node: NodeFacts) -> dict[str, str]:
@@ -105,15 +110,17 @@ def _inherited(node: NodeFacts) -> dict[str, str]:
     }
 
 
-def _venv(launch: LaunchOrder, env: Mapping[str, str], node: NodeFacts) -> dict[str, str]:
-    """As if the environment had been activated."""
+def _environment(launch: LaunchOrder, env: Mapping[str, str], node: NodeFacts) -> dict[str, str]:
+    """As if the environment had been activated; the interpreter's own goes before another."""
+    path, python = env.get("PATH"), node.python
+    if python is not None:
+        if python.prefix is None:
+            return {}
+        bin_dir = f"{python.prefix}/bin"
+        return activation(python.prefix, bin_dir, path, is_conda=python.is_conda)
     if launch.venv is None or node.venv_bin is None:
         return {}
-    path = env.get("PATH")
-    return {
-        "CONDA_PREFIX" if node.venv_is_conda else "VIRTUAL_ENV": launch.venv,
-        "PATH": f"{node.venv_bin}{node.path_separator}{path}" if path else node.venv_bin,
-    }
+    return activation(launch.venv, node.venv_bin, path, is_conda=node.venv_is_conda)
 
 
 def _gpus(reservation: Reservation, node: NodeFacts) -> dict[str, str]:

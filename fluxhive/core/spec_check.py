@@ -11,6 +11,7 @@ import re
 from msgspec.structs import replace
 
 from .errors import InputError
+from .interpreter import parse_python
 from .request import Request
 from .task import RETRY_FAILOVER_MS, ExecutorKind, TaskSpec
 
@@ -34,6 +35,7 @@ _OURS = "FLUXHIVE_"
 def check_spec(spec: TaskSpec) -> None:
     """Raises ``InputError`` for the first thing that cannot be accepted."""
     _check_command(spec)
+    _check_python(spec)
     _check_environment(spec.env)
     _check_request(spec.request)
     _check_text("name", spec.name)
@@ -103,6 +105,28 @@ def _check_command(spec: TaskSpec) -> None:
     for word in command:
         _check_text("command", word)
     _check_bytes("command", sum(_size(word) + 1 for word in command), MAX_COMMAND_BYTES)
+
+
+def _check_python(spec: TaskSpec) -> None:
+    is_python = spec.executor is ExecutorKind.PYTHON
+    if spec.python is not None:
+        _check_text("python", spec.python)
+        _check_bytes("python", _size(spec.python), MAX_PATH_BYTES)
+        if not is_python:
+            raise InputError(
+                "python: names an interpreter, but the executor is not `python`",
+                hint='write `"executor": "python"`, or leave `python` out',
+                field="python",
+                value=spec.python,
+            )
+        parse_python(spec.python)
+    if is_python and spec.command[0] in ("python", "python3"):
+        raise InputError(
+            f"command: begins with `{spec.command[0]}`, which `--python` stands for",
+            hint="give the script or `-m module` alone, such as `--python .venv -- train.py`",
+            field="command",
+            value=list(spec.command),
+        )
 
 
 def _check_environment(env: dict[str, str]) -> None:

@@ -78,6 +78,8 @@ class ExecutorKind(Enum):
     SHELL = "shell"
     #: ``command`` is executed as it is: program and arguments.
     EXEC = "exec"
+    #: ``command`` is what Python is given: a script or ``-m module``, and arguments.
+    PYTHON = "python"
 
 
 class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,6 +94,9 @@ class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workdir: str | None = None
     #: Prefix of a virtual environment, put in front of PATH where it exists on the node.
     venv: str | None = None
+    #: Interpreter of a ``python`` task: path, environment's directory, ``conda:NAME`` or ``uv``.
+    #: None: ``python3`` on the task's PATH.
+    python: str | None = None
     priority: Priority = Priority.NORMAL
     #: How many failures of its own are tried again.
     retry: int = 0

@@ -111,6 +111,8 @@ class Launch(Value, frozen=True, kw_only=True):
     merge_output: bool = False
     task_name: str = ""
     owner: str = ""
+    #: As in the spec: interpreter of a ``python`` task.
+    python: str | None = None
 
 
 class Dispatch(Tagged, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ def launch_of(task: Task) -> Launch:
         merge_output=spec.merge_output,
         task_name=spec.name,
         owner=task.owner,
+        python=spec.python,
     )
 
 

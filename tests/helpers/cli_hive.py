@@ -101,6 +101,18 @@ class CliHive:
 
         return until(there, limit_s=limit_s, what=f"{task_id} being {' or '.join(words)}")
 
+    def refusal(self, task_id: str) -> str:
+        """Why the task's first attempt was handed back by its node."""
+
+        def there() -> Any:
+            attempts = self.task(task_id)["attempts"]
+            return attempts[0]["outcome"] if attempts and "outcome" in attempts[0] else None
+
+        outcome = until(there, what=f"the end of an attempt of {task_id}")
+        assert outcome["kind"] == "refused", outcome
+        detail: str = outcome["detail"]
+        return detail
+
     @property
     def processes(self) -> dict[str, int]:
         """Process ids by what they are, from up.json."""
