@@ -12,19 +12,15 @@ import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
+from fluxhive import config_checks as check
 from fluxhive import config_file, env, places
 from fluxhive.core.errors import InputError
 
 DEFAULT_PORT = 8001
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
-TEXT_LENGTH_MAX = 4096
-LABEL_LENGTH_MAX = 200
-HEARTBEAT_S_MIN, HEARTBEAT_S_MAX, HEARTBEAT_S_DEFAULT = 1.0, 5.0, 2.0
-CPUS_MAX = 65_536
 
 Plain = str | int | float
 """What a key of the file can hold."""
@@ -44,11 +40,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The node's human name; None: the name of the machine."""
     ca_file: str | None = None
     """PEM file to trust instead of the system's certificates."""
-    heartbeat_s: float = HEARTBEAT_S_DEFAULT
+    heartbeat_s: float = check.HEARTBEAT_S_DEFAULT
     max_cpus: int | None = None
     """How many CPUs this node offers; None: all it has."""
     allow_root: bool = False
     """True: an agent of root may start, and runs every task as root."""
+    log_backlog_gib: float = 8.0
+    """Output of one stream that a node keeps while the server does not take it."""
+    log_quota_gib: float = 10.0
+    """Output of one stream that the server keeps."""
+    keep_tasks_days: float = 90.0
+    keep_logs_days: float = 30.0
+    """… after a task's end."""
+    keep_logs_gib: float = 50.0
+    """Of all tasks that have ended; the oldest go first."""
     origins: dict[str, str] = msgspec.field(default_factory=dict)
     """Key -> where its value came from, in words."""
 
@@ -65,6 +70,10 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     insecure_http: bool = False
     """True: serve plain HTTP beyond loopback, because a person said so."""
     log_level: str = "info"
+    log_quota_gib: float = 10.0
+    keep_tasks_days: float = 90.0
+    keep_logs_days: float = 30.0
+    keep_logs_gib: float = 50.0
 
 
 class Key(NamedTuple):
@@ -88,99 +97,22 @@ class Value(NamedTuple):
     origin: str
 
 
-def check_url(value: object) -> str:
-    """The address without a slash at its end. Raises ValueError in words."""
-    text = _text(value).rstrip("/")
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError as error:
-        raise ValueError(f"is not an address: {error}") from error
-    if parts.scheme not in ("http", "https"):
-        raise ValueError("must begin with `http://` or `https://`")
-    if not parts.hostname or port == 0:
-        raise ValueError("names no host" if not parts.hostname else "has port 0")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError("must hold nothing but host, port and path")
-    return text
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be text")
-    if not value.strip() or len(value) > TEXT_LENGTH_MAX:
-        raise ValueError(f"must have 1 to {TEXT_LENGTH_MAX} characters")
-    if any(ord(character) < 32 or ord(character) == 127 for character in value):
-        raise ValueError("must not contain control characters")
-    return value
-
-
-def _label(value: object) -> str:
-    text = _text(value).strip()
-    if len(text) > LABEL_LENGTH_MAX:
-        raise ValueError(f"must have at most {LABEL_LENGTH_MAX} characters")
-    return text
-
-
-def _email(value: object) -> str:
-    text = _text(value).strip()
-    name, at, domain = text.partition("@")
-    if not (name and at and domain) or " " in text:
-        raise ValueError("is not an e-mail address")
-    return text
-
-
-def _heartbeat(value: object) -> float:
-    seconds = _number(value)
-    if not HEARTBEAT_S_MIN <= seconds <= HEARTBEAT_S_MAX:
-        raise ValueError(f"must be {HEARTBEAT_S_MIN:g} to {HEARTBEAT_S_MAX:g} seconds")
-    return seconds
-
-
-def _cpus(value: object) -> int:
-    count = _number(value)
-    if count != int(count) or not 1 <= count <= CPUS_MAX:
-        raise ValueError(f"must be a whole number from 1 to {CPUS_MAX}")
-    return int(count)
-
-
-def _truth(value: object) -> bool:
-    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip().lower() in known:
-        return known[value.strip().lower()]
-    raise ValueError("must be `true` or `false`")
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("must be a number")
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        raise ValueError("must be a number") from None
-    if number != number or abs(number) > 1e12:
-        raise ValueError("must be a number")
-    return number
-
-
 KEYS: tuple[Key, ...] = (
     Key(
         "control_base_url",
         "control_base_url",
         "address of the control server",
-        check_url,
+        check.url,
         env.CONTROL_URL,
         DEFAULT_URL,
     ),
-    Key("user.username", "username", "name to log in with", _text, env.USERNAME),
-    Key("user.email", "email", "e-mail address of the user", _email),
+    Key("user.username", "username", "name to log in with", check.text_of, env.USERNAME),
+    Key("user.email", "email", "e-mail address of the user", check.email),
     Key(
         "user.password",
         "password",
         "password to log in with; a token is better",
-        _text,
+        check.text_of,
         env.PASSWORD,
         is_secret=True,
     ),
@@ -188,26 +120,61 @@ KEYS: tuple[Key, ...] = (
         "user.token",
         "token",
         "token to use instead of name and password",
-        _text,
+        check.text_of,
         env.TOKEN,
         is_secret=True,
     ),
-    Key("label", "label", "human name of this node", _label, env.LABEL),
-    Key("tls.ca_file", "ca_file", "certificates to trust (PEM file)", _text, env.CA_FILE),
+    Key("label", "label", "human name of this node", check.label, env.LABEL),
+    Key("tls.ca_file", "ca_file", "certificates to trust (PEM file)", check.text_of, env.CA_FILE),
     Key(
         "agent.heartbeat_s",
         "heartbeat_s",
         "seconds between two heartbeats, 1 to 5",
-        _heartbeat,
-        default=HEARTBEAT_S_DEFAULT,
+        check.heartbeat_s,
+        default=check.HEARTBEAT_S_DEFAULT,
     ),
-    Key("agent.max_cpus", "max_cpus", "CPUs that this node offers; without it all", _cpus),
+    Key("agent.max_cpus", "max_cpus", "CPUs that this node offers; without it all", check.cpus),
     Key(
         "agent.allow_root",
         "allow_root",
         "whether an agent of root may run tasks, as root",
-        _truth,
+        check.truth,
         default=False,
+    ),
+    Key(
+        "agent.log_backlog_gib",
+        "log_backlog_gib",
+        "GiB of one output stream that the node keeps while the server does not take it",
+        check.gib,
+        default=8.0,
+    ),
+    Key(
+        "server.log_quota_gib",
+        "log_quota_gib",
+        "GiB of one output stream that the server keeps; the rest is shown as a gap",
+        check.gib,
+        default=10.0,
+    ),
+    Key(
+        "server.keep_tasks_days",
+        "keep_tasks_days",
+        "days that a task is kept after its end",
+        check.days,
+        default=90.0,
+    ),
+    Key(
+        "server.keep_logs_days",
+        "keep_logs_days",
+        "days that output is kept after the end of its task",
+        check.days,
+        default=30.0,
+    ),
+    Key(
+        "server.keep_logs_gib",
+        "keep_logs_gib",
+        "GiB of output of ended tasks that are kept; the oldest go first",
+        check.gib,
+        default=50.0,
     ),
 )
 BY_NAME: dict[str, Key] = {key.name: key for key in KEYS}
@@ -324,9 +291,11 @@ def _example(key: Key) -> str | None:
     examples = {
         "control_base_url": f"for example {DEFAULT_URL}",
         "user.email": "for example ada@example.org",
-        "agent.heartbeat_s": f"for example {HEARTBEAT_S_DEFAULT:g}",
+        "agent.heartbeat_s": f"for example {check.HEARTBEAT_S_DEFAULT:g}",
         "agent.max_cpus": "for example 8",
         "agent.allow_root": "`true` or `false`",
+        "server.keep_logs_gib": "for example 50",
+        "server.keep_logs_days": "for example 30",
     }
     return examples.get(key.name)
 

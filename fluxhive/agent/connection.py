@@ -31,6 +31,7 @@ from fluxhive.protocol.agent import (
     Heartbeat,
     HeartbeatAck,
     Hello,
+    LogGap,
     LogUpTo,
     ServerMessage,
     Turned,
@@ -132,10 +133,15 @@ class Connection:
         self._zstd = False
         self.is_open = False
         logs.on_ready = self.wake
+        logs.on_flag = self._say_flag
 
     def wake(self) -> None:
         """There is something to send."""
         self._bell.ring()
+
+    def _say_flag(self, flag: LogGap) -> None:
+        self._link.send_unnumbered(flag)
+        self.wake()
 
     def wake_soon(self) -> None:
         """There is something to send that nobody waits for: it goes with what comes next."""

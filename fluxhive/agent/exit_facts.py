@@ -26,12 +26,16 @@ def exit_facts(
     *,
     stop_cause: StopCause | None,
     gpu_peaks: tuple[GpuPeak, ...] = (),
+    lengths: tuple[int, int] | None = None,
 ) -> ExitFacts:
-    """Facts from an exit record. ``stop_cause``: why the agent asked for the end, if it did."""
+    """Facts from an exit record. ``stop_cause``: why the agent asked for the end, if it did.
+
+    ``lengths``: of stdout and stderr, from whoever followed them; else by their files.
+    """
     stopped_by = None if exited.stopped_by is None else _STOPPED_BY[exited.stopped_by]
     if stopped_by is StopCause.CANCEL and stop_cause is not None:
         stopped_by = stop_cause
-    stdout_bytes, stderr_bytes = size_of(directory + "/stdout"), size_of(directory + "/stderr")
+    stdout_bytes, stderr_bytes = lengths or lengths_of(directory)
     return ExitFacts(
         exit_code=exited.code,
         signal=exited.signal,
@@ -58,9 +62,10 @@ def facts_without_record(
     stop_cause: StopCause | None,
     gpu_peaks: tuple[GpuPeak, ...] = (),
     unkillable: tuple[int, ...] = (),
+    lengths: tuple[int, int] | None = None,
 ) -> ExitFacts:
     """What can still be told when the supervisor is gone: the output."""
-    stdout_bytes, stderr_bytes = size_of(directory + "/stdout"), size_of(directory + "/stderr")
+    stdout_bytes, stderr_bytes = lengths or lengths_of(directory)
     return ExitFacts(
         stopped_by=stop_cause,
         gpu_peaks=gpu_peaks,
@@ -69,6 +74,11 @@ def facts_without_record(
         unkillable=unkillable,
         last_output=last_output(directory, stdout_bytes=stdout_bytes, stderr_bytes=stderr_bytes),
     )
+
+
+def lengths_of(directory: str) -> tuple[int, int]:
+    """How long stdout and stderr are by their files."""
+    return size_of(directory + "/stdout"), size_of(directory + "/stderr")
 
 
 def size_of(path: str) -> int:
@@ -81,12 +91,11 @@ def size_of(path: str) -> int:
 
 def last_output(directory: str, *, stdout_bytes: int, stderr_bytes: int) -> str:
     """The end of stderr, of stdout where stderr is empty; what is no text shows as such."""
-    if stderr_bytes:
-        path, size = directory + "/stderr", stderr_bytes
-    elif stdout_bytes:
-        path, size = directory + "/stdout", stdout_bytes
-    else:
+    if not stderr_bytes and not stdout_bytes:
         return ""
+    path = directory + ("/stderr" if stderr_bytes else "/stdout")
+    # Of the file as it is: one that was cut short is shorter than its stream.
+    size = size_of(path)
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         try:

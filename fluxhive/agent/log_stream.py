@@ -6,15 +6,21 @@ Called by the log tailer; ``read_piece`` blocks and runs in a worker thread.
 from __future__ import annotations
 
 import logging
-import os
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import LogGap
 from fluxhive.protocol.wire import STREAM_NAMES, LogChunk, encode_log
 
+from .log_file import Gone, LogFile
+
 log = logging.getLogger(__name__)
+
+#: Kinds of trouble that are noted of one stream.
+FLAGS_MAX = 8
+QUOTA_REASON = "the server keeps no more of one stream (log quota)"
 
 
 class Stream:
@@ -25,9 +31,11 @@ class Stream:
         "channel",
         "durable",
         "end",
-        "fd",
+        "file",
+        "flags",
+        "is_full",
         "number",
-        "path",
+        "on_flag",
         "quiet",
         "received",
         "rests_until",
@@ -35,29 +43,52 @@ class Stream:
         "watch",
     )
 
-    def __init__(self, attempt_id: AttemptId, channel: int, number: int, path: str) -> None:
+    def __init__(
+        self,
+        attempt_id: AttemptId,
+        channel: int,
+        number: int,
+        path: str,
+        on_flag: Callable[[LogGap], None],
+    ) -> None:
+        #: Called with each place where output may be missing.
+        self.on_flag = on_flag
         self.attempt_id = attempt_id
         self.channel = channel
         self.number = number
-        self.path = path
-        self.fd = -1
+        self.file = LogFile(path)
         self.sent = self.received = self.durable = 0
         self.end: int | None = None
+        #: The server keeps no more of it: what comes is told as a gap.
+        self.is_full = False
+        #: Places where output may be missing, with the reason: told again in each session.
+        self.flags: list[LogGap] = []
         self.quiet = 0
         self.rests_until = 0.0
         self.watch: int | None = None
 
     def size(self) -> int:
-        """How long the file is now; 0 when there is none."""
-        try:
-            return os.fstat(self.fd).st_size if self.fd >= 0 else os.stat(self.path).st_size
-        except FileNotFoundError:
-            return 0
+        """How long it is now. A file that the task cut short goes on where we had read to."""
+        end = self.file.end()
+        if end < self.sent and self.end is None:
+            self.file.was_cut(self.sent)
+            self.flag(self.file.why)
+            end = self.file.end()
+        return end
 
-    def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+    def flag(self, reason: str) -> None:
+        """Notes that output may be missing here, once for each reason."""
+        at = max(self.sent, self.file.end())
+        if len(self.flags) >= FLAGS_MAX or any(flag.reason == reason for flag in self.flags):
+            return
+        flag = LogGap(channel=self.channel, stream=self.number, start=at, end=at, reason=reason)
+        self.flags.append(flag)
+        log.warning(
+            "output may be missing",
+            extra={"attempt": self.attempt_id, "stream": STREAM_NAMES[self.number]}
+            | {"offset": at, "reason": reason},
+        )
+        self.on_flag(flag)
 
 
 class Piece(NamedTuple):
@@ -82,11 +113,14 @@ def read_piece(piece: Piece, compress: bool) -> Read:
     """Reads one piece of a stream's file into a frame; what cannot be read is told as a gap."""
     stream = piece.stream
     data = b""
-    reason = "the file was cut short"
+    reason, resumes = "the file was cut short", piece.end
     try:
-        if stream.fd < 0:
-            stream.fd = os.open(stream.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        data = os.pread(stream.fd, piece.length, piece.offset)
+        if stream.is_full:
+            end = max(piece.offset, stream.file.end() if piece.end is None else piece.end)
+            raise Gone(end, QUOTA_REASON)
+        data = stream.file.read(piece.offset, piece.length)
+    except Gone as gone:
+        reason, resumes = gone.reason, gone.end
     except OSError as error:
         reason = error.strerror or "cannot be read"
     frame = None
@@ -101,17 +135,16 @@ def read_piece(piece: Piece, compress: bool) -> Read:
         frame = encode_log(chunk, compress=compress)
     gap = None
     reached = piece.offset + len(data)
-    if piece.end is not None and len(data) < piece.length:
-        gap = LogGap(
-            channel=stream.channel,
-            stream=stream.number,
-            start=reached,
-            end=piece.end,
-            reason=reason,
-        )
+    if resumes is not None and len(data) < piece.length and resumes > reached:
+        gap = _gap(stream, reached, resumes, reason)
+    return Read(piece, len(data), frame, gap)
+
+
+def _gap(stream: Stream, start: int, end: int, reason: str) -> LogGap:
+    if not stream.is_full:  # or it would be said each second
         log.warning(
             "output lost",
             extra={"attempt": stream.attempt_id, "stream": STREAM_NAMES[stream.number]}
-            | {"start": reached, "end": piece.end, "reason": reason},
+            | {"start": start, "end": end, "reason": reason},
         )
-    return Read(piece, len(data), frame, gap)
+    return LogGap(channel=stream.channel, stream=stream.number, start=start, end=end, reason=reason)

@@ -8,19 +8,23 @@ in a worker thread; one read is under way at a time (the connection's writer doe
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 
 import anyio
 
 from fluxhive.core.values import AttemptId
-from fluxhive.protocol.agent import LogUpTo
+from fluxhive.protocol.agent import LogGap, LogUpTo
 from fluxhive.protocol.wire import STDERR, STDOUT, STREAM_NAMES
 
 from .bell import Bell
 from .inotify import Inotify
+from .log_file import is_disk_full
 from .log_stream import Piece, Read, Stream, read_piece
 from .log_window import Window
+
+log = logging.getLogger(__name__)
 
 POLL_S = 0.025
 #: A stream that did not grow for so many looks is left to inotify.
@@ -31,14 +35,31 @@ SWEEP_S = 5.0
 ROUND_BYTES = 1024 * 1024
 #: How long a stream rests after its file could not be read or the server did not take it.
 REST_S = 1.0
+#: Disk is given back in steps: each is a system call and a note in the run directory …
+FREE_STEP_BYTES = 4 * 1024 * 1024
+#: … and this much below the durable mark stays, for the end's last lines.
+KEPT_BYTES = 128 * 1024
+#: Output of one stream that the node keeps while the server does not take it.
+BACKLOG_BYTES = 8 * 1024**3
 
 
 class LogTailer:
     """All streams of this node. ``on_ready`` is called whenever there is something to send."""
 
-    def __init__(self, on_ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        on_ready: Callable[[], None] = lambda: None,
+        *,
+        backlog_bytes: int = BACKLOG_BYTES,
+    ) -> None:
         self.on_ready = on_ready
+        #: Called with a place where output may be missing, while there is a session.
+        self.on_flag: Callable[[LogGap], None] = lambda flag: None
         self.window = Window()
+        self._backlog_bytes = backlog_bytes
+        self._is_disk_full = False
+        #: Have bytes that the disk can have back.
+        self._freeable: dict[Stream, None] = {}
         self._streams: dict[tuple[int, int], Stream] = {}
         self._channels: dict[AttemptId, int] = {}
         self._is_paused = True
@@ -60,7 +81,7 @@ class LogTailer:
         self._channels[attempt_id] = channel
         for number in (STDOUT, STDERR):
             path = f"{directory}/{STREAM_NAMES[number]}"
-            stream = Stream(attempt_id, channel, number, path)
+            stream = Stream(attempt_id, channel, number, path, self._flagged)
             self._streams[channel, number] = stream
             self._heat(stream)
 
@@ -72,9 +93,21 @@ class LogTailer:
         for number, length in ((STDOUT, stdout_bytes), (STDERR, stderr_bytes)):
             stream = self._streams[channel, number]
             stream.end = length
+            if not stream.file.is_itself:
+                stream.flag("the log file was deleted or replaced by the task")
             self._hot.pop(stream, None)
             self._unwatch(stream)
             self._consider(stream)
+
+    def lengths(self, attempt_id: AttemptId) -> tuple[int, int] | None:
+        """How long the streams of an attempt are that has just ended; None: not followed."""
+        channel = self._channels.get(attempt_id)
+        if channel is None:
+            return None
+        streams = [self._streams[channel, number] for number in (STDOUT, STDERR)]
+        if any(stream.size() > 0 for stream in streams) and is_disk_full(streams[0].file.path):
+            self._disk_is_full(streams)
+        return streams[0].size(), streams[1].size()
 
     def forget(self, attempt_id: AttemptId) -> None:
         """The server has it all."""
@@ -85,10 +118,11 @@ class LogTailer:
             stream = self._streams.pop((channel, number))
             self._hot.pop(stream, None)
             self._ready.pop(stream, None)
+            self._freeable.pop(stream, None)
             self._unwatch(stream)
             self.window.drop(stream.sent - stream.received)
             stream.received = stream.sent
-            if stream.fd >= 0:
+            if stream.file.is_open:
                 self._leaving.append(stream)
 
     # ── where the server stands ───────────────────────────────────────────────────────────────
@@ -103,7 +137,10 @@ class LogTailer:
             mark = known.get(key)
             stream.received = stream.sent = 0 if mark is None else mark.received
             stream.durable = 0 if mark is None else mark.durable
+            stream.is_full = mark is not None and mark.is_full
             stream.rests_until = 0.0
+            for flag in stream.flags:
+                self.on_flag(flag)
             if stream.end is None:
                 self._unwatch(stream)
                 self._heat(stream)
@@ -123,13 +160,16 @@ class LogTailer:
         is_news = mark.received > stream.received or mark.durable > stream.durable
         advance = mark.received - stream.received
         stream.durable = mark.durable
+        stream.is_full = mark.is_full
+        if stream.durable - stream.file.dropped >= FREE_STEP_BYTES + KEPT_BYTES:
+            self._freeable[stream] = None
         if advance >= 0 and (is_news or stream.sent <= mark.received):
             stream.received = mark.received
             stream.sent = max(stream.sent, mark.received)
             self.window.arrived(advance, time.monotonic())
             if stream.end is not None and mark.received >= stream.end:
                 self._ready.pop(stream, None)
-                if stream.fd >= 0:
+                if stream.file.is_open:
                     self._leaving.append(stream)
         else:
             # It did not take what was sent (a frame beyond its mark, a full disk): back to there.
@@ -151,7 +191,7 @@ class LogTailer:
     def plan(self) -> list[Piece]:
         """What to read and send next: one piece of each stream in turn, as the window allows."""
         for gone in self._leaving:
-            gone.close()
+            gone.file.close()
         self._leaving.clear()
         pieces: list[Piece] = []
         free = min(self.window.free, ROUND_BYTES) if not self._is_paused else 0
@@ -171,6 +211,7 @@ class LogTailer:
 
     def read(self, pieces: Iterable[Piece], *, compress: bool) -> list[Read]:
         """Reads the pieces into frames. Blocks; for a worker thread."""
+        self._free()
         reads: list[Read] = []
         finished: set[Stream] = set()
         for piece in pieces:
@@ -194,6 +235,11 @@ class LogTailer:
             self._ready.pop(stream, None)
             if read.gap is not None:
                 stream.sent = read.gap.end
+                if stream.end is None:
+                    stream.rests_until = now + REST_S if stream.is_full else 0.0
+                    self._heat(stream)
+                else:
+                    self._consider(stream)
             elif read.n_bytes == read.piece.length:
                 self._consider(stream, assume_more=True)
             elif stream.end is None:
@@ -232,7 +278,7 @@ class LogTailer:
                 self._leave_to_inotify(stream)
 
     def _leave_to_inotify(self, stream: Stream) -> None:
-        watch = self._inotify.watch(stream.path)
+        watch = self._inotify.watch(stream.file.path)
         if watch is None:
             stream.quiet = 0
             stream.rests_until = time.monotonic() + POLL_S * QUIET_POLLS
@@ -258,16 +304,56 @@ class LogTailer:
     async def _sweep(self) -> None:
         while True:
             await anyio.sleep(SWEEP_S)
-            for stream in list(self._watched.values()):
-                if stream.size() > stream.sent:
+            live = [stream for stream in self._streams.values() if stream.end is None]
+            for stream in live:
+                if stream.watch is not None and stream.size() > stream.sent:
                     self._unwatch(stream)
                     self._heat(stream)
+            await anyio.to_thread.run_sync(self._bound_disk, live)
+            if self._is_disk_full:
+                self._disk_is_full(live)
 
     def close(self) -> None:
         """Frees all descriptors."""
         self._inotify.close()
         for stream in [*self._streams.values(), *self._leaving]:
-            stream.close()
+            stream.file.close()
+
+    # ── the node's disk ───────────────────────────────────────────────────────────────────────
+
+    def _free(self) -> None:
+        """Gives back what the server has for good. Blocks; for a worker thread."""
+        for stream in list(self._freeable):
+            self._freeable.pop(stream, None)
+            stream.file.free(stream.durable - KEPT_BYTES)
+
+    def _bound_disk(self, live: list[Stream]) -> None:
+        """Keeps each stream's part of the disk within its bound. Blocks; for a worker thread."""
+        self._is_disk_full = any(is_disk_full(stream.file.path) for stream in live[:1])
+        for stream in live:
+            file = stream.file
+            if self._is_disk_full:
+                file.free(stream.durable - KEPT_BYTES)
+            end = file.end()
+            if end - max(file.base, file.dropped) <= self._backlog_bytes:
+                continue
+            # A quarter of room, so that this does not come at each look.
+            up_to = end - self._backlog_bytes * 3 // 4
+            file.why = "the node keeps no more output that the server has not taken (backlog)"
+            try:
+                if not file.free(up_to) and not file.can_punch:
+                    file.cut()
+            except OSError as error:
+                log.warning("cannot bound output", extra={"path": file.path, "error": str(error)})
+
+    def _disk_is_full(self, streams: list[Stream]) -> None:
+        for stream in streams:
+            if stream.file.end():
+                stream.flag("the node's disk was full")
+
+    def _flagged(self, flag: LogGap) -> None:
+        if not self._is_paused:  # or the next session tells it
+            self.on_flag(flag)
 
     # ── where a stream stands ─────────────────────────────────────────────────────────────────
 

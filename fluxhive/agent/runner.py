@@ -70,6 +70,7 @@ log = logging.getLogger(__name__)
 #: While tasks are stopped on exit: their own grace, and this much for the rest of the ladder.
 STOP_MARGIN_S = 15.0
 DISK_LOOK_S = 5.0
+GIB = 1024**3
 
 
 def main(settings: Settings, *, allow_root: bool = False, stop_tasks_on_exit: bool = False) -> int:
@@ -161,7 +162,8 @@ class Runner:
         self._workspace.gpu_indexes = self._gpus.indexes
 
     def _make_connection(self, settings: Settings) -> None:
-        self._logs = LogTailer()
+        self._logs = LogTailer(backlog_bytes=round(settings.log_backlog_gib * GIB))
+        self._shims.lengths_of = self._logs.lengths
         self._connection = Connection(
             settings.control_base_url,
             self._link,

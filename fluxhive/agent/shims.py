@@ -67,6 +67,8 @@ class Shims:
         #: Told of each start with its directory, and of each end with its facts.
         self.on_started: Callable[[AttemptId, str], None] = lambda attempt_id, directory: None
         self.on_ended: Callable[[AttemptId, str, ExitFacts], None] = lambda *args: None
+        #: How long its stdout and stderr are, by whoever follows them.
+        self.lengths_of: Callable[[AttemptId], tuple[int, int] | None] = lambda attempt_id: None
         #: Told when an attempt is over and told.
         self.on_forgotten: Callable[[AttemptId], None] = lambda attempt_id: None
         self._started: dict[AttemptId, Started] = {}
@@ -168,6 +170,7 @@ class Shims:
             exited,
             stop_cause=self._stop_causes.get(attempt_id),
             gpu_peaks=self._gpu_peaks(attempt_id),
+            lengths=self.lengths_of(attempt_id),
         )
         self._note_end(attempt_id, facts)
 
@@ -247,6 +250,7 @@ class Shims:
             stop_cause=self._stop_causes.get(attempt_id),
             gpu_peaks=self._gpu_peaks(attempt_id),
             unkillable=tuple(unkillable),
+            lengths=self.lengths_of(attempt_id),
         )
         self._note_end(attempt_id, facts, supervisor_lost=not rebooted, rebooted=rebooted)
 

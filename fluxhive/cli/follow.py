@@ -12,7 +12,7 @@ from fluxhive.cli.terminal import TerminalFilter
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.request import show_mib, show_ms
 from fluxhive.core.task import TaskState
-from fluxhive.protocol.rest import LogEnd, TaskView
+from fluxhive.protocol.rest import LogEnd, LogGapView, TaskView
 from fluxhive.sdk import tasks
 from fluxhive.sdk.client import Client
 from fluxhive.sdk.follow import data_of
@@ -58,8 +58,22 @@ def show_until_end(
     for event in client.follow(task_id, attempt=attempt, on_trouble=_tell_trouble):
         if isinstance(event, LogEnd):
             return event.task
-        printer.write(event.attempt, event.stream, data_of(event))
+        if event.gap is not None:
+            tell_gap(event.attempt, event.stream, event.gap)
+        else:
+            printer.write(event.attempt, event.stream, data_of(event))
     raise AssertionError("a followed log ends with LogEnd or an error")
+
+
+def tell_gap(attempt: str, stream: str, gap: LogGapView) -> None:
+    """One line for people where output is missing; what is printed stays as it was written."""
+    where = f"{attempt}, {stream}"
+    reason = messages.visible(gap.reason)
+    if gap.start == gap.end:
+        messages.warn(f"output may be missing at byte {gap.start} ({where}): {reason}")
+    else:
+        n_bytes = gap.end - gap.start
+        messages.warn(f"{n_bytes} bytes are missing from byte {gap.start} on ({where}): {reason}")
 
 
 def ending(task: TaskView) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from fluxhive.cli import options, session
-from fluxhive.cli.follow import Printer, follow, show_until_end
+from fluxhive.cli.follow import Printer, follow, show_until_end, tell_gap
 from fluxhive.core.errors import InputError, NotFound
-from fluxhive.protocol.rest import TaskView
+from fluxhive.protocol.rest import LogGapView, TaskView
 from fluxhive.sdk import tasks
-from fluxhive.sdk.client import Client
+from fluxhive.sdk.client import Client, LogPiece
 
 STREAMS = ("stdout", "stderr")
 LINE_BYTES_GUESS = 1024
@@ -92,11 +92,25 @@ def _print_range(
         wanted = min(max(tail, 1) * LINE_BYTES_GUESS, TAIL_BYTES_MAX)
         piece = client.logs(task.id, stream, attempt=attempt, tail_bytes=wanted)
         kept = piece.data.splitlines(keepends=True)[-tail:] if tail else []
-        printer.write(name, stream, b"".join(kept))
+        shown = b"".join(kept)
+        begin = piece.offset + len(piece.data) - len(shown)
+        _print_piece(printer, name, stream, piece._replace(data=shown, offset=begin))
         return
     while True:
         piece = client.logs(task.id, stream, attempt=attempt, offset=offset)
-        printer.write(name, stream, piece.data)
+        _print_piece(printer, name, stream, piece)
         offset = piece.offset + len(piece.data)
         if not piece.data or offset >= piece.size:
             return
+
+
+def _print_piece(printer: Printer, name: str, stream: str, piece: LogPiece) -> None:
+    """Bytes as they were written; where some are missing, a line says so in their place."""
+    at, end = piece.offset, piece.offset + len(piece.data)
+    for start, until in piece.gaps:
+        if not piece.offset <= start < end:
+            continue
+        printer.write(name, stream, piece.data[at - piece.offset : start - piece.offset])
+        tell_gap(name, stream, LogGapView(start=start, end=until, reason="see `fluxhive logs -f`"))
+        at = min(max(until, at), end)
+    printer.write(name, stream, piece.data[at - piece.offset :])

@@ -51,6 +51,7 @@ def command(
             field="--tls-key" if tls_key is None else "--tls-cert",
             hint="give both, or none for plain HTTP on this machine",
         )
+    settings = config.load()
     level = options.begin_logging(log_level)
     directory = places.server_dir() if state_dir is None else places.private_dir(state_dir)
     chosen = config.ServerOptions(
@@ -61,6 +62,10 @@ def command(
         tls_key=tls_key,
         insecure_http=insecure_http,
         log_level=level,
+        log_quota_gib=settings.log_quota_gib,
+        keep_tasks_days=settings.keep_tasks_days,
+        keep_logs_days=settings.keep_logs_days,
+        keep_logs_gib=settings.keep_logs_gib,
     )
     try:
         from fluxhive.server import app

@@ -47,7 +47,10 @@ class Heartbeat(Tagged, frozen=True, kw_only=True):
 
 
 class LogGap(Tagged, frozen=True, kw_only=True):
-    """Bytes of a stream that the node cannot give any more: ``start`` up to ``end``."""
+    """Bytes of a stream that the node cannot give any more: ``start`` up to ``end``.
+
+    Where both are the same, output may be missing there, nobody knows how much.
+    """
 
     channel: int
     stream: int
@@ -72,6 +75,8 @@ class LogUpTo(Tagged, frozen=True, kw_only=True):
     stream: int
     received: int
     durable: int
+    #: The server keeps no more of it: the node sends gaps in place of bytes.
+    is_full: bool = False
 
 
 class Welcome(Tagged, frozen=True, kw_only=True):

@@ -113,6 +113,17 @@ class TaskPage(Value, frozen=True, kw_only=True):
 # ── logs ──────────────────────────────────────────────────────────────────────────────────────
 
 
+class LogGapView(Value, frozen=True, kw_only=True):
+    """Bytes of a stream that are missing, from ``start`` up to ``end``.
+
+    Where both are the same, some may be missing there, and nobody knows how many.
+    """
+
+    start: int
+    end: int
+    reason: str
+
+
 class LogEvent(Value, frozen=True, kw_only=True):
     """One event of a followed log (``text/event-stream``, event ``log``)."""
 
@@ -123,6 +134,8 @@ class LogEvent(Value, frozen=True, kw_only=True):
     time_ms: int
     #: Base64: output need not be text.
     data: str
+    #: What is missing; then there is no data, and the stream goes on at ``offset``.
+    gap: LogGapView | None = None
 
 
 class LogEnd(Value, frozen=True, kw_only=True):
@@ -137,8 +150,10 @@ class LogStreamView(Value, frozen=True, kw_only=True):
     attempt: str
     stream: str
     size: int
-    #: True when the attempt is over and the stream is whole.
+    #: True when the attempt is over and nothing more can come.
     complete: bool = False
+    #: What of it is missing, in the order of the offsets.
+    gaps: tuple[LogGapView, ...] = ()
 
 
 # ── nodes ─────────────────────────────────────────────────────────────────────────────────────

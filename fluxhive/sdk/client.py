@@ -41,6 +41,8 @@ class LogPiece(NamedTuple):
     """How much the server holds of the stream now."""
     is_complete: bool
     """True when the attempt is over and the server holds all of it."""
+    gaps: tuple[tuple[int, int], ...] = ()
+    """What is missing of these bytes, from one offset up to another; it reads as zeros."""
 
 
 class Client:
@@ -186,6 +188,7 @@ class Client:
             offset=start,
             size=int(headers.get("x-log-size", start + len(data))),
             is_complete=headers.get("x-log-complete", "").lower() in ("1", "true"),
+            gaps=_gaps(headers.get("x-log-gaps", "")),
         )
 
     def follow(
@@ -270,3 +273,8 @@ def _task_path(task_id: str) -> str:
     if not task_id or task_id in (".", ".."):
         raise NotFound(f"no task is called `{task_id}`", hint="list them: fluxhive ps")
     return f"{API}/tasks/{quote(task_id, safe='')}"
+
+
+def _gaps(text: str) -> tuple[tuple[int, int], ...]:
+    pairs = [part.split("-") for part in text.split(",") if "-" in part]
+    return tuple((int(start), int(end)) for start, end in pairs)

@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from fluxhive.core.errors import RemoteError, Unreachable
-from fluxhive.protocol.rest import LogEnd, LogEvent
+from fluxhive.protocol.rest import LogEnd, LogEvent, LogGapView
 from fluxhive.sdk import sse
 from fluxhive.transport import Broken, Transport
 
@@ -47,6 +47,7 @@ class Follower:
         self._sleep = sleep
         self._attempt: str | None = None
         self._offsets: dict[tuple[str, str], int] = {}
+        self._gaps: set[tuple[str, str, LogGapView]] = set()
         self._lost_at: float | None = None
         self._pause_s = PAUSE_FIRST_S
 
@@ -97,6 +98,8 @@ class Follower:
     def _fresh(self, event: LogEvent) -> LogEvent | None:
         """The part of the event that was not had before; None when all of it was."""
         self._attempt = event.attempt
+        if event.gap is not None:
+            return self._fresh_gap(event, event.gap)
         had = self._offsets.get((event.attempt, event.stream), 0)
         data = data_of(event)
         end = event.offset + len(data)
@@ -107,6 +110,14 @@ class Follower:
             return event
         rest = base64.b64encode(data[had - event.offset :]).decode()
         return msgspec.structs.replace(event, offset=had, data=rest)
+
+    def _fresh_gap(self, event: LogEvent, gap: LogGapView) -> LogEvent | None:
+        key = event.attempt, event.stream
+        if (*key, gap) in self._gaps:
+            return None
+        self._gaps.add((*key, gap))
+        self._offsets[key] = max(self._offsets.get(key, 0), event.offset)
+        return event
 
     def _is_over(self, end: LogEnd) -> bool:
         """Whether this is the task's end, or only that of one attempt with more to come."""

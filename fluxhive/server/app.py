@@ -65,7 +65,11 @@ def main(options: ServerOptions) -> int:
 
 async def _serve(options: ServerOptions, listener: socket.socket) -> None:
     directory = Path(options.state_dir)
-    async with open_hive(directory) as hive, open_services(hive) as services:
+    quota_bytes = round(options.log_quota_gib * 1024**3)
+    async with (
+        open_hive(directory, log_quota_bytes=quota_bytes) as hive,
+        open_services(hive) as services,
+    ):
         url = url_of(options, listener)
         administrator = await local_administrator(services, directory)
         config = uvicorn.Config(

@@ -19,6 +19,7 @@ from fluxhive.protocol.rest import LogEnd, LogEvent, TaskView
 from fluxhive.protocol.wire import STREAM_NAMES
 
 from .auth import Caller
+from .logs import LogStore
 from .lookup import Found, attempt_of, find_tasks
 from .services import Services
 from .sse import HEARTBEAT_S, comment, event_bytes
@@ -86,6 +87,7 @@ class Follow:
     async def _one(self, attempt_id: AttemptId, offsets: Offsets) -> AsyncGenerator[bytes, None]:
         logs = self._services.hive.logs
         await logs.load([self._attempt(attempt_id)])
+        gaps = _Gaps(self._services.hive.logs, attempt_id, offsets)
         quiet_since_s = anyio.current_time()
         while True:
             pieces = await anyio.to_thread.run_sync(
@@ -97,6 +99,8 @@ class Follow:
                 events = []
                 for piece in pieces:
                     at[piece.stream] = piece.offset + len(piece.data)
+                    if not piece.data:
+                        continue  # It goes on behind a gap, which is told below.
                     event = LogEvent(
                         attempt=attempt_id,
                         stream=STREAM_NAMES[piece.stream],
@@ -106,11 +110,13 @@ class Follow:
                     )
                     events.append(event_bytes("log", event))
                 offsets = (at[0], at[1])
-                yield b"".join(events)
+                yield b"".join([*events, *gaps.news(offsets)])
                 quiet_since_s = anyio.current_time()
                 if sum(len(piece.data) for piece in pieces) < ROUND_BYTES:
                     await anyio.sleep(GATHER_S)  # It has caught up.
                 continue
+            if told := gaps.news(offsets):
+                yield b"".join(told)
             await self._look()
             if self._is_over(attempt_id, anyio.current_time() - quiet_since_s):
                 if all(logs.size(attempt_id, n) <= at for n, at in enumerate(offsets)):
@@ -136,3 +142,36 @@ class Follow:
             return True
         # Its node knows of more than it sent, and is gone.
         return quiet_s > PATIENCE_S and not hive.sessions.is_connected(attempt.node_id)
+
+
+class _Gaps:
+    """What is missing of one attempt's output, each told once when its place is reached."""
+
+    def __init__(self, logs: LogStore, attempt_id: AttemptId, offsets: Offsets) -> None:
+        self._logs = logs
+        self._attempt_id = attempt_id
+        self._begun_at = offsets
+        self._told: set[tuple[int, int]] = set()
+
+    def news(self, offsets: Offsets) -> list[bytes]:
+        """Events for what was reached by now and not told before."""
+        events = []
+        for number, offset in enumerate(offsets):
+            for gap in self._logs.gaps(self._attempt_id, number):
+                key = number, gap.start
+                is_ahead = gap.end > offset
+                if key in self._told or is_ahead or gap.end < self._begun_at[number]:
+                    continue
+                if gap.start < gap.end == self._begun_at[number]:
+                    continue  # The reader began behind it.
+                self._told.add(key)
+                event = LogEvent(
+                    attempt=self._attempt_id,
+                    stream=STREAM_NAMES[number],
+                    offset=gap.end,
+                    time_ms=0,
+                    data="",
+                    gap=gap,
+                )
+                events.append(event_bytes("log", event))
+        return events

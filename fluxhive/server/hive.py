@@ -21,6 +21,7 @@ from fluxhive.core.hive_state import HiveSettings
 from .brain import Brain
 from .brain_journal import BrainJournal
 from .clock import HiveClock
+from .log_stream import QUOTA_BYTES
 from .logs import LogStore
 from .sessions import Sessions
 from .store.queries import server_id
@@ -50,7 +51,12 @@ class Hive(NamedTuple):
 
 
 @asynccontextmanager
-async def open_hive(directory: Path, *, settings: HiveSettings = _SETTINGS) -> AsyncIterator[Hive]:
+async def open_hive(
+    directory: Path,
+    *,
+    settings: HiveSettings = _SETTINGS,
+    log_quota_bytes: int = QUOTA_BYTES,
+) -> AsyncIterator[Hive]:
     """Opens the state directory, runs everything in it, and closes it again.
 
     Raises ``StateInUse`` while another server has it, ``Conflict`` for a newer schema.
@@ -61,7 +67,7 @@ async def open_hive(directory: Path, *, settings: HiveSettings = _SETTINGS) -> A
         clock = HiveClock(loaded.hive_time_ms)
         brain = Brain(store, clock, BrainJournal(directory / "journal.jsonl"), settings=settings)
         brain.take_up(loaded)
-        logs = LogStore(directory / "logs", store)
+        logs = LogStore(directory / "logs", store, quota_bytes=log_quota_bytes)
         await logs.load(loaded.attempts)
         sessions = Sessions(store, brain, logs)
         hive = Hive(await store.call(server_id), clock, store, brain, logs, sessions)

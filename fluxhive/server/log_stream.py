@@ -22,8 +22,17 @@ _RECORD = struct.Struct("!QQ")
 _FILE_MODE = 0o600
 
 
+#: Bytes of one stream that are kept.
+QUOTA_BYTES = 10 * 1024**3
+#: Gaps that are remembered of one stream; what comes then widens the last one.
+GAPS_MAX = 1_000
+
+
 class Gap(Value, frozen=True, kw_only=True):
-    """Bytes that the node could not give: ``start`` up to ``end``."""
+    """Bytes that are missing: ``start`` up to ``end``.
+
+    Where both are the same, some may be missing there, nobody knows how many.
+    """
 
     start: int
     end: int
@@ -51,16 +60,27 @@ class LogStream:
         "_must_trim",
         "durable",
         "gaps",
+        "gaps_stored",
         "path",
+        "quota",
         "received",
         "synced_names",
     )
 
-    def __init__(self, path: str, *, durable: int = 0, gaps: tuple[Gap, ...] = ()) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        durable: int = 0,
+        gaps: tuple[Gap, ...] = (),
+        quota: int = QUOTA_BYTES,
+    ) -> None:
         self.path = path
+        #: From this offset on, nothing is kept.
+        self.quota = quota
         self.received = durable
         self.durable = durable
-        self.gaps = gaps
+        self.gaps = self.gaps_stored = gaps
         #: Whether the names of its files are on the disk for good, too.
         self.synced_names = durable > 0
         self._data = -1
@@ -76,6 +96,16 @@ class LogStream:
         """Whether it holds file descriptors."""
         return self._data >= 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more of it is kept."""
+        return self.received >= self.quota
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something that is not durable yet."""
+        return self.received > self.durable or self.gaps is not self.gaps_stored
+
     def write(self, offset: int, data: bytes, time_ms: Ms) -> bool:
         """Writes what is new of a chunk; False when it begins beyond what was received.
 
@@ -86,6 +116,12 @@ class LogStream:
         known = self.received - offset
         if known >= len(data):
             return True
+        if offset + len(data) > self.quota:
+            end = offset + len(data)
+            data = data[: max(known, self.quota - offset)]
+            return self.write(offset, data, time_ms) and self.skip(
+                Gap(start=self.received, end=end, reason="")
+            )
         if not self.is_open:
             self._open()
         fresh = memoryview(data)[known:]
@@ -99,6 +135,9 @@ class LogStream:
 
     def skip(self, gap: Gap) -> bool:
         """Goes on behind bytes that will never come; False when it begins beyond what is here."""
+        if gap.start == gap.end:
+            self._note(gap)
+            return True
         if gap.start > self.received:
             return False
         if gap.end <= self.received:
@@ -106,9 +145,25 @@ class LogStream:
         if not self.is_open:
             self._open()
         os.ftruncate(self._data, gap.end)
-        self.gaps = (*self.gaps, Gap(start=self.received, end=gap.end, reason=gap.reason))
+        reason = gap.reason
+        if self.is_full:  # whatever the node says: it was told so
+            reason = f"the server keeps {self.quota} bytes of one stream (log quota)"
+        self._note(Gap(start=self.received, end=gap.end, reason=reason))
         self.received = gap.end
         return True
+
+    def _note(self, gap: Gap) -> None:
+        """Remembers a gap; one that goes on where the last one ended is the same."""
+        last = self.gaps[-1] if self.gaps else None
+        is_flag = gap.start == gap.end
+        if is_flag and (gap in self.gaps or len(self.gaps) >= GAPS_MAX):
+            return
+        same = last is not None and last.end == gap.start and last.reason == gap.reason
+        if last is not None and not is_flag and (same or len(self.gaps) >= GAPS_MAX):
+            wider = Gap(start=last.start, end=gap.end, reason=last.reason)
+            self.gaps = (*self.gaps[:-1], wider)
+        else:
+            self.gaps = tuple(sorted((*self.gaps, gap), key=lambda each: each.start))
 
     def close(self) -> None:
         """Gives the file descriptors back; the next write opens them again."""
@@ -120,7 +175,7 @@ class LogStream:
     def go_back(self) -> None:
         """Forgets everything above the durable mark: an fsync failed, the bytes may be lost."""
         self.received = self.durable
-        self.gaps = tuple(gap for gap in self.gaps if gap.end <= self.durable)
+        self.gaps = gaps_below(self.gaps, self.durable)
         self._must_trim = True
         self.close()
 
@@ -194,7 +249,7 @@ class LogStream:
     def _without_gaps(self, time_ms: Ms, start: int, end: int) -> list[Segment]:
         found: list[Segment] = []
         for gap in self.gaps:
-            if gap.start < end and start < gap.end:
+            if gap.start < gap.end and gap.start < end and start < gap.end:
                 if start < gap.start:
                     found.append(Segment(time_ms=time_ms, start=start, end=gap.start))
                 found.append(Segment(time_ms=time_ms, start=gap.end, end=gap.end))
@@ -217,6 +272,15 @@ class LogStream:
             os.close(handle)
         whole = len(raw) - len(raw) % _RECORD.size
         return list(_RECORD.iter_unpack(raw[:whole]))
+
+
+def gaps_below(gaps: tuple[Gap, ...], offset: int) -> tuple[Gap, ...]:
+    """What of the gaps lies below an offset."""
+    return tuple(
+        Gap(start=gap.start, end=min(gap.end, offset), reason=gap.reason)
+        for gap in gaps
+        if gap.start < offset or gap.start == gap.end
+    )
 
 
 def _find(index: int, offset: int) -> int:

@@ -23,10 +23,10 @@ from fluxhive.core.ids import task_of
 from fluxhive.core.task import Attempt, AttemptState
 from fluxhive.core.values import AttemptId, Ms, Value
 from fluxhive.protocol.agent import LogGap, LogUpTo
-from fluxhive.protocol.rest import LogStreamView
+from fluxhive.protocol.rest import LogGapView, LogStreamView
 from fluxhive.protocol.wire import STREAM_NAMES
 
-from .log_stream import Gap, LogStream, Segment
+from .log_stream import QUOTA_BYTES, Gap, LogStream, Segment, gaps_below
 from .log_writer import Answer, AttemptLogs, LogSource, LogWriter
 from .store.failures import StoreUnavailable
 from .store.rows import from_json, to_json
@@ -73,8 +73,9 @@ _Dirty = dict[LogStream, tuple[AttemptLogs, int]]
 class LogStore:
     """See the module's docstring. ``load`` first, then ``run`` for as long as the server lives."""
 
-    def __init__(self, root: Path, store: Store) -> None:
+    def __init__(self, root: Path, store: Store, *, quota_bytes: int = QUOTA_BYTES) -> None:
         self._root = root
+        self._quota_bytes = quota_bytes
         self._store = store
         self._attempts: dict[AttemptId, AttemptLogs] = {}
         self._channels: dict[int, AttemptLogs] = {}
@@ -143,7 +144,8 @@ class LogStore:
         streams = []
         for number, name in enumerate(STREAM_NAMES):
             durable, gaps = marks.get((attempt.id, number), (0, ()))
-            streams.append(LogStream(f"{directory}/0.{name}", durable=durable, gaps=gaps))
+            path = f"{directory}/0.{name}"
+            streams.append(LogStream(path, durable=durable, gaps=gaps, quota=self._quota_bytes))
         where = AttemptLogs(attempt.id, attempt.channel, attempt.node_id, tuple(streams))
         if attempt.facts is not None:
             where.expected = (attempt.facts.stdout_bytes, attempt.facts.stderr_bytes)
@@ -185,7 +187,7 @@ class LogStore:
                 moved[key] = moved.get(key, False) or answer.refused
         for (source, where, number), refused in moved.items():
             stream = where.streams[number]
-            if stream.received > stream.durable:
+            if stream.has_news:
                 self._dirty[stream] = (where, number)
             source.log_arrived(where, number, refused=refused)
             where.wake()
@@ -222,8 +224,9 @@ class LogStore:
         for stream in streams:
             if stream not in synced:
                 self._writer.call(partial(self._go_back, stream, *dirty[stream]))
+        gaps = {stream: stream.gaps for stream in synced}
         rows = [
-            (where.attempt_id, number, synced[stream], _gaps_json(stream, synced[stream]))
+            (where.attempt_id, number, synced[stream], _gaps_json(gaps[stream], synced[stream]))
             for stream, (where, number) in dirty.items()
             if stream in synced
         ]
@@ -235,6 +238,7 @@ class LogStore:
             return
         for stream, durable in synced.items():
             stream.durable = max(stream.durable, durable)
+            stream.gaps_stored = gaps[stream]
             where, number = dirty[stream]
             self.on_durable(where, number)
 
@@ -263,6 +267,7 @@ class LogStore:
                     stream=STREAM_NAMES[number],
                     size=stream.received,
                     complete=ended and whole,
+                    gaps=self.gaps(attempt.id, number),
                 )
             )
         return views
@@ -271,6 +276,12 @@ class LogStore:
         """How many bytes of a stream are here."""
         where = self._attempts.get(attempt_id)
         return 0 if where is None else where.streams[stream].received
+
+    def gaps(self, attempt_id: AttemptId, stream: int) -> tuple[LogGapView, ...]:
+        """What of a stream is missing."""
+        where = self._attempts.get(attempt_id)
+        found = () if where is None else where.streams[stream].gaps
+        return tuple(LogGapView(start=g.start, end=g.end, reason=g.reason) for g in found)
 
     def tail_offset(self, attempt_id: AttemptId, stream: int, n_bytes: int) -> int:
         """Where the last ``n_bytes`` of a stream begin."""
@@ -337,7 +348,11 @@ def mark(where: AttemptLogs, stream: int) -> LogUpTo:
     """The message that says how much of a stream is here."""
     found = where.streams[stream]
     return LogUpTo(
-        channel=where.channel, stream=stream, received=found.received, durable=found.durable
+        channel=where.channel,
+        stream=stream,
+        received=found.received,
+        durable=found.durable,
+        is_full=found.is_full,
     )
 
 
@@ -354,8 +369,8 @@ def _sync_one(stream: LogStream, synced: dict[LogStream, int]) -> None:
         log.error("fsync of output failed", extra={"path": stream.path, "error": str(error)})
 
 
-def _gaps_json(stream: LogStream, durable: int) -> str:
-    return to_json([(gap.start, gap.end, gap.reason) for gap in stream.gaps if gap.end <= durable])
+def _gaps_json(gaps: tuple[Gap, ...], durable: int) -> str:
+    return to_json([(gap.start, gap.end, gap.reason) for gap in gaps_below(gaps, durable)])
 
 
 def _read(connection: sa.Connection, attempt_ids: list[AttemptId]) -> _Marks:

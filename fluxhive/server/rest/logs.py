@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from starlette.responses import Response
 
 from fluxhive.core.errors import InputError, NotFound
 from fluxhive.core.task import Attempt, AttemptState
-from fluxhive.protocol.rest import LogStreamView
+from fluxhive.protocol.rest import LogGapView, LogStreamView
 from fluxhive.protocol.wire import STREAM_NAMES
 from fluxhive.server.bridge import answer, new_router, route
 from fluxhive.server.event_stream import EventStream
@@ -27,6 +28,8 @@ router = new_router()
 
 READ_BYTES_MAX = 8 * 1024 * 1024
 READ_BYTES_DEFAULT = 1024 * 1024
+#: Gaps that one answer's header names.
+GAPS_TOLD_MAX = 50
 #: How long a reader waits for the rest of an attempt that is over.
 REST_S = 10.0
 
@@ -81,7 +84,8 @@ async def read_log(
 
     From `offset` on at most `limit` bytes, or the last `tail_bytes`. The headers `X-Log-Offset`,
     `X-Log-Size` and `X-Log-Complete` say where they begin, how much is stored, and whether that is
-    all there will be.
+    all there will be; `X-Log-Gaps` names what is missing of these bytes (`3-9, 20-25`, behind the
+    last one each), which reads as zeros.
     """
     if stream not in STREAM_NAMES:
         raise NotFound(
@@ -109,7 +113,8 @@ async def read_log(
         limiter=services.log_readers,
     )
     is_complete = any(view.stream == stream and view.complete for view in logs.streams(chosen))
-    return _bytes(data, start, size, is_complete=is_complete)
+    gaps = logs.gaps(chosen.id, number)
+    return _bytes(data, start, size, is_complete=is_complete, gaps=gaps)
 
 
 async def _until_whole(services: Services, attempt: Attempt) -> None:
@@ -128,8 +133,18 @@ async def _until_whole(services: Services, attempt: Attempt) -> None:
             await hive.logs.wait_for_more(attempt.id, (views[0].size, views[1].size))
 
 
-def _bytes(data: bytes, offset: int, size: int, *, is_complete: bool) -> Response:
+def _bytes(
+    data: bytes,
+    offset: int,
+    size: int,
+    *,
+    is_complete: bool,
+    gaps: Iterable[LogGapView] = (),
+) -> Response:
+    end = offset + len(data)
+    here = [gap for gap in gaps if offset <= gap.end and gap.start <= end]
     headers = {
+        "X-Log-Gaps": ", ".join(f"{gap.start}-{gap.end}" for gap in here[:GAPS_TOLD_MAX]),
         "X-Log-Offset": str(offset),
         "X-Log-Size": str(size),
         "X-Log-Complete": "true" if is_complete else "false",

@@ -12,11 +12,13 @@ from pathlib import Path
 import anyio
 import pytest
 
+from fluxhive.agent.log_stream import Read
 from fluxhive.agent.log_window import WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, Window
-from fluxhive.agent.logs import LogTailer
+from fluxhive.agent.logs import KEPT_BYTES, LogTailer
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import LogGap, LogUpTo
 from fluxhive.protocol.wire import STDERR, STDOUT, decode_log
+from tests.helpers import checked_log
 
 ATTEMPT = AttemptId("t-jrt6.1")
 
@@ -181,6 +183,151 @@ def test_a_file_cut_below_what_was_sent_harms_nothing(tmp_path: Path) -> None:
     assert len(server.streams[7, STDOUT]) == 100
 
 
+def on_disk(path: str) -> int:
+    return os.stat(path).st_blocks * 512
+
+
+def bounded(tmp_path: Path, n_bytes: int, **options: int) -> tuple[LogTailer, Path]:
+    """A tailer that follows an attempt with so much output."""
+    tailer = LogTailer(**options)
+    directory = run_directory(tmp_path, checked_log.written(0, n_bytes))
+    tailer.follow(ATTEMPT, 7, directory)
+    return tailer, Path(directory, "stdout")
+
+
+def test_disk_is_given_back_below_the_durable_mark_and_nowhere_else(tmp_path: Path) -> None:
+    tailer, path = bounded(tmp_path, 20_000_000)
+    tailer.resume([])
+    durable = 15_000_000
+    tailer.up_to(LogUpTo(channel=7, stream=STDOUT, received=durable, durable=durable))
+    tailer.read([], compress=False)
+    if on_disk(str(path)) > 19_000_000:
+        pytest.skip("this file system cannot punch holes")
+    assert on_disk(str(path)) < 5_000_000 + 2 * KEPT_BYTES
+    assert path.stat().st_size == 20_000_000
+    kept = path.read_bytes()[durable - KEPT_BYTES :]
+    assert checked_log.first_fault(kept, durable - KEPT_BYTES) is None
+
+
+def test_a_server_that_asks_for_what_was_given_back_is_told_the_gap(tmp_path: Path) -> None:
+    """As after a backup of yesterday was restored; the agent may have been started anew."""
+    tailer, path = bounded(tmp_path, 20_000_000)
+    tailer.resume([])
+    tailer.up_to(LogUpTo(channel=7, stream=STDOUT, received=15_000_000, durable=15_000_000))
+    tailer.read([], compress=False)
+    later, server = LogTailer(), LogServer()
+    later.follow(ATTEMPT, 7, str(path.parent))
+    later.end(ATTEMPT, 20_000_000, 0)
+    later.resume([LogUpTo(channel=7, stream=STDOUT, received=1_000, durable=1_000)])
+    reads = later.read(later.plan(), compress=False)
+    gap = reads[0].gap
+    assert gap is not None
+    assert (gap.start, gap.end) == (1_000, 15_000_000 - KEPT_BYTES)
+    later.sent(reads)
+    reads = later.read(later.plan(), compress=False)
+    chunk = decode_log(reads[0].frame or b"")
+    assert chunk.offset == gap.end
+    assert checked_log.first_fault(chunk.data, gap.end) is None
+    assert server.gaps == []
+
+
+@pytest.mark.parametrize("can_punch", [True, False], ids=["holes", "as-on-nfs"])
+def test_output_that_nobody_takes_is_bounded_and_the_newest_is_kept(
+    tmp_path: Path, can_punch: bool
+) -> None:
+    backlog = 4_000_000
+    tailer, path = bounded(tmp_path, 10_000_000, backlog_bytes=backlog)
+    stream = tailer._streams[7, STDOUT]
+    stream.file.can_punch = can_punch
+    tailer._bound_disk([stream])
+    assert on_disk(str(path)) <= backlog
+    with open(path, "ab") as file:
+        file.write(checked_log.written(10_000_000, 11_000_000))
+    server = LogServer()
+    tailer.resume([])
+    tailer.end(ATTEMPT, 11_000_000, 0)
+    while tailer.has_work:
+        for read in tailer_round(tailer):
+            if read.gap is not None:
+                server.gaps.append(read.gap)
+                held = server.streams.setdefault((7, STDOUT), bytearray())
+                held.extend(bytes(read.gap.end - len(held)))
+            if read.frame is not None:
+                tailer.up_to(server.take(read.frame))
+    (gap,) = server.gaps
+    assert (gap.start, gap.end) == (0, 7_000_000 if can_punch else 10_000_000)
+    assert "backlog" in gap.reason
+    stored = bytes(server.streams[7, STDOUT])
+    assert len(stored) == 11_000_000
+    assert checked_log.first_fault(stored[gap.end :], gap.end) is None
+
+
+def tailer_round(tailer: LogTailer) -> list[Read]:
+    reads = tailer.read(tailer.plan(), compress=False)
+    tailer.sent(reads)
+    return reads
+
+
+def test_a_file_that_its_task_cut_goes_on_where_it_was_and_is_flagged(tmp_path: Path) -> None:
+    tailer, server = LogTailer(), LogServer()
+    flags: list[LogGap] = []
+    tailer.on_flag = flags.append
+    tailer.resume([])
+    directory = run_directory(tmp_path, b"before ")
+    tailer.follow(ATTEMPT, 7, directory)
+    tailer._look()
+    ship(tailer, server)
+    os.truncate(directory + "/stdout", 0)
+    tailer._look()
+    Path(directory, "stdout").write_bytes(b"after")
+    for stream in tailer._hot:
+        stream.rests_until = 0.0
+    tailer._look()
+    ship(tailer, server)
+    assert bytes(server.streams[7, STDOUT]) == b"before after"
+    assert [(flag.start, flag.end) for flag in flags] == [(7, 7)]
+    assert tailer.lengths(ATTEMPT) == (12, 0)
+    # Told again where the next session may not know.
+    tailer.pause()
+    tailer.resume(server.marks())
+    assert len(flags) == 2
+
+
+@pytest.mark.parametrize("kind", ["symlink", "fifo", "directory"])
+def test_what_is_no_log_file_any_more_is_a_gap_and_nothing_is_read_from_it(
+    tmp_path: Path, kind: str
+) -> None:
+    tailer, server = LogTailer(), LogServer()
+    tailer.resume([])
+    directory = run_directory(tmp_path, b"x" * 100)
+    path = Path(directory, "stdout")
+    path.unlink()
+    (tmp_path / "secret").write_text("not yours" * 20)
+    if kind == "symlink":
+        path.symlink_to(tmp_path / "secret")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    tailer.follow(ATTEMPT, 7, directory)
+    tailer.end(ATTEMPT, 100, 0)
+    ship(tailer, server)
+    assert server.streams == {}
+    assert [(gap.start, gap.end) for gap in server.gaps] == [(0, 100)]
+
+
+def test_a_stream_that_the_server_keeps_no_more_of_is_sent_as_a_gap(tmp_path: Path) -> None:
+    tailer, path = bounded(tmp_path, 1_000_000)
+    tailer.resume([LogUpTo(channel=7, stream=STDOUT, received=500, durable=500, is_full=True)])
+    tailer._look()
+    (read,) = tailer_round(tailer)[:1]
+    assert read.frame is None
+    assert read.gap is not None
+    assert (read.gap.start, read.gap.end) == (500, 1_000_000)
+    assert tailer._streams[7, STDOUT].sent == 1_000_000
+    assert path.exists()
+
+
 def test_a_forgotten_attempt_leaves_no_open_file(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     tailer, server = LogTailer(), LogServer()
@@ -214,7 +361,8 @@ def test_a_quiet_stream_is_seen_when_it_speaks_again(tmp_path: Path, has_inotify
                 while tailer._hot:  # noqa: ASYNC110  the tailer has no event for going quiet
                     await anyio.sleep(0.01)
             ready = anyio.Event()
-            await anyio.Path(directory + "/stdout").write_bytes(b"first second")
+            async with await anyio.open_file(directory + "/stdout", "ab") as file:
+                await file.write(b"second")
             with anyio.fail_after(10):
                 await ready.wait()
             ship(tailer, server)

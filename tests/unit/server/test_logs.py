@@ -310,6 +310,38 @@ async def test_a_gap_beyond_the_mark_is_refused(tmp_path: Path) -> None:
         assert it.source.told == [(OUT, 0, True)]
 
 
+async def test_output_beyond_the_quota_is_one_gap_and_the_node_is_told(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        stream = it.logs._attempts[it.attempt.id].streams[OUT]
+        stream.quota = 10
+        await it.ship(frame(b"0123456"), frame(b"789abc", 7), frame(b"def", 13))
+        assert it.read() == b"0123456789" + bytes(6)
+        assert [(gap.start, gap.end) for gap in stream.gaps] == [(10, 16)]
+        assert it.logs.marks(it.attempt.id)[OUT].is_full
+        await it.logs.sync()
+        # What came while marks were stored belongs to the same gap.
+        await it.ship(frame(b"ghi", 16))
+        assert [(gap.start, gap.end) for gap in stream.gaps] == [(10, 19)]
+        assert stream.has_news
+    async with room(tmp_path, new=False) as it:
+        stored = it.logs._attempts[it.attempt.id].streams[OUT]
+        assert [(gap.start, gap.end) for gap in stored.gaps] == [(10, 16)]
+
+
+async def test_a_place_where_output_may_be_missing_is_kept_once(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        flag = LogGap(channel=1, stream=0, start=3, end=3, reason="the node's disk was full")
+        await it.ship(frame(b"abc"))
+        await it.logs.sync()
+        await it.ship(flag, flag)
+        await it.logs.sync()
+        await it.ship(frame(b"def", 3))
+        assert it.read() == b"abcdef"
+    async with room(tmp_path, new=False) as it:
+        (gap,) = it.logs.gaps(it.attempt.id, OUT)
+        assert (gap.start, gap.end, gap.reason) == (3, 3, "the node's disk was full")
+
+
 async def test_an_attempt_is_complete_when_all_it_printed_is_durable(tmp_path: Path) -> None:
     async with room(tmp_path) as it:
         it.logs.expect(it.attempt.id, 3, 0)

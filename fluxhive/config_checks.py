@@ -1,0 +1,115 @@
+"""What each setting may be: a check gives the value to use, or raises ValueError in words.
+
+The words follow the key's name in the message (`config.py`): "`label` from … must be text".
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+TEXT_LENGTH_MAX = 4096
+LABEL_LENGTH_MAX = 200
+HEARTBEAT_S_MIN, HEARTBEAT_S_MAX, HEARTBEAT_S_DEFAULT = 1.0, 5.0, 2.0
+CPUS_MAX = 65_536
+DAYS_MAX = 36_500
+GIB_MIN, GIB_MAX = 0.001, 1_000_000
+
+
+def url(value: object) -> str:
+    """The address without a slash at its end. Raises ValueError in words."""
+    text = text_of(value).rstrip("/")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"is not an address: {error}") from error
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("must begin with `http://` or `https://`")
+    if not parts.hostname or port == 0:
+        raise ValueError("names no host" if not parts.hostname else "has port 0")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("must hold nothing but host, port and path")
+    return text
+
+
+def text_of(value: object) -> str:
+    """Text without control characters."""
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    if not value.strip() or len(value) > TEXT_LENGTH_MAX:
+        raise ValueError(f"must have 1 to {TEXT_LENGTH_MAX} characters")
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        raise ValueError("must not contain control characters")
+    return value
+
+
+def label(value: object) -> str:
+    """A name for people."""
+    text = text_of(value).strip()
+    if len(text) > LABEL_LENGTH_MAX:
+        raise ValueError(f"must have at most {LABEL_LENGTH_MAX} characters")
+    return text
+
+
+def email(value: object) -> str:
+    """An address, looked at superficially."""
+    text = text_of(value).strip()
+    name, at, domain = text.partition("@")
+    if not (name and at and domain) or " " in text:
+        raise ValueError("is not an e-mail address")
+    return text
+
+
+def heartbeat_s(value: object) -> float:
+    """Seconds between two heartbeats."""
+    seconds = number(value)
+    if not HEARTBEAT_S_MIN <= seconds <= HEARTBEAT_S_MAX:
+        raise ValueError(f"must be {HEARTBEAT_S_MIN:g} to {HEARTBEAT_S_MAX:g} seconds")
+    return seconds
+
+
+def cpus(value: object) -> int:
+    """A number of CPUs."""
+    count = number(value)
+    if count != int(count) or not 1 <= count <= CPUS_MAX:
+        raise ValueError(f"must be a whole number from 1 to {CPUS_MAX}")
+    return int(count)
+
+
+def truth(value: object) -> bool:
+    """True or false."""
+    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in known:
+        return known[value.strip().lower()]
+    raise ValueError("must be `true` or `false`")
+
+
+def number(value: object) -> float:
+    """Any number that is one."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("must be a number")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a number") from None
+    if number != number or abs(number) > 1e12:
+        raise ValueError("must be a number")
+    return number
+
+
+def days(value: object) -> float:
+    """Days, at least one hour."""
+    found = number(value)
+    if not 1 / 24 <= found <= DAYS_MAX:
+        raise ValueError(f"must be an hour (0.042) to {DAYS_MAX} days")
+    return found
+
+
+def gib(value: object) -> float:
+    """GiB, with a fraction where wanted."""
+    found = number(value)
+    if not GIB_MIN <= found <= GIB_MAX:
+        raise ValueError(f"must be {GIB_MIN:g} to {GIB_MAX} GiB")
+    return found
