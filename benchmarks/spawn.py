@@ -19,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
 from fluxhive.agent.process import Launcher
 from fluxhive.agent.run_directory import Exited, RunSpec, write_spec
 
@@ -55,7 +57,9 @@ def make_runs(folder: Path, n_attempts: int) -> list[str]:
         run_dir.mkdir(mode=0o700)
         cookie = secrets.token_hex(16)
         env = {"PATH": os.environ["PATH"], "HOME": "/", "FLUXHIVE_COOKIE": cookie}
-        spec = RunSpec(attempt=run_dir.name, argv=COMMAND, env=env, cwd="/", cookie=cookie)
+        spec = RunSpec(
+            attempt=run_dir.name, argv=COMMAND, env=env, cwd="/", cookie=cookie, reusable=True
+        )
         write_spec(run_dir, spec)
         run_dirs.append(str(run_dir))
     return run_dirs
@@ -76,11 +80,14 @@ def shims(launcher: Launcher, run_dirs: list[str], at_once: int) -> float:
 
 
 def process_cpu_s(pid: int) -> tuple[float, float]:
-    """CPU of a process itself, and of its children that have ended (proc(5))."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    own, children = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
-    tick = os.sysconf("SC_CLK_TCK")
-    return own / tick, children / tick
+    """CPU of a process itself, and of its children: those that ended (proc(5)) and live ones."""
+    process = psutil.Process(pid)
+    times = process.cpu_times()
+    children = times.children_user + times.children_system
+    for child in process.children():
+        each = child.cpu_times()
+        children += each.user + each.system + each.children_user + each.children_system
+    return times.user + times.system, children
 
 
 def memory_mib(pid: int) -> float:
@@ -103,7 +110,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory(prefix="fluxhive-spawn-") as folder:
         run_dirs = make_runs(Path(folder), n_attempts)
-        launcher = Launcher()
+        launcher = Launcher(native_dir=Path(folder) / "native")
         launcher.start()
         time.sleep(0.5)
         own_before, children_before = process_cpu_s(launcher.pid)

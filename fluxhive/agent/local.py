@@ -122,7 +122,9 @@ class LocalHive:
         self.log_dir.mkdir(parents=True)
         self._contact_dir = tempfile.TemporaryDirectory(prefix="fluxhive-")
         self._machine = Machine(str(self.log_dir), max_cpus=self._cpus)
-        self._launcher = Launcher(log_path=self.log_dir / "launcher.log")
+        self._launcher = Launcher(
+            log_path=self.log_dir / "launcher.log", native_dir=self.log_dir / ".native"
+        )
         self._workspace = Workspace(
             self.log_dir, Path(self._contact_dir.name) / "contact", keep_output=True
         )

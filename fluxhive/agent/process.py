@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from fluxhive.agent.native import starter
 from fluxhive.agent.run_directory import Exited, ShimDied, Started
 from fluxhive.core.errors import FluxhiveError, InternalError
 
@@ -106,8 +107,10 @@ class Launcher:
     do, be it to receive, to send what did not fit before, or to replace a launcher that died.
     """
 
-    def __init__(self, *, log_path: Path | None = None) -> None:
+    def __init__(self, *, log_path: Path | None = None, native_dir: Path | None = None) -> None:
+        """``native_dir``: where the compiled starter is kept; None: programs start by fork."""
         self._log_path = log_path
+        self._native_dir = native_dir
         self._process: subprocess.Popen[bytes] | None = None
         self._process_fd: int | None = None
         self._near: socket.socket | None = None
@@ -217,6 +220,10 @@ class Launcher:
         assert self._poll is not None
         script = str(Path(__file__).with_name("launcher.py"))
         far_fd = self._far.fileno()
+        words = [script, str(far_fd)]
+        native = None if self._native_dir is None else starter(self._native_dir)
+        if native is not None:
+            words.append(str(native))
         # Secrets of the agent stay with it. LD_BIND_NOW: symbols looked up once, not in each fork.
         env = {key: value for key, value in os.environ.items() if not key.startswith("FLOWHIVE_")}
         env["LD_BIND_NOW"] = "1"
@@ -225,7 +232,7 @@ class Launcher:
             # A session of its own: Ctrl-C and a killed process group of the agent do not reach it.
             # utf8: arguments and environment mean the same bytes here and there.
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-X", "utf8", script, str(far_fd)],
+                [sys.executable, "-I", "-S", "-X", "utf8", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -6,6 +6,7 @@ alive is held by a pidfd while it is signalled. After a reboot nothing is ever s
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -78,6 +79,8 @@ def kill_now(run_dir: str, started: Started) -> bool:
 def _signal_shim(run_dir: str, started: Started, signo: int) -> bool:
     if started.boot_id != boot_id():
         return False
+    with contextlib.suppress(OSError):  # a full disk: a shim's first attempt needs no such word
+        os.close(os.open(run_dir + "/stop", os.O_WRONLY | os.O_CREAT, 0o600))
     return proctree.signal_if(started.shim_pid, signo, lambda pid: _is_shim(run_dir, started, pid))
 
 

@@ -43,6 +43,8 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     """How long a shim whose end nobody has taken note of stays."""
     oom_score_adj: int | None = None
     cgroup: str | None = None
+    reusable: bool = False
+    """Whether the shim may be given another attempt after this one, once nothing is left of it."""
     dispatch: dict[str, Any] | None = None
     """What the server asked, for an agent that lost its journal; nothing to the shim."""
     format: int = FORMAT

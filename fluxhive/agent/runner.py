@@ -124,7 +124,9 @@ class Runner:
         self._held = self._journal.held
         if self._journal.was_absent:
             self._held = self._held | self._workspace.recover(self._journal.held)
-        self._launcher = Launcher(log_path=directory / "launcher.log")
+        self._launcher = Launcher(
+            log_path=directory / "launcher.log", native_dir=directory / "native"
+        )
         self._machine = Machine(self._workspace.root, max_cpus=settings.max_cpus)
         self._make_hands(directory)
         self._make_connection(settings)

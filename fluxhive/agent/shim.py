@@ -1,10 +1,11 @@
 """The process that owns one attempt on a node: starts it, limits it, ends it, records how it ended.
 
-The launcher forks one shim per attempt and calls ``supervise``; ``python -I -S shim.py RUNDIR``
-does the same alone. It outlives agent and launcher: the run directory is all it shares with them
-(``spec.json`` in; ``started``, ``exit``, ``stdout``, ``stderr`` out; ``shim.lock`` held for life).
-It decides nothing about the task; the agent does. Standard library only and nothing of ours but its
-own parts, so that it starts fast and survives an upgrade of the package beneath it. Linux only.
+The launcher forks shims, which serve one attempt after the other (``shim_service.py``); ``python -I
+-S shim.py RUNDIR`` does one alone. A shim outlives agent and launcher: the run directory is all it
+shares with them (``spec.json`` in; ``started``, ``exit``, ``stdout``, ``stderr`` out; ``shim.lock``
+held to the end). It decides nothing about the task; the agent does. Standard library only and
+nothing of ours but its own parts, so that it starts fast and survives an upgrade of the package
+beneath it. Linux only.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
-import json
 import os
 import resource  # noqa: F401  os.wait4 imports it: loaded here, once, before any fork
 import signal
@@ -48,10 +48,6 @@ STATUS_CLAIMED_BY_ANOTHER = 3
 STATUS_NOT_RECORDED = 4
 
 _TIMER_ABSTIME = 1
-_SPEC_KEYS = frozenset(
-    ("attempt", "argv", "env", "cwd", "cookie", "merge_output", "oom_score_adj", "cgroup")
-)
-
 now_ms = shim_record.now_ms
 _libc = shim_start.libc
 _timers: Any = _libc if hasattr(_libc, "timer_create") else ctypes.CDLL("librt.so.1")
@@ -65,26 +61,18 @@ def supervise(run_dir: str, notify_fd: int) -> int:
     ``notify_fd`` is the non-blocking socket to the agent, -1 for none. ``STATUS_RECORDED`` means
     that how the attempt ended is on disk or with the agent.
     """
-    shim = _Shim(run_dir, notify_fd)
-    try:
-        shim.claim()
-    except (BlockingIOError, FileExistsError):
-        return STATUS_CLAIMED_BY_ANOTHER
-    except OSError as error:
-        shim.failure = shim_start.Unprepared(error, "cannot use the run directory")
-    else:
-        shim.start()
-        if shim.failure is None:
-            shim.announce_start()
-            shim.attend()
-    return shim.record_and_leave()
+    return Shim(run_dir, notify_fd).supervise()
 
 
-class _Shim:
+class Shim:
     """One attempt from claim to record. Every ``…_at`` is a ``now_ms``, None for never."""
 
-    def __init__(self, run_dir: str, notify_fd: int) -> None:
+    def __init__(self, run_dir: str, notify_fd: int, *, is_first: bool = True) -> None:
         self.run_dir = run_dir
+        #: Has served no other attempt: a signal can only be meant for this one.
+        self.is_first = is_first
+        self.is_clean = False
+        """Set at the end: nothing is left of the attempt, and everybody who needs to know knows."""
         self.messenger = shim_record.Messenger(notify_fd, run_dir)
         self.shim_pid = os.getpid()
         self.spec: dict[str, Any] = {"attempt": os.path.basename(run_dir), "linger_ms": 0}
@@ -104,10 +92,26 @@ class _Shim:
         self.terminate_at: int | None = None
         self.kill_at: int | None = None
         self.give_up_at: int | None = None
+        self.lock_fd = -1
         self.exit_fd = -1
         self.started_fd = -1
         self.timer: Any = None
         self.armed_at: int | None = None
+
+    def supervise(self) -> int:
+        """From claim to record; see the function of this name."""
+        try:
+            self.claim()
+        except (BlockingIOError, FileExistsError):
+            return STATUS_CLAIMED_BY_ANOTHER
+        except OSError as error:
+            self.failure = shim_start.Unprepared(error, "cannot use the run directory")
+        else:
+            self.start()
+            if self.failure is None:
+                self.announce_start()
+                self.attend()
+        return self.record_and_leave()
 
     # -- start ---------------------------------------------------------------------------------
 
@@ -117,8 +121,8 @@ class _Shim:
         ``started`` is made with O_EXCL under the lock. Whoever makes it owns the attempt: neither a
         repeated request nor a start that the agent has given up can run the program twice.
         """
-        lock = os.open(self.run_dir + "/shim.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.lock_fd = os.open(self.run_dir + "/shim.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self.lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         new = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         self.started_fd = os.open(self.run_dir + "/started", new, 0o600)
         self.exit_fd = shim_record.allocate_record(self.run_dir)
@@ -126,7 +130,7 @@ class _Shim:
     def start(self) -> None:
         """Read the spec and start the main process; sets ``failure`` when it cannot."""
         try:
-            self._read_spec()
+            self._take(shim_start.read_spec(self.run_dir, FORMAT))
             if os.getsid(0) != self.shim_pid:
                 os.setsid()
             shim_start.become_subreaper()
@@ -138,23 +142,10 @@ class _Shim:
         except (TypeError, AttributeError) as error:
             self.failure = shim_start.Unprepared(errno.EPROTO, f"spec.json is no spec: {error}")
 
-    def _read_spec(self) -> None:
-        try:
-            spec = json.loads(proctree.read_all(self.run_dir + "/spec.json"))
-            if spec["format"] != FORMAT:
-                raise shim_start.Unprepared(
-                    errno.EPROTO, f"spec.json has format {spec['format']!r}"
-                )
-            if spec["time_limit_ms"] is not None:
-                self.time_limit_at = self.started_at + int(spec["time_limit_ms"])
-            int(spec["grace_ms"]), int(spec["linger_ms"])
-            if missing := _SPEC_KEYS - spec.keys():
-                raise KeyError(*missing)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise shim_start.Unprepared(
-                errno.EPROTO, f"spec.json cannot be used: {error!r}"
-            ) from error
+    def _take(self, spec: dict[str, Any]) -> None:
         self.spec = spec
+        if spec["time_limit_ms"] is not None:
+            self.time_limit_at = self.started_at + int(spec["time_limit_ms"])
         if spec["failover_ms"] is not None and spec.get("contact_path") is not None:
             contact = self._contact_ms()
             if contact is None:
@@ -199,14 +190,25 @@ class _Shim:
             signo = signal.sigwaitinfo(shim_start.WAITED).si_signo
             if signo == shim_start.SIGCHLD:
                 self._reap()
-            elif signo == shim_start.SIGTERM:
+            elif signo == shim_start.SIGTERM and self._is_meant():
                 self._stop("stop")
-            elif signo == shim_start.SIGUSR1:
+            elif signo == shim_start.SIGUSR1 and self._is_meant():
                 self._kill_now()
             now = now_ms()
             self._keep_limits(now)
             if self._end_tree(now):
                 return
+
+    def _is_meant(self) -> bool:
+        """Whether a signal is for this attempt, not for the one that this shim served before.
+
+        Whoever signals leaves the file ``stop`` first; nobody can where the directory is deleted.
+        """
+        return (
+            self.is_first
+            or os.path.exists(self.run_dir + "/stop")
+            or not os.path.isdir(self.run_dir)
+        )
 
     def _reap(self) -> None:
         while True:
@@ -323,8 +325,22 @@ class _Shim:
             self.run_dir, self.exit_fd, record
         )
         is_known = self.messenger.tell("exited", record)
+        self.is_clean = (
+            is_recorded
+            and is_known
+            and self.is_tree_empty
+            and not self.leftovers
+            and bool(self.spec.get("reusable"))
+        )
         is_known = is_known or self.messenger.linger(int(self.spec["linger_ms"]))
         return STATUS_RECORDED if is_recorded or is_known else STATUS_NOT_RECORDED
+
+    def let_go(self) -> None:
+        """Give back all that this attempt held in this process."""
+        if self.timer is not None:
+            _timers.timer_delete(self.timer)
+        for descriptor in (self.exit_fd, self.lock_fd):
+            os.close(descriptor)
 
     def _sweep_by_cookie(self) -> None:
         """Where something outlived its task, look also for what hides outside the tree."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import json
 import os
 import signal
 
@@ -35,6 +36,10 @@ _BLOCKED = (
     signal.SIGPIPE,  # blocked, not ignored, so that a task gets both as they should be
     signal.SIGXFSZ,
 )
+_SPEC_NUMBERS = ("time_limit_ms", "failover_ms", "grace_ms", "linger_ms")
+_SPEC_KEYS = frozenset(
+    ("attempt", "argv", "env", "cwd", "cookie", "merge_output", "oom_score_adj", "cgroup")
+)
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -44,6 +49,10 @@ _sigmask: Any = libc.pthread_sigmask
 _execve: Any = ctypes.CDLL(None, use_errno=True).execve
 _NO_SIGNALS: Any = ctypes.create_string_buffer(128)  # sigset_t of glibc and musl: 1024 bits
 _SIG_SETMASK = int(signal.SIG_SETMASK)
+_execve.argtypes = (ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p)
+#: By their numbers in native_start.c.
+_STEPS = (b"", b"prepare", b"chdir", b"exec")
+_native_start: Any = None
 
 
 class Unprepared(Exception):
@@ -56,6 +65,21 @@ class Unprepared(Exception):
         super().__init__(detail)
         self.number = number
         self.detail = detail
+
+
+def read_spec(run_dir: str, version: int) -> dict[str, Any]:
+    """``spec.json`` of this format version, whole. Raises Unprepared, and OSError."""
+    try:
+        spec: dict[str, Any] = json.loads(proctree.read_all(run_dir + "/spec.json"))
+        if spec["format"] != version:
+            raise Unprepared(errno.EPROTO, f"spec.json has format {spec['format']!r}")
+        for key in _SPEC_NUMBERS:
+            int(spec[key] or 0)
+        if missing := _SPEC_KEYS - spec.keys():
+            raise KeyError(*missing)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Unprepared(errno.EPROTO, f"spec.json cannot be used: {error!r}") from error
+    return spec
 
 
 def prepare_process() -> None:
@@ -80,21 +104,74 @@ def become_subreaper() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+class Order(ctypes.Structure):
+    """``struct order`` of native_start.c."""
+
+    _fields_ = (
+        ("path", ctypes.c_char_p),
+        ("argv", ctypes.c_void_p),
+        ("envp", ctypes.c_void_p),
+        ("cwd", ctypes.c_char_p),
+        ("joins", ctypes.c_char_p),
+        ("out", ctypes.c_int),
+        ("err", ctypes.c_int),
+        ("failed_step", ctypes.c_int),
+        ("failed_errno", ctypes.c_int),
+    )
+
+
+def load_native(library: str) -> None:
+    """Start programs by this compiled library from now on. Raises OSError where it does not load
+    (a state directory from which nothing may be executed); then they are started by fork."""
+    global _native_start
+    _native_start = ctypes.CDLL(library).fluxhive_start
+
+
 def start_main(run_dir: str, spec: dict[str, Any]) -> int:
     """Start the main process with its output in ``run_dir``; its pid. Raises Unprepared."""
     program = _find_program(spec)
     arguments = _c_strings(spec["argv"])
     environment = _c_strings([_checked_name(key) + "=" + spec["env"][key] for key in spec["env"]])
-    path = ctypes.c_char_p(os.fsencode(program))
     joins = None if spec["cgroup"] is None else spec["cgroup"] + "/cgroup.procs"
-    cwd = spec["cwd"]
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     stdout = os.open(run_dir + "/stdout", flags, 0o600)
     stderr = stdout if spec["merge_output"] else os.open(run_dir + "/stderr", flags, 0o600)
+    order = Order(
+        os.fsencode(program),
+        ctypes.cast(arguments, ctypes.c_void_p),
+        ctypes.cast(environment, ctypes.c_void_p),
+        os.fsencode(spec["cwd"]),
+        None if joins is None else joins.encode(),
+        stdout,
+        stderr,
+    )
+    try:
+        pid = _start_natively(order, spec) if _native_start is not None else _fork(order, spec)
+    finally:
+        os.close(stdout)
+        if stderr != stdout:
+            os.close(stderr)
+    if spec["oom_score_adj"] is not None:
+        proctree.write_if_possible(f"/proc/{pid}/oom_score_adj", str(spec["oom_score_adj"]))
+    return pid
+
+
+def _start_natively(order: Order, spec: dict[str, Any]) -> int:
+    pid: int = _native_start(ctypes.byref(order))
+    if pid < 0:
+        step, number = _STEPS[order.failed_step], order.failed_errno
+        raise Unprepared(number, _why_not(spec, step, number))
+    return pid
+
+
+def _fork(order: Order, spec: dict[str, Any]) -> int:
+    """What native_start.c does, without it."""
     # Python makes descriptors close-on-exec (PEP 446): a successful exec closes this pipe, and the
     # task is given nothing but 0, 1 and 2.
     report_r, report_w = os.pipe()
-    shim_pid = os.getpid()
+    joins = None if order.joins is None else order.joins.decode()
+    path, argv, envp, cwd = order.path, order.argv, order.envp, spec["cwd"]
+    stdout, stderr, shim_pid = order.out, order.err, os.getpid()
     pid = os.fork()
     if pid == 0:
         # All is made ready above: each page that is written to from here on is copied (3 µs), and
@@ -113,24 +190,19 @@ def start_main(run_dir: str, spec: dict[str, Any]) -> int:
             os.chdir(cwd)
             step = b"exec"
             _sigmask(_SIG_SETMASK, _NO_SIGNALS, None)
-            _execve(path, arguments, environment)
+            _execve(path, argv, envp)
             os.write(report_w, b"exec %d" % ctypes.get_errno())
         except OSError as error:
             os.write(report_w, b"%s %d" % (step, error.errno or errno.EIO))
         finally:
             os._exit(127)
     os.close(report_w)
-    if spec["oom_score_adj"] is not None:
-        proctree.write_if_possible(f"/proc/{pid}/oom_score_adj", str(spec["oom_score_adj"]))
     report = os.read(report_r, 64)
     os.close(report_r)
-    os.close(stdout)
-    if stderr != stdout:
-        os.close(stderr)
     if report:
         os.waitpid(pid, 0)
-        step, number = report.split()
-        raise Unprepared(int(number), _why_not(spec, step, int(number)))
+        step, text = report.split()
+        raise Unprepared(int(text), _why_not(spec, step, int(text)))
     return pid
 
 

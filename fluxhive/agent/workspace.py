@@ -41,7 +41,7 @@ OOM_SCORE_ADJ = 300
 #: A working directory that was there is not looked for again so soon; the shim looks anyway.
 DIRECTORY_SEEN_S = 5.0
 _CONTACT_DIGITS = 20
-_CONTROL_FILES = ("spec.json", "shim.lock", ".exit.tmp", "started", "exit", "done")
+_CONTROL_FILES = ("spec.json", "shim.lock", ".exit.tmp", "started", "exit", "done", "stop")
 _OUTPUT_FILES = ("stdout", "stderr")
 
 
@@ -148,6 +148,7 @@ class Workspace:
             linger_ms=LINGER_MS,
             oom_score_adj=OOM_SCORE_ADJ,
             cgroup=cgroup,
+            reusable=not dispatch.reservation.gpus,
             dispatch=msgspec.to_builtins(dispatch),
         )
         os.mkdir(directory, 0o700)

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from fluxhive.agent import process
+from fluxhive.agent.native import starter
 from fluxhive.agent.process import Launcher, LauncherRestarted, ShimEvent
 from fluxhive.agent.run_directory import Exited, RunPhase, ShimDied, Started, inspect_run
 from fluxhive.core.errors import InternalError
@@ -34,6 +36,10 @@ from tests.helpers.attempts import (
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the launcher needs Linux")
 
 
+#: Where the compiled starter of these tests is kept.
+NATIVE = Path(tempfile.gettempdir(), f"fluxhive-test-native-{os.getuid()}")
+
+
 class Hub:
     """A launcher with all events it has given so far."""
 
@@ -53,11 +59,13 @@ class Hub:
         return found
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    """A running launcher; what it wrote to its log fails the test."""
+@pytest.fixture(params=["fork", "native"])
+def hub(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Hub]:
+    """A running launcher, starting by fork or natively; what it wrote to its log fails the test."""
     log = tmp_path / "launcher.log"
-    launcher = Launcher(log_path=log)
+    if request.param == "native" and starter(NATIVE) is None:
+        pytest.fail("no C compiler: apt-get install gcc libc6-dev")
+    launcher = Launcher(log_path=log, native_dir=NATIVE if request.param == "native" else None)
     launcher.start()
     yield Hub(launcher)
     launcher.close()
