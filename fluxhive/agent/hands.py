@@ -98,6 +98,7 @@ class Hands:
         self._lazy_at_ms: int | None = None
         #: Why the journal takes nothing; empty: it does.
         self.disk_problem = ""
+        self._room_problem = ""
         self._ended = anyio.Event()
         self._discarded: list[AttemptId] = []
         self._has_discarded = anyio.Event()
@@ -111,6 +112,11 @@ class Hands:
         if mark is not None:
             self._mark = mark
         self._bell.ring()
+
+    def note_room(self, problem: str) -> None:
+        """Why nothing new may be started although the journal can be written; empty: it may."""
+        self._room_problem = problem
+        self.put(DiskChanged(problem=self._journal_said() or problem))
 
     def launch(self, attempt_id: AttemptId, launch: Launch) -> None:
         """What to start, for the dispatch that is handed in next."""
@@ -258,8 +264,13 @@ class Hands:
                 log.error("journal cannot be written", extra={"reason": problem})
             else:
                 log.info("journal can be written again")
-            self.put(DiskChanged(problem=f"the agent's journal cannot be written: {problem}"))
+            self.disk_problem = problem
+            self.put(DiskChanged(problem=self._journal_said() or self._room_problem))
         self.disk_problem = problem
+
+    def _journal_said(self) -> str:
+        problem = self.disk_problem
+        return f"the agent's journal cannot be written: {problem}" if problem else ""
 
     # ── effects ───────────────────────────────────────────────────────────────────────────────
 

@@ -16,7 +16,7 @@ import msgspec
 
 from fluxhive import places
 from fluxhive.config import Settings
-from fluxhive.core.errors import AuthError
+from fluxhive.core.errors import AuthError, Conflict
 from fluxhive.core.values import Value
 from fluxhive.protocol.rest import Login, NodeCredentials, NodeRegistration, TokenGrant
 from fluxhive.transport import Transport
@@ -105,7 +105,14 @@ class IdentityFile:
             return Identity()
 
     def _write(self, identity: Identity) -> None:
-        places.write_private(self._path, msgspec.json.encode(identity) + b"\n")
+        try:
+            places.write_private(self._path, msgspec.json.encode(identity) + b"\n")
+        except OSError as error:
+            raise Conflict(
+                f"cannot write the node's identity to `{self._path}`: {error.strerror}",
+                hint="is the disk full or read-only? What runs here runs on; start the agent again "
+                "once there is room",
+            ) from error
         self.current = identity
 
 

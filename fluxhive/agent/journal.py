@@ -22,13 +22,15 @@ from fluxhive.core.values import AttemptId, Value
 log = logging.getLogger(__name__)
 
 #: Raised with every change of the tables; an older agent refuses a newer journal.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 #: Transactions between two checkpoints: about 2 MiB of log.
 CHECKPOINT_EVERY = 500
-_TABLES = """
-create table held (attempt_id text primary key, record blob not null) without rowid;
-create table outbox (n integer primary key autoincrement, body blob not null);
-"""
+#: What each version added.
+_STEPS = (
+    "create table held (attempt_id text primary key, record blob not null) without rowid;"
+    "create table outbox (n integer primary key autoincrement, body blob not null);",
+    "create table name (id text not null);insert into name values (lower(hex(randomblob(8))));",
+)
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(NodeAttempt)
@@ -65,6 +67,8 @@ class Journal:
         try:
             self._prepare(path)
             self.held = self._read_held()
+            #: Its own from when it was begun: the server sees by it that one was lost.
+            self.id: str = self._db.execute("select id from name").fetchone()[0]
             #: What was not acknowledged, in order.
             self.said: list[tuple[int, bytes]] = list(
                 self._db.execute("select n, body from outbox order by n")
@@ -142,10 +146,9 @@ class Journal:
                 hint="install the newer FlowHive here again, or let FLOWHIVE_STATE_DIR name "
                 "another place",
             )
-        if version == 0:
-            self._db.executescript(
-                f"begin; {_TABLES} pragma user_version = {SCHEMA_VERSION}; commit"
-            )
+        if version < SCHEMA_VERSION:
+            steps = "".join(_STEPS[version:])
+            self._db.executescript(f"begin; {steps} pragma user_version = {SCHEMA_VERSION}; commit")
         found = self._db.execute("pragma quick_check(1)").fetchone()[0]
         if found != "ok":
             raise sqlite3.DatabaseError(found)

@@ -21,7 +21,6 @@ from fluxhive.config import Settings
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.events import (
     ContactRenewed,
-    DiskChanged,
     ForgetReceived,
     NodeEvent,
     SessionClosed,
@@ -272,6 +271,7 @@ class Runner:
             inventory=self._machine.inventory(self._gpus.reports, self._gpus.driver),
             held=tuple(self._hands.executor.held()),
             journal=JournalState.REBUILT if self._journal.was_absent else JournalState.INTACT,
+            journal_id=self._journal.id,
         )
 
     def welcomed(self, welcome: Welcome) -> None:
@@ -374,5 +374,5 @@ class Runner:
             )
             if problem != self._disk_problem:
                 self._disk_problem = problem
-                self._hands.put(DiskChanged(problem=problem))
+                self._hands.note_room(problem)
             await anyio.sleep(DISK_LOOK_S)

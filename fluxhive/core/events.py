@@ -71,6 +71,8 @@ class NodeJoined(Tagged, frozen=True, kw_only=True):
     journal: Journal = Journal.INTACT
     agent_version: str = ""
     boot_id: str = ""
+    #: Names the node's journal since it was begun; another one never knew what came before it.
+    journal_id: str = ""
 
 
 class NodeReported(Tagged, frozen=True, kw_only=True):

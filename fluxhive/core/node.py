@@ -105,3 +105,5 @@ class Node(Value, frozen=True, kw_only=True):
     agent_version: str = ""
     boot_id: str = ""
     last_contact_at_ms: Ms = 0
+    #: Names its journal; what was placed on it before that one began may be missing from it.
+    journal_id: str = ""

@@ -50,6 +50,7 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
         and bool(event.boot_id and known.node.boot_id)
         and event.boot_id != known.node.boot_id
     )
+    is_intact = _is_whole(None if known is None else known.node, event)
     # Accepted once for everybody is accepted for good: a later hello does not take it back.
     serves_all = known is not None and known.node.only_for is None
     node = Node(
@@ -64,6 +65,7 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
         agent_version=event.agent_version,
         boot_id=event.boot_id,
         last_contact_at_ms=hive.now_ms,
+        journal_id=event.journal_id,
     )
     record = hive.put_node(node, f"{event.label} joined")
     record.set_open(True)
@@ -75,10 +77,19 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
     for claim in event.held:
         if _settle_held(hive, record, claim):
             held[claim.attempt_id] = None
-    is_intact = event.journal is Journal.INTACT
     for attempt in hive.live_on(node.id):
         if attempt.id not in held:
             _settle_absent(hive, attempt, is_intact=is_intact, rebooted=rebooted)
+
+
+def _is_whole(known: Node | None, event: NodeJoined) -> bool:
+    """Whether the node's journal knows everything that was placed on it since its last hello.
+
+    An agent whose journal was made anew says so for as long as it lives; it is news only once.
+    """
+    if known is not None and known.journal_id and event.journal_id:
+        return event.journal_id == known.journal_id
+    return event.journal is Journal.INTACT
 
 
 def _settle_held(hive: HiveState, record: NodeRecord, claim: HeldAttempt) -> bool:

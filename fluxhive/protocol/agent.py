@@ -32,6 +32,8 @@ class Hello(Tagged, frozen=True, kw_only=True):
     inventory: Inventory
     held: tuple[HeldAttempt, ...] = ()
     journal: Journal = Journal.INTACT
+    #: Names the journal since it was begun, so that one made anew is news only once.
+    journal_id: str = ""
 
 
 class Heartbeat(Tagged, frozen=True, kw_only=True):

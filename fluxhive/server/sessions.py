@@ -385,4 +385,5 @@ def _joined(node: NodeIdentity, number: int, hello: Hello) -> NodeJoined:
         journal=hello.journal,
         agent_version=hello.agent_version,
         boot_id=hello.boot_id,
+        journal_id=hello.journal_id,
     )

@@ -61,7 +61,7 @@ def main() -> int:
         people.stop()
         faults.undo_due(everything=True)
         print("chaos: the last fault is undone; everything has to end now", flush=True)
-        wait_for_the_rest(checker, HEAL_S)
+        wait_for_the_rest(checker, faults, HEAL_S)
         tally = checker.conclude()
     finally:
         processes.close()
@@ -107,7 +107,10 @@ def report(tally: Tally, faults: Faults, told: argparse.Namespace, seconds: floa
         print(f"  {problem}")
     made = ", ".join(f"{faults.counts[kind]} {kind}" for kind in MIX)
     killed = faults.counts["kill agent"] + faults.counts["kill server"]
-    print(f"faults: {made} ({100 * killed / max(1, faults.n):.1f} % kill agent or server)")
+    print(
+        f"faults: {made} ({100 * killed / max(1, faults.n):.1f} % kill agent or server; "
+        f"{faults.n_gave_up} times an agent ended by itself and was started again)"
+    )
     print("ends: " + ", ".join(f"{n} {kind}" for kind, n in tally.ends.most_common()))
     if told.json:
         found = {
@@ -116,6 +119,7 @@ def report(tally: Tally, faults: Faults, told: argparse.Namespace, seconds: floa
             "seconds": round(seconds),
             "faults": dict(faults.counts),
             "ends": dict(tally.ends),
+            "agents_started_again": faults.n_gave_up,
             "problems": tally.problems,
         }
         Path(told.json).write_text(json.dumps(found, indent=1) + "\n")

@@ -53,6 +53,8 @@ class Faults:
         #: Attempts whose processes were killed here: a signal is the right end for them.
         self.killed_tasks: set[str] = set()
         self.killed_shims: set[str] = set()
+        #: How often an agent ended by itself and was started again.
+        self.n_gave_up = 0
         #: What holds now, the earliest to be undone first.
         self._undo: list[tuple[float, int, str, Callable[[], None]]] = []
         self._n = 0
@@ -76,6 +78,20 @@ class Faults:
             _, _, key, undo = heappop(self._undo)
             self._busy.discard(key)
             undo()
+        self._start_what_gave_up()
+
+    def _start_what_gave_up(self) -> None:
+        """What a service manager does: an agent that ended by itself (it was started on a full
+        disk) is started again a second later."""
+        for agent in self._it.agents:
+            key = f"agent {agent.number}"
+            if not agent.is_alive and key not in self._busy:
+
+                def undo(agent: Agent = agent) -> None:
+                    agent.start(self._it.token)
+
+                self.n_gave_up += 1
+                self._for_a_while(key, 1.0, lambda: None, undo)
 
     # ── the line ──────────────────────────────────────────────────────────────────────────────
 

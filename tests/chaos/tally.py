@@ -256,8 +256,9 @@ class Checker:
                     self.tally.note("overlaps", 1, f"{one} and {other} at once on {gpu}")
 
 
-def wait_for_the_rest(checker: Checker, limit_s: float) -> None:
+def wait_for_the_rest(checker: Checker, faults: Faults, limit_s: float) -> None:
     """After the faults: every task ends and all of its output comes, or the limit is over."""
     until = time.monotonic() + limit_s
     while checker.look() and time.monotonic() < until:
+        faults.undo_due()
         time.sleep(0.5)

@@ -181,6 +181,7 @@ class Hive(ToldHive):
         name: str,
         *held: str,
         journal: str = "intact",
+        journal_id: str = "",
         rebooted: bool = False,
         epoch: int | None = None,
     ) -> None:
@@ -210,6 +211,7 @@ class Hive(ToldHive):
                 ),
                 held=tuple(claims),
                 journal=Journal(journal),
+                journal_id=journal_id,
                 boot_id=old.boot_id + "'" if rebooted else old.boot_id,
             )
         )

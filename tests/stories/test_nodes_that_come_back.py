@@ -251,3 +251,29 @@ def test_a_node_that_lost_a_gpu_keeps_count_of_what_is_held_there(hive: Hive) ->
     hive.submit("t2", gpus=2)
     hive.sees("t2 queued")
     assert hive.why("t2") == ["NEVER"]
+
+
+def test_a_journal_made_anew_is_news_only_once(hive: Hive) -> None:
+    """Its agent says so in every hello of its life: what was placed since is in it, or nowhere."""
+    hive.node("n1")
+    hive.rejoins("n1", journal="rebuilt", journal_id="new")
+    hive.submit("t1")
+    hive.forgets()
+    hive.rejoins("n1", journal="rebuilt", journal_id="new")
+    hive.sees("n1 ready", "dispatch t1.1 on n1")
+    hive.accepts("t1.1")
+    hive.rejoins("n1", journal="rebuilt", journal_id="new")
+    hive.sees("t1.1 starting", "n1 ready", "t1.1 ended: node-lost", "t1 queued")
+
+
+def test_another_journal_than_before_is_made_anew_whatever_its_agent_says(hive: Hive) -> None:
+    """Such as after a server was restored from a backup, or an agent that died before it told."""
+    hive.node("n1")
+    hive.rejoins("n1", journal_id="old")
+    hive.submit("t1")
+    hive.forgets()
+    hive.rejoins("n1", journal="intact", journal_id="new")
+    hive.sees("n1 ready", "t1.1 reserved: its node made its journal anew")
+    hive.restarts()
+    hive.rejoins("n1", journal="intact", journal_id="new")
+    hive.sees("n1 ready")

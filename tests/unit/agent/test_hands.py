@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from fluxhive.agent import hands as module
 from fluxhive.agent.hands import Hands
@@ -125,6 +126,12 @@ class Node:
             dispatch(failover_ms),
             mark=mark,
         )
+
+    def receive_dispatch_of(self, attempt_id: AttemptId) -> None:
+        """The dispatch of another task's attempt, in the same session."""
+        task_id = TaskId(attempt_id.partition(".")[0])
+        self.hands.launch(attempt_id, LAUNCH)
+        self.hands.put(replace(dispatch(), attempt_id=attempt_id, task_id=task_id))
 
     async def sees(self, *wanted: str) -> None:
         """Waits until exactly this has happened since the last look."""
@@ -267,6 +274,53 @@ def test_while_the_journal_cannot_be_written_new_attempts_are_refused(
         (reason,) = [each for each in node.happened if "journal cannot be written" in each]
         assert "disk full" in reason
         assert node.happened.count("started") == 1
+
+    told(story)
+
+
+def test_once_the_journal_can_be_written_again_nothing_is_refused_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "COMMIT_AGAIN_S", 0.02)
+
+    async def story(node: Node) -> None:
+        node.is_full = True
+        node.receive_dispatch()
+        with anyio.fail_after(10):
+            while not node.hands.disk_problem:  # noqa: ASYNC110  the journal writes in a thread
+                await anyio.sleep(0.002)
+        node.is_full = False
+        with anyio.fail_after(10):
+            while "started" not in node.happened:  # noqa: ASYNC110  as above
+                await anyio.sleep(0.002)
+        node.happened.clear()
+        node.receive_dispatch_of(AttemptId("t-9999.1"))
+        with anyio.fail_after(10):
+            while "started" not in node.happened:  # noqa: ASYNC110  as above
+                await anyio.sleep(0.002)
+
+    told(story)
+
+
+def test_a_disk_without_room_refuses_also_after_the_journal_had_its_own_trouble(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "COMMIT_AGAIN_S", 0.02)
+
+    async def story(node: Node) -> None:
+        node.hands.note_room("the disk has no room")
+        node.is_full = True
+        node.receive_dispatch()
+        with anyio.fail_after(10):
+            while not node.hands.disk_problem:  # noqa: ASYNC110  the journal writes in a thread
+                await anyio.sleep(0.002)
+        node.is_full = False
+        with anyio.fail_after(10):
+            while node.hands.disk_problem:  # noqa: ASYNC110  as above
+                await anyio.sleep(0.002)
+        node.happened.clear()
+        node.receive_dispatch_of(AttemptId("t-9999.1"))
+        await node.sees("flushed exited said=1", "said AttemptRefused", "the disk has no room")
 
     told(story)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import stat
 from pathlib import Path
 
+import pytest
+
 from fluxhive.agent.identity import FILE_NAME, IdentityFile
+from fluxhive.core.errors import Conflict
 
 
 def known(tmp_path: Path, url: str = "http://hive:8001") -> IdentityFile:
@@ -43,3 +47,17 @@ def test_without_a_token_it_is_known_to_nobody(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_means_registering_again(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"\x00garbage")
     assert IdentityFile(tmp_path).current.node_id == ""
+
+
+def test_a_full_disk_is_said_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    identity = known(tmp_path)
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(Conflict, match="No space left") as caught:
+        identity.begin_life()
+    assert "start the agent again" in (caught.value.hint or "")
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]

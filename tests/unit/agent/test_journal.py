@@ -87,6 +87,30 @@ def test_a_damaged_journal_is_kept_aside_and_begun_afresh(tmp_path: Path, damage
     assert path.with_name("journal.db.damaged-1").read_bytes() == damage
 
 
+def test_it_keeps_its_name_for_as_long_as_it_is_the_same_one(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    first = open_journal(path)
+    first.close()
+    again = open_journal(path)
+    again.close()
+    assert again.id == first.id
+    path.write_bytes(b"damaged" * 1000)
+    assert open_journal(path).id not in ("", first.id)
+
+
+def test_one_of_the_version_before_is_taken_on(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = open_journal(path)
+    journal.write(Entry(held={ATTEMPT: attempt()}))
+    journal.close()
+    with sqlite3.connect(path) as raw:
+        raw.executescript("drop table name; pragma user_version = 1")
+    raw.close()
+    again = open_journal(path)
+    assert (again.held, again.was_absent) == ({ATTEMPT: attempt()}, False)
+    assert again.id
+
+
 def test_a_record_that_cannot_be_read_makes_the_journal_a_damaged_one(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     open_journal(path).close()
