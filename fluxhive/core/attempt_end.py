@@ -1,48 +1,53 @@
 """How attempts are stopped and ended, and what that makes of their tasks.
 
-Every end goes through ``end_attempt``: by the node's word, by the fence, or because a person gave
-the node up. Called by task_manager.py and node_contact.py.
+Every end goes through ``end_member``: by the node's word, by the fence, or because a person gave
+the node up. Called by task_manager.py, attempt_reports.py and node_contact.py.
 """
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
+from .gang import cause_of, live_members, outcome_of, with_members
 from .hive_state import HiveState
 from .node import NodeState
 from .node_record import serving
 from .outcome import ExitFacts, Outcome, OutcomeKind, StopCause
 from .placement import capacity_misfit
-from .retry import Counted, RetryDecision, decide, describe
-from .task import Attempt, AttemptState, Task, TaskState
+from .retry import Counted, RetryDecision, decide, describe, describe_detail
+from .task import Attempt, AttemptState, Member, Task, TaskState
+from .timers import TimerKind
 from .values import Ms
 
 
 def stop_attempt(hive: HiveState, attempt: Attempt, cause: StopCause, why: str) -> None:
-    """Begin to end an attempt that is not yet stopping."""
-    hive.put_attempt(replace(attempt, state=AttemptState.STOPPING, stop_cause=cause), why)
-    hive.say_stop(attempt.node_id, attempt.id, attempt.epoch, cause)
+    """Begin to end all of an attempt that is not yet stopping."""
+    stopping = _stopping(live_members(attempt))
+    if not stopping:
+        return
+    attempt = replace(attempt, stop_cause=cause)
+    hive.timers.cancel(TimerKind.LINGER, attempt.id)
+    hive.put_attempt(with_members(attempt, *stopping), why)
+    for member in stopping:
+        hive.say_stop(member.node_id, attempt.id, attempt.epoch, cause)
 
 
-def end_attempt(
+def end_member(
     hive: HiveState,
     attempt: Attempt,
+    member: Member,
     outcome: Outcome,
     *,
     facts: ExitFacts | None = None,
     fenced_at_ms: Ms | None = None,
     excludes_node: bool = False,
 ) -> None:
-    """Write an attempt's end down, give its reservation back, and decide about its task.
+    """Write down that a part of an attempt has ended; with the last part the attempt ends.
 
     ``facts`` come with the node's word; ``fenced_at_ms`` stands for an end without it.
     """
-    task = hive.tasks[attempt.task_id]
-    if task.cancelled_by is not None and outcome.kind is not OutcomeKind.CANCELLED:
-        # Cancel is final: whatever the exit says, the task was not wanted any more.
-        outcome = replace(outcome, kind=OutcomeKind.CANCELLED)
     ended = replace(
-        attempt,
+        member,
         state=AttemptState.ENDED,
         ended_at_ms=hive.now_ms,
         outcome=outcome,
@@ -51,15 +56,65 @@ def end_attempt(
         excludes_node=excludes_node,
     )
     if fenced_at_ms is None:
-        hive.nodes[attempt.node_id].clear_usage(attempt.id)
-    hive.put_attempt(ended, describe(outcome))
+        hive.nodes[member.node_id].clear_usage(attempt.id)
+    hive.timers.cancel(TimerKind.FENCE, attempt.id, other=member.node_id)
     if excludes_node:
-        hive.exclude(task.id, attempt.node_id)
-    decision = decide(task, outcome, facts)
-    if excludes_node and decision.to is TaskState.QUEUED and not _has_choice(hive, task):
+        hive.exclude(attempt.task_id, member.node_id)
+    if attempt.gang:
+        attempt = replace(attempt, cause_rank=cause_of(attempt, ended))
+    over = with_members(attempt, ended)
+    if over.state is AttemptState.ENDED:
+        _end_attempt(hive, over)
+    else:
+        _end_others(hive, over, ended)
+
+
+def _end_others(hive: HiveState, attempt: Attempt, ended: Member) -> None:
+    """A member of a gang has ended: so do the others, at once or when they had their time."""
+    assert ended.outcome is not None
+    label = hive.nodes[ended.node_id].node.label
+    why = f"rank {ended.rank} on {label} ended: {describe(ended.outcome)}"
+    others = _stopping(live_members(attempt))
+    if ended.outcome.kind is OutcomeKind.SUCCESS and len(others) == len(live_members(attempt)):
+        hive.put_attempt(attempt, why)
+        hive.watch_linger(attempt)
+        return
+    hive.timers.cancel(TimerKind.LINGER, attempt.id)
+    cause = attempt.stop_cause or StopCause.GANG
+    hive.put_attempt(replace(with_members(attempt, *others), stop_cause=cause), why)
+    for member in others:
+        hive.say_stop(member.node_id, attempt.id, attempt.epoch, cause)
+
+
+def _stopping(members: tuple[Member, ...]) -> tuple[Member, ...]:
+    """Those that are not stopping yet, as stopping."""
+    return tuple(
+        replace(member, state=AttemptState.STOPPING)
+        for member in members
+        if member.state is not AttemptState.STOPPING
+    )
+
+
+def _end_attempt(hive: HiveState, attempt: Attempt) -> None:
+    """All of it has ended: write that down, give back what it held, decide about its task."""
+    task = hive.tasks[attempt.task_id]
+    cause = attempt.members[attempt.cause_rank or 0]
+    assert cause.outcome is not None, f"{attempt.id} has ended as nothing"
+    outcome = cause.outcome
+    if attempt.gang:
+        label = hive.nodes[cause.node_id].node.label
+        outcome = outcome_of(attempt, describe_detail(outcome), label)
+    if task.cancelled_by is not None and outcome.kind is not OutcomeKind.CANCELLED:
+        # Cancel is final: whatever the exit says, the task was not wanted any more.
+        outcome = replace(outcome, kind=OutcomeKind.CANCELLED)
+    ended = replace(attempt, ended_at_ms=hive.now_ms, outcome=outcome, facts=cause.facts)
+    hive.put_attempt(ended, describe(outcome))
+    decision = decide(task, outcome, cause.facts)
+    excludes = any(member.excludes_node for member in attempt.members)
+    if excludes and decision.to is TaskState.QUEUED and not _has_choice(hive, task):
         decision = RetryDecision(to=TaskState.FAILED, reason=_no_choice(task, outcome))
-    elif decision.elsewhere or (decision.counted is Counted.REFUSAL and not excludes_node):
-        hive.block(task.id, attempt.node_id)
+    elif decision.elsewhere or (outcome.kind is OutcomeKind.REFUSED and not cause.excludes_node):
+        hive.block(task.id, cause.node_id)
     _carry_out(hive, task, decision, outcome)
 
 
@@ -82,13 +137,14 @@ def _carry_out(hive: HiveState, task: Task, decision: RetryDecision, outcome: Ou
 
 
 def _has_choice(hive: HiveState, task: Task) -> bool:
-    """Whether some node that is there could hold the task and has not handed it back for good."""
-    return any(
+    """Whether enough nodes are there that could hold it and have not handed it back for good."""
+    n_choices = sum(
         record.node.state is NodeState.READY
         and not hive.is_excluded(task.id, record.node.id)
         and capacity_misfit(task.spec.request, record.node.id, record.node.inventory) is None
         for record in serving(hive.nodes, task.owner)
     )
+    return n_choices >= task.spec.request.nodes
 
 
 def _no_choice(task: Task, outcome: Outcome) -> str:

@@ -12,6 +12,7 @@ from .events import DispatchReceived, ProcessExited
 from .node import HeldPhase, Node
 from .outcome import StopCause
 from .reports import AttemptEnded, AttemptRefused, Report
+from .request import Rendezvous
 from .task import Attempt, Task
 from .values import AttemptId, Ms, NodeId, Tagged, TaskId, Value
 
@@ -53,12 +54,16 @@ class TurnAway(Tagged, frozen=True, kw_only=True):
 
 
 class Dispatch(Tagged, frozen=True, kw_only=True):
-    """Send an attempt to its node."""
+    """Send an attempt to its node; one of a gang to the node of each member."""
 
     node_id: NodeId
     session: int
     task: Task
     attempt: Attempt
+    #: The member that the node is.
+    rank: int = 0
+    #: Where the members meet; None: they do not.
+    rendezvous: Rendezvous | None = None
 
 
 class Stop(Tagged, frozen=True, kw_only=True):

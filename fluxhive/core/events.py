@@ -11,7 +11,7 @@ from typing import TypeAlias
 from .node import GpuReport, HeldAttempt, Inventory, Journal
 from .outcome import ExitFacts, StopCause
 from .reports import Report
-from .request import Reservation
+from .request import Rendezvous, Reservation
 from .task import Priority, TaskSpec
 from .values import AttemptId, Ms, NodeId, Tagged, TaskId
 
@@ -172,6 +172,11 @@ class DispatchReceived(Tagged, frozen=True, kw_only=True):
     grace_ms: Ms
     time_limit_ms: Ms | None = None
     failover_ms: Ms | None = None
+    #: This node's place among the members, of so many.
+    rank: int = 0
+    n_nodes: int = 1
+    #: None: the attempt's processes do not meet.
+    rendezvous: Rendezvous | None = None
 
 
 class StopReceived(Tagged, frozen=True, kw_only=True):

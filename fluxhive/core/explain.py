@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
+from .gang import live_members
 from .hive_state import HiveState
 from .node import Node, NodeState
 from .node_record import NodeRecord, serving
@@ -23,6 +24,8 @@ class WaitCode(Enum):
 
     #: No node could ever hold it, even empty; one that could may still join.
     NEVER = "NEVER"
+    #: Fewer nodes than a gang needs have room at once.
+    GANG = "GANG"
     HELD = "HELD"
     MEMORY = "MEMORY"
     GPUS = "GPUS"
@@ -78,15 +81,16 @@ def explain(hive: HiveState, task_id: TaskId) -> list[Reason]:
     return _not_placed(hive, task)
 
 
-def word(task: Task, attempt: Attempt | None, node: Node | None) -> str:
-    """The one plain word for where a task stands, made from it, its live attempt and its node."""
+def word(task: Task, attempt: Attempt | None, nodes: Iterable[Node | None]) -> str:
+    """The one plain word for where a task stands: from it, its live attempt and its nodes."""
     if task.state is TaskState.QUEUED:
         return "retrying" if task.retries_used or task.restarts_used else "queued"
     if task.state is not TaskState.ACTIVE or attempt is None:
         return str(task.state.value)
     if attempt.state is AttemptState.STOPPING:
         return "stopping"
-    if attempt.fenced_at_ms is not None or (node is not None and node.state is not NodeState.READY):
+    away = any(node is not None and node.state is not NodeState.READY for node in nodes)
+    if away or any(member.fenced_at_ms is not None for member in live_members(attempt)):
         return "adrift"
     return "running" if attempt.state is AttemptState.RUNNING else "starting"
 
@@ -101,8 +105,11 @@ def warnings(spec: TaskSpec, nodes: Iterable[Node], owner: str | None = None) ->
         return ["no node has joined yet: the task waits until one does"]
     misfits = [capacity_misfit(spec.request, node.id, node.inventory) for node in open_to]
     never = [found for found in misfits if found is not None]
-    if len(never) < len(misfits):
+    n_could = len(misfits) - len(never)
+    if n_could >= spec.request.nodes:
         return []
+    if n_could:
+        return [f"{_too_few(n_could, spec.request)}; the task waits for more"]
     return [f"no node could hold it: {_closest(never, spec.request)}; the task waits for one"]
 
 
@@ -114,9 +121,12 @@ def _paused(hive: HiveState, task: Task) -> Reason:
 
 def _adrift(hive: HiveState, task: Task) -> list[Reason]:
     attempt = hive.attempts[hive.live_of[task.id]]
-    record = hive.nodes[attempt.node_id]
-    if word(task, attempt, record.node) != "adrift":
+    records = [hive.nodes[member.node_id] for member in live_members(attempt)]
+    if word(task, attempt, [record.node for record in records]) != "adrift":
         return []
+    away = [record for record in records if record.node.state is not NodeState.READY]
+    lost = [hive.nodes[m.node_id] for m in live_members(attempt) if m.fenced_at_ms is not None]
+    record = (away or lost)[0]
     label = record.node.label
     if record.node.state is NodeState.READY:
         what = f"{label} lost its journal and does not know the attempt, which may still run"
@@ -134,10 +144,15 @@ def _not_placed(hive: HiveState, task: Task) -> list[Reason]:
     if not records:
         text = "no node serves its owner" if hive.nodes else "no node has joined yet"
         return [Reason(code=WaitCode.NO_NODES, text=text)]
-    found = [misfit(task.spec.request, task.owner, line.excluded, record) for record in records]
+    request = task.spec.request
+    found = [misfit(request, task.owner, line.excluded, record) for record in records]
     misfits = [reason for reason in found if reason is not None]
     never = [reason for reason in misfits if reason.forever]
-    if len(never) == len(records):
+    n_could = len(records) - len(never)
+    if 0 < n_could < request.nodes:
+        text = _too_few(n_could, request)
+        return [Reason(code=WaitCode.NEVER, text=text, misfits=tuple(never))]
+    if not n_could:
         text = f"no node could hold it, even empty: {_closest(never, task.spec.request)}"
         return [Reason(code=WaitCode.NEVER, text=text, misfits=tuple(never))]
     by_code: dict[WaitCode, list[Misfit]] = {}
@@ -149,6 +164,10 @@ def _not_placed(hive: HiveState, task: Task) -> list[Reason]:
         for code, some in by_code.items()
     ]
     reasons.sort(key=lambda reason: (-len(reason.misfits), _ORDER[reason.code]))
+    n_fit = len(records) - len(misfits)
+    if n_fit:
+        text = f"needs {request.nodes} nodes with room at once; {n_fit} with room now"
+        reasons.insert(0, Reason(code=WaitCode.GANG, text=text, misfits=tuple(misfits)))
     n_ahead = hive.queue.n_ahead(task.id)
     if n_ahead:
         tasks = "1 task that asks" if n_ahead == 1 else f"{n_ahead} tasks that ask"
@@ -174,6 +193,10 @@ def _sentence(code: WaitCode, misfits: list[Misfit], task: Task, records: list[N
     if code is WaitCode.AGENT_REFUSED:
         return f"handed back by {n_nodes}: {task.reason}"
     return f"{n_nodes} that could hold it: out of contact or draining"
+
+
+def _too_few(n_could: int, request: Request) -> str:
+    return f"it asks {request.nodes} nodes, and only {n_could} could hold their part of it"
 
 
 def _closest(misfits: list[Misfit], request: Request) -> str:

@@ -12,12 +12,15 @@ from collections import deque
 from msgspec.structs import replace
 
 from .effects import Dispatch, Forget, HiveEffect, Publish, SaveAttempt, SaveNode, SaveTask, Stop
+from .gang import first_end_ms, gang_state, lingers
 from .node import Node, NodeState
 from .node_record import NodeRecord
 from .outcome import StopCause
+from .request import Rendezvous
 from .task import (
     Attempt,
     AttemptState,
+    Member,
     Task,
     TaskSpec,
     TaskState,
@@ -44,6 +47,8 @@ class HiveSettings(Value, frozen=True, kw_only=True):
     time_limit_slack_ms: Ms = 15_000
     #: Longest time for which a task is kept off a node that handed it back.
     refusal_block_ms: Ms = 60_000
+    #: Once a member of a gang has ended well, the others have so long to finish.
+    gang_linger_ms: Ms = 10 * 60_000
     #: Ended tasks kept in memory, newest last; older ones are in the store alone.
     ended_tasks_max: int = 20_000
 
@@ -127,6 +132,8 @@ class HiveState:
         old_state = None if old is None else old.state
         if old_state is not attempt.state:
             check_attempt_move(old_state, attempt.state)
+        if attempt.gang:
+            _check_member_moves(old, attempt)
         self.attempts[attempt.id] = attempt
         self.effects.append(SaveAttempt(attempt=attempt))
         self.effects.append(
@@ -134,7 +141,6 @@ class HiveState:
         )
         if old is None:
             self._index_attempt(attempt)
-            self.last_channel = attempt.channel
         elif attempt.state is AttemptState.ENDED and old_state is not AttemptState.ENDED:
             self._release(attempt)
         elif attempt.state is AttemptState.RUNNING:
@@ -143,12 +149,14 @@ class HiveState:
     def load_attempt(self, attempt: Attempt) -> None:
         """Take a stored attempt as it is; its task and node must be loaded."""
         self.attempts[attempt.id] = attempt
-        self.last_channel = max(self.last_channel, attempt.channel)
         self._index_attempt(attempt)
-        if attempt.excludes_node:
-            self._excluded.setdefault(attempt.task_id, {})[attempt.node_id] = None
+        for member in attempt.members:
+            if member.excludes_node:
+                self.exclude(attempt.task_id, member.node_id)
         if attempt.state is AttemptState.RUNNING:
             self.watch_time_limit(attempt)
+        elif lingers(attempt):
+            self.watch_linger(attempt)
 
     def live_on(self, node_id: NodeId) -> list[Attempt]:
         """The attempts on a node that have not ended, oldest first."""
@@ -175,6 +183,11 @@ class HiveState:
         if limit_ms is not None and attempt.started_at_ms is not None:
             at_ms = attempt.started_at_ms + limit_ms + self.settings.time_limit_slack_ms
             self.timers.set(TimerKind.TIME_LIMIT, attempt.id, at_ms)
+
+    def watch_linger(self, attempt: Attempt) -> None:
+        """Wake up when the members that go on have had their time to finish."""
+        at_ms = first_end_ms(attempt) + self.settings.gang_linger_ms
+        self.timers.set(TimerKind.LINGER, attempt.id, at_ms)
 
     # ── nodes ─────────────────────────────────────────────────────────────────────────────────
 
@@ -229,15 +242,22 @@ class HiveState:
 
     # ── words to nodes ────────────────────────────────────────────────────────────────────────
 
-    def say_dispatch(self, attempt: Attempt) -> None:
-        """Send an attempt to its node under the node's session."""
-        node = self.nodes[attempt.node_id].node
+    def say_dispatch(self, attempt: Attempt, member: Member) -> None:
+        """Send an attempt to a member's node under the node's session."""
+        node = self.nodes[member.node_id].node
+        meet: Rendezvous | None = None
+        if attempt.rendezvous_port:
+            host = self.nodes[attempt.node_id].node.inventory
+            address = host.address or host.hostname
+            meet = Rendezvous(address=address, port=attempt.rendezvous_port)
         self.effects.append(
             Dispatch(
                 node_id=node.id,
                 session=node.session,
                 task=self.tasks[attempt.task_id],
                 attempt=attempt,
+                rank=member.rank,
+                rendezvous=meet,
             )
         )
 
@@ -269,19 +289,25 @@ class HiveState:
 
     def _index_attempt(self, attempt: Attempt) -> None:
         self.attempts_of.setdefault(attempt.task_id, []).append(attempt.id)
+        last_channel = attempt.channel_of(len(attempt.reservations) - 1)
+        self.last_channel = max(self.last_channel, last_channel)
         if attempt.state is not AttemptState.ENDED:
             live = self.live_of.get(attempt.task_id)
             assert live is None, f"law 1: {live} and {attempt.id} live at once"
             self.live_of[attempt.task_id] = attempt.id
-            self.nodes[attempt.node_id].hold(attempt.id, attempt.reservation)
+            for reservation in attempt.reservations:
+                self.nodes[reservation.node_id].hold(attempt.id, reservation)
 
     def _release(self, attempt: Attempt) -> None:
         del self.live_of[attempt.task_id]
-        record = self.nodes[attempt.node_id]
-        record.let_go(attempt.id)
-        self.roomy[attempt.node_id] = record
-        self.timers.cancel(TimerKind.FENCE, attempt.id)
+        for reservation in attempt.reservations:
+            node_id = reservation.node_id
+            record = self.nodes[node_id]
+            record.let_go(attempt.id)
+            self.roomy[node_id] = record
+            self.timers.cancel(TimerKind.FENCE, attempt.id, other=node_id)
         self.timers.cancel(TimerKind.TIME_LIMIT, attempt.id)
+        self.timers.cancel(TimerKind.LINGER, attempt.id)
 
     def _retire(self, task_id: TaskId) -> None:
         self._excluded.pop(task_id, None)
@@ -305,3 +331,13 @@ class HiveState:
             for task_id in self.queue.task_ids():
                 self.queue.remove(task_id)
                 self.enqueue(self.tasks[task_id])
+
+
+def _check_member_moves(old: Attempt | None, new: Attempt) -> None:
+    """Members move along the table of attempts, and the attempt's state follows from theirs."""
+    for member in new.gang:
+        before = None if old is None else old.gang[member.rank].state
+        if before is not member.state:
+            check_attempt_move(before, member.state)
+    follows = gang_state(new.gang)
+    assert new.state is follows, f"law 6: {new.id} is {new.state}, its members say {follows}"

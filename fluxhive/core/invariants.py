@@ -10,6 +10,8 @@ in the simulator, and once when a hive is restored. The numbers are those used a
  4 nothing is reserved beyond what a GPU or a node has; exclusive means alone; no GPU is offered
    by two nodes
  5 at placement, reservations, foreign use and headroom stay within the GPU
+ 6 a gang holds all or nothing: it is dispatched whole, keeps every part until the last has ended,
+   its state follows from its members', and once one has failed all others are being stopped
  7 nothing new is dispatched to a node that is silent, lost or draining, or to a GPU out of use
  8 a dispatch carries the node's session; epochs grow within a task
  9 a task's next attempt comes after the end of the one before; an end without the node's word
@@ -24,8 +26,8 @@ in the simulator, and once when a hive is restored. The numbers are those used a
 19 unknown ids, old sessions and wrong epochs change nothing
 21 what could be placed is placed
 
-Laws 6 and 11 speak of gangs and of repair after running out of memory, 20, 22 and 23 of what comes
-in the end (tests); 16 (restore behaves the same), 17 and 19 need two runs and stand in tests.
+Law 11 speaks of repair after running out of memory, 20, 22 and 23 of what comes in the end (tests);
+16 (restore behaves the same), 17 and 19 need two runs and stand in tests.
 """
 
 from __future__ import annotations
@@ -35,17 +37,22 @@ from typing import TYPE_CHECKING
 from .effects import Dispatch, HiveEffect, Publish, SaveAttempt, SaveTask
 from .events import HiveEvent
 from .explain import explain
+from .gang import lingers
 from .node import GpuState, NodeState
 from .node_record import NodeRecord
 from .outcome import OutcomeKind
 from .placement import find
-from .task import Attempt, AttemptState, Task, TaskState
-from .values import AttemptId, Mib, Ms, TaskId
+from .request import Reservation
+from .retry import is_uncounted
+from .task import Attempt, AttemptState, Member, Task, TaskState
+from .timers import TimerKind
+from .values import AttemptId, Mib, Ms, NodeId, TaskId
 
 if TYPE_CHECKING:
     from .task_manager import TaskManager
 
 
+_ENDING = (AttemptState.STOPPING, AttemptState.ENDED)
 #: Where a task may be once somebody wants it cancelled.
 _AFTER_CANCEL = (TaskState.ACTIVE, TaskState.CANCELLED)
 
@@ -66,16 +73,39 @@ def check(manager: TaskManager, *, full: bool) -> None:
             for report in record.node.inventory.gpus:
                 owner = owners.setdefault(report.uuid, record.node.id)
                 assert owner == record.node.id, f"law 4: {report.uuid} is in two ready nodes"
-    holders_of: dict[AttemptId, list[NodeRecord]] = {}
+    holders_of: dict[AttemptId, set[NodeId]] = {}
     for record in hive.nodes.values():
         for attempt_id in record.holders:
-            holders_of.setdefault(attempt_id, []).append(record)
+            holders_of.setdefault(attempt_id, set()).add(record.node.id)
     for attempt in hive.attempts.values():
-        holders = holders_of.get(attempt.id, [])
         alive = attempt.state is not AttemptState.ENDED
-        assert len(holders) == alive, f"law 3: {attempt.id} {attempt.state} holds on {len(holders)}"
-        assert not alive or holders[0].node.id == attempt.node_id, f"law 3: {attempt.id} elsewhere"
+        due = {reservation.node_id for reservation in attempt.reservations} if alive else set()
+        real = holders_of.get(attempt.id, set())
+        assert real == due, f"law 3 and 6: {attempt.id} {attempt.state} holds on {real}, not {due}"
+        _check_gang(manager, attempt)
     _check_queue(manager)
+
+
+def _check_gang(manager: TaskManager, attempt: Attempt) -> None:
+    members, n_nodes = attempt.members, manager.hive.spec_of(attempt).request.nodes
+    assert len(members) == n_nodes, f"law 6: {attempt.id} has {len(members)} of {n_nodes} members"
+    if not attempt.gang:
+        return
+    ranks = [member.rank for member in members]
+    assert ranks == list(range(n_nodes)), f"law 6: ranks of {attempt.id}: {ranks}"
+    n_places = len({member.node_id for member in members})
+    assert n_places == n_nodes, f"law 6: {attempt.id} is twice on a node"
+    ended = [member for member in members if member.state is AttemptState.ENDED]
+    is_over = attempt.state is AttemptState.ENDED
+    assert is_over == (len(ended) == n_nodes), f"law 6: {attempt.id} is {attempt.state}: {members}"
+    kinds = {member.outcome.kind for member in ended if member.outcome is not None}
+    if kinds - {OutcomeKind.SUCCESS}:
+        going_on = [m.rank for m in members if m.state not in _ENDING]
+        assert not going_on, f"law 6: ranks {going_on} of {attempt.id} go on though one has failed"
+    until_ms = manager.hive.timers.at_ms(TimerKind.LINGER, attempt.id)
+    assert (until_ms is not None) == lingers(attempt), f"law 6: {attempt.id} waits to {until_ms}"
+    if attempt.outcome is not None and attempt.outcome.kind is OutcomeKind.SUCCESS:
+        assert kinds == {OutcomeKind.SUCCESS}, f"law 6: {attempt.id} succeeded with {kinds}"
 
 
 def _check_task(manager: TaskManager, task: Task) -> None:
@@ -91,8 +121,7 @@ def _check_task(manager: TaskManager, task: Task) -> None:
     assert epochs == sorted(set(epochs)), f"law 8: epochs of {task.id}: {epochs}"
     assert not epochs or task.epoch >= epochs[-1], f"law 8: {task.id} forgot its epoch"
     n_counted = sum(
-        attempt.outcome is None or attempt.outcome.kind is not OutcomeKind.REFUSED
-        for attempt in attempts
+        attempt.outcome is None or not is_uncounted(attempt.outcome) for attempt in attempts
     )
     allowed = 1 + task.retries_used + task.restarts_used
     assert n_counted <= allowed, f"law 10: {task.id} had {n_counted} attempts of {allowed}"
@@ -115,7 +144,9 @@ def _check_node(manager: TaskManager, record: NodeRecord) -> None:
         attempt = hive.attempts.get(attempt_id)
         known = attempt is not None and attempt.state is not AttemptState.ENDED
         assert known, f"law 3: {attempt_id} holds on {node.label} and does not live"
-        assert attempt is None or held == attempt.reservation, f"law 3: {attempt_id} on {node.id}"
+        is_its = attempt is None or held in attempt.reservations
+        assert is_its, f"law 3: {attempt_id} on {node.id}"
+        assert held.node_id == node.id, f"law 3: {attempt_id} holds {held.node_id} on {node.id}"
         for share in held.gpus:
             sums[share.uuid] = sums.get(share.uuid, 0) + share.gpu_memory_mib
             if held.exclusive:
@@ -202,18 +233,25 @@ class StepLaws:
 
     def _check_fences(self, manager: TaskManager, effects: list[HiveEffect]) -> None:
         for effect in effects:
-            if not isinstance(effect, SaveAttempt) or effect.attempt.fenced_at_ms is None:
+            if not isinstance(effect, SaveAttempt):
                 continue
-            new, old = effect.attempt, self._attempts.get(effect.attempt.id)
-            if new.state is not AttemptState.ENDED or old is None or old.state is new.state:
-                continue
-            record = manager.hive.nodes[new.node_id]
-            if record.node.state is NodeState.SILENT and old.fenced_at_ms is None:
-                # The promise to users (README), counted here anew: length x 1.05 and grace.
-                spec = manager.hive.tasks[new.task_id].spec
-                assert spec.failover_ms is not None, f"law 9: {new.id} may run on for ever"
-                least_ms = record.contact_at_ms + spec.failover_ms * 105 // 100 + spec.grace_ms
-                assert manager.hive.now_ms >= least_ms, f"law 9: {new.id} ended before its fence"
+            old = self._attempts.get(effect.attempt.id)
+            for before, now in zip(old.members, effect.attempt.members, strict=True) if old else ():
+                if before.state is not now.state and now.state is AttemptState.ENDED:
+                    self._check_fence(manager, effect.attempt, before, now)
+
+    def _check_fence(
+        self, manager: TaskManager, attempt: Attempt, before: Member, now: Member
+    ) -> None:
+        record = manager.hive.nodes[now.node_id]
+        if now.fenced_at_ms is None or before.fenced_at_ms is not None:
+            return
+        if record.node.state is NodeState.SILENT:
+            # The promise to users (README), counted here anew: length x 1.05 and grace.
+            spec = manager.hive.tasks[attempt.task_id].spec
+            assert spec.failover_ms is not None, f"law 9: {attempt.id} may run on for ever"
+            least_ms = record.contact_at_ms + spec.failover_ms * 105 // 100 + spec.grace_ms
+            assert manager.hive.now_ms >= least_ms, f"law 9: {attempt.id} ended before its fence"
 
     def _check_saves(self, manager: TaskManager, effects: list[HiveEffect]) -> None:
         saves: dict[tuple[str, str], int] = {}
@@ -250,37 +288,40 @@ class StepLaws:
     def _check_dispatches(self, manager: TaskManager, effects: list[HiveEffect]) -> list[Attempt]:
         """Checks every dispatch; answers the attempts that are new."""
         hive = manager.hive
-        fresh: list[Attempt] = []
+        fresh: dict[AttemptId, Attempt] = {}
+        sent: dict[AttemptId, list[int]] = {}
         for effect in effects:
             if not isinstance(effect, Dispatch):
                 continue
             attempt, record = effect.attempt, hive.nodes[effect.node_id]
-            assert attempt.node_id == effect.node_id, f"law 8: {attempt.id} sent elsewhere"
+            member = attempt.members[effect.rank]
+            assert member.node_id == effect.node_id, f"law 8: {attempt.id} sent elsewhere"
             assert effect.session == record.node.session, f"law 8: {attempt.id}: an old session"
             old = self._attempts.get(attempt.id)
             if old is not None:
                 assert old.epoch == attempt.epoch, f"law 17: {attempt.id} has a new epoch"
                 continue
-            fresh.append(attempt)
+            fresh[attempt.id] = attempt
+            sent.setdefault(attempt.id, []).append(effect.rank)
             before = self._tasks.get(attempt.task_id)
             assert before is None or attempt.epoch > before.epoch, f"law 8: epoch of {attempt.id}"
-            for other in manager.attempts_of(attempt.task_id):
-                over = other.id == attempt.id or other.state is AttemptState.ENDED
-                assert over, f"law 9: {attempt.id} was dispatched while {other.id} lives"
             assert record.takes, f"law 7: {attempt.id} went to {record.node.label}"
             owner = effect.task.owner
             assert record.node.only_for in (None, owner), f"law 7: {attempt.id} on a private node"
-            handed_back = [
-                other.node_id
-                for other in manager.attempts_of(attempt.task_id)
-                if other.excludes_node
-            ]
-            assert attempt.node_id not in handed_back, f"law 7: {attempt.id} was handed back there"
-            self._check_gpus(attempt, record)
-        return fresh
+            for other in manager.attempts_of(attempt.task_id):
+                over = other.id == attempt.id or other.state is AttemptState.ENDED
+                assert over, f"law 9: {attempt.id} was dispatched while {other.id} lives"
+                on_it = other.member_on(effect.node_id)
+                back = on_it is not None and on_it.excludes_node
+                assert not back, f"law 7: {attempt.id} was handed back there"
+            self._check_gpus(attempt, member.reservation, record)
+        for attempt_id, ranks in sent.items():
+            whole = list(range(len(fresh[attempt_id].members)))
+            assert ranks == whole, f"law 6: {attempt_id} was dispatched as ranks {ranks}"
+        return list(fresh.values())
 
-    def _check_gpus(self, attempt: Attempt, record: NodeRecord) -> None:
-        for share in attempt.reservation.gpus:
+    def _check_gpus(self, attempt: Attempt, held: Reservation, record: NodeRecord) -> None:
+        for share in held.gpus:
             gpu = record.gpus[share.uuid]
             healthy = gpu.report.state is GpuState.HEALTHY and not gpu.report.stale
             assert healthy, f"law 7: {attempt.id} got a GPU that is out of use"
@@ -288,12 +329,12 @@ class StepLaws:
             used = {use.attempt_id: use.used_mib for use in gpu.report.attempts}
             strays = sum(mib for holder, mib in used.items() if holder not in gpu.shares)
             foreign, total = gpu.report.foreign_mib + strays, gpu.report.total_mib
-            if attempt.reservation.exclusive:
+            if held.exclusive:
                 limit = max(1024, total // 50)
                 assert foreign < limit, f"law 5: {attempt.id} got {share.uuid} with foreign use"
             else:
-                held = sum(max(mib, used.get(holder, 0)) for holder, mib in gpu.shares.items())
-                full = held + foreign + max(512, total // 100)
+                taken = sum(max(mib, used.get(holder, 0)) for holder, mib in gpu.shares.items())
+                full = taken + foreign + max(512, total // 100)
                 assert full <= total, f"law 5: {attempt.id} fills {share.uuid} to {full} of {total}"
 
     def _check_order(self, manager: TaskManager, fresh: list[Attempt]) -> None:
@@ -304,7 +345,7 @@ class StepLaws:
             place = (task.priority.rank, task.number)
             assert last is None or last < place, f"law 13: {task.id} was placed out of turn"
             last = place
-            if hive.nodes[attempt.node_id].node.only_for is not None:
+            if any(hive.nodes[m.node_id].node.only_for is not None for m in attempt.members):
                 continue
             for line in hive.queue.classes.values():
                 head = line.head()

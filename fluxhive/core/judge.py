@@ -20,6 +20,7 @@ _STOPPED = {
     StopCause.FENCED: OutcomeKind.NODE_LOST,
     StopCause.LEASE: OutcomeKind.LEASE_EXPIRED,
     StopCause.SHUTDOWN: OutcomeKind.PREEMPTED,
+    StopCause.GANG: OutcomeKind.CANCELLED,
 }
 _WHY_STOPPED = {
     StopCause.CANCEL: "stopped on request",
@@ -28,6 +29,7 @@ _WHY_STOPPED = {
     StopCause.FENCED: "stopped because the server had given it up",
     StopCause.LEASE: "stopped because the node was out of contact for its failover length",
     StopCause.SHUTDOWN: "stopped with its node",
+    StopCause.GANG: "stopped because another member of its gang ended",
 }
 
 SIGKILL = 9

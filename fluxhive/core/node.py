@@ -6,6 +6,9 @@ from enum import Enum
 
 from .values import AttemptId, GpuUuid, Mib, Ms, NodeId, Value
 
+#: Below the ports that Linux (32768) and IANA (49152) give to connections of their own.
+RENDEZVOUS_PORTS = (29_500, 30_499)
+
 
 class NodeState(Enum):
     """``ready → silent → lost``; back to ready only with a new session."""
@@ -87,6 +90,10 @@ class Inventory(Value, frozen=True, kw_only=True):
     system: str = ""
     #: Version of the GPU driver, or why there is none.
     driver: str = ""
+    #: Where other nodes reach it. Empty in a hello: the address that the server sees.
+    address: str = ""
+    #: First and last port at which the members of a gang may meet here.
+    rendezvous_ports: tuple[int, int] = RENDEZVOUS_PORTS
 
 
 class Node(Value, frozen=True, kw_only=True):

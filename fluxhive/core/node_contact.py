@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from .attempt_end import end_attempt
+from .attempt_end import end_member
 from .effects import TurnAway, Welcome
 from .events import NodeGivenUp, NodeJoined, NodeLeft, NodeReported
+from .gang import member_of, with_members
 from .hive_state import HiveState
 from .node import HeldAttempt, HeldPhase, Journal, Node, NodeState
 from .node_record import NodeRecord
 from .outcome import Outcome, OutcomeKind, StopCause
 from .request import show_ms
-from .task import NEVER_AT_MS, ON_ABSENT, Attempt, AttemptState, Reaction
+from .task import NEVER_AT_MS, ON_ABSENT, Attempt, AttemptState, Member, Reaction
 from .timers import TimerKind
 from .values import AttemptId, NodeId
 
@@ -79,7 +80,8 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
             held[claim.attempt_id] = None
     for attempt in hive.live_on(node.id):
         if attempt.id not in held:
-            _settle_absent(hive, attempt, is_intact=is_intact, rebooted=rebooted)
+            member = member_of(attempt, node.id)
+            _settle_absent(hive, attempt, member, is_intact=is_intact, rebooted=rebooted)
 
 
 def _is_whole(known: Node | None, event: NodeJoined) -> bool:
@@ -94,74 +96,81 @@ def _is_whole(known: Node | None, event: NodeJoined) -> bool:
 
 def _settle_held(hive: HiveState, record: NodeRecord, claim: HeldAttempt) -> bool:
     """Settle what a hello says about one attempt; whether it is a live attempt of this node."""
-    node_id = record.node.id
+    node_id, label = record.node.id, record.node.label
     attempt = hive.attempts.get(claim.attempt_id)
+    member = None if attempt is None else attempt.member_on(node_id)
     exited = claim.phase is HeldPhase.EXITED
-    is_ours = attempt is not None and attempt.node_id == node_id and attempt.epoch == claim.epoch
-    if attempt is None or not is_ours or attempt.state is AttemptState.ENDED:
+    is_ours = attempt is not None and member is not None and attempt.epoch == claim.epoch
+    if attempt is None or member is None or not is_ours or member.state is AttemptState.ENDED:
         if exited:
             hive.say_forget(node_id, claim.attempt_id)
         else:
             hive.say_stop(node_id, claim.attempt_id, claim.epoch, StopCause.FENCED)
         return False
-    if attempt.fenced_at_ms is not None:
+    if member.fenced_at_ms is not None:
         # Its node had lost sight of it and has found it again.
-        hive.timers.cancel(TimerKind.FENCE, attempt.id)
-        attempt = replace(attempt, fenced_at_ms=None)
-        hive.put_attempt(attempt, f"found again on {record.node.label}")
-    if attempt.state is AttemptState.STOPPING:
+        hive.timers.cancel(TimerKind.FENCE, attempt.id, other=node_id)
+        member = replace(member, fenced_at_ms=None)
+        attempt = with_members(attempt, member)
+        hive.put_attempt(attempt, f"found again on {label}")
+    if member.state is AttemptState.STOPPING:
         cause = attempt.stop_cause or StopCause.CANCEL
         hive.say_stop(node_id, attempt.id, attempt.epoch, cause)
     elif exited:
         # Answered with its end once more, never with a second start.
-        hive.say_dispatch(attempt)
-    elif claim.phase is HeldPhase.RUNNING and attempt.state in _EARLY:
-        now_running = replace(attempt, state=AttemptState.RUNNING, started_at_ms=hive.now_ms)
-        hive.put_attempt(now_running, f"running on {record.node.label}")
-    elif attempt.state is AttemptState.RESERVED:
-        hive.put_attempt(
-            replace(attempt, state=AttemptState.STARTING), f"accepted by {record.node.label}"
-        )
+        hive.say_dispatch(attempt, member)
+    elif claim.phase is HeldPhase.RUNNING and member.state in _EARLY:
+        now_running = replace(member, state=AttemptState.RUNNING, started_at_ms=hive.now_ms)
+        hive.put_attempt(with_members(attempt, now_running), f"running on {label}")
+    elif member.state is AttemptState.RESERVED:
+        starting = replace(member, state=AttemptState.STARTING)
+        hive.put_attempt(with_members(attempt, starting), f"accepted by {label}")
     return True
 
 
-def _settle_absent(hive: HiveState, attempt: Attempt, *, is_intact: bool, rebooted: bool) -> None:
-    reaction = ON_ABSENT[is_intact][attempt.state]
-    label = hive.nodes[attempt.node_id].node.label
-    if reaction is Reaction.DISPATCH_AGAIN and attempt.fenced_at_ms is None:
-        hive.say_dispatch(attempt)
+def _settle_absent(
+    hive: HiveState, attempt: Attempt, member: Member, *, is_intact: bool, rebooted: bool
+) -> None:
+    reaction = ON_ABSENT[is_intact][member.state]
+    label = hive.nodes[member.node_id].node.label
+    if reaction is Reaction.NOTHING:
+        return
+    if reaction is Reaction.DISPATCH_AGAIN and member.fenced_at_ms is None:
+        hive.say_dispatch(attempt, member)
     elif rebooted:
         detail = f"{label} was started again"
-        end_attempt(
+        end_member(
             hive,
             attempt,
+            member,
             Outcome(kind=OutcomeKind.NODE_REBOOT, detail=detail),
             fenced_at_ms=hive.now_ms,
         )
-    elif reaction is Reaction.KEEP_UNTIL_FENCE or attempt.fenced_at_ms is not None:
-        _lose_sight(hive, attempt)
+    elif reaction is Reaction.KEEP_UNTIL_FENCE or member.fenced_at_ms is not None:
+        _lose_sight(hive, attempt, member)
     else:
         detail = f"{label} came back without it"
-        end_attempt(
-            hive,
-            attempt,
-            Outcome(kind=OutcomeKind.NODE_LOST, detail=detail),
-            fenced_at_ms=hive.now_ms,
-        )
+        _lost(hive, attempt, member, detail)
 
 
-def _lose_sight(hive: HiveState, attempt: Attempt) -> None:
+def _lost(hive: HiveState, attempt: Attempt, member: Member, detail: str) -> None:
+    """It cannot be running there any more, though its node has not said so."""
+    outcome = Outcome(kind=OutcomeKind.NODE_LOST, detail=detail)
+    end_member(hive, attempt, member, outcome, fenced_at_ms=hive.now_ms)
+
+
+def _lose_sight(hive: HiveState, attempt: Attempt, member: Member) -> None:
     """Its node does not know it any more, and it may run all the same: wait for the fence."""
-    if attempt.fenced_at_ms is not None:
+    if member.fenced_at_ms is not None:
         return
     fence_ms = hive.fence_ms(attempt)
     at_ms = NEVER_AT_MS if fence_ms is None else hive.now_ms + fence_ms
     hive.put_attempt(
-        replace(attempt, fenced_at_ms=at_ms),
+        with_members(attempt, replace(member, fenced_at_ms=at_ms)),
         "its node made its journal anew and does not know it; it may still be running",
     )
     if fence_ms is not None:
-        hive.timers.set(TimerKind.FENCE, attempt.id, at_ms)
+        hive.timers.set(TimerKind.FENCE, attempt.id, at_ms, other=member.node_id)
 
 
 def _rival(hive: HiveState, event: NodeJoined) -> tuple[NodeRecord, str] | None:
@@ -259,59 +268,51 @@ def given_up(hive: HiveState, event: NodeGivenUp) -> None:
     _close(hive, record, f"{label} was given up by {event.by}")
     hive.put_node(replace(record.live(), state=NodeState.LOST), f"given up by {event.by}")
     for attempt in hive.live_on(event.node_id):
-        detail = f"{label} was given up by {event.by}"
-        end_attempt(
-            hive,
-            attempt,
-            Outcome(kind=OutcomeKind.NODE_LOST, detail=detail),
-            fenced_at_ms=hive.now_ms,
-        )
+        member = member_of(attempt, event.node_id)
+        if member.state is not AttemptState.ENDED:
+            _lost(hive, attempt, member, f"{label} was given up by {event.by}")
 
 
-def watch_fence(hive: HiveState, attempt: Attempt) -> None:
-    """Wake up when an attempt of a node out of contact cannot be running any more."""
-    fence_ms = hive.fence_ms(attempt)
-    if attempt.fenced_at_ms is None and fence_ms is not None:
-        at_ms = hive.nodes[attempt.node_id].contact_at_ms + fence_ms
-        hive.timers.set(TimerKind.FENCE, attempt.id, at_ms)
+def watch_fence(hive: HiveState, attempt: Attempt, node_id: NodeId) -> None:
+    """Wake up when an attempt cannot be running any more on a node out of contact."""
+    member, fence_ms = member_of(attempt, node_id), hive.fence_ms(attempt)
+    is_live = member.state is not AttemptState.ENDED
+    if is_live and member.fenced_at_ms is None and fence_ms is not None:
+        at_ms = hive.nodes[node_id].contact_at_ms + fence_ms
+        hive.timers.set(TimerKind.FENCE, attempt.id, at_ms, other=node_id)
 
 
-def grant_full_length(hive: HiveState, attempt: Attempt) -> None:
+def grant_full_length(hive: HiveState, attempt: Attempt, node_id: NodeId) -> None:
     """After a restart: its node may have been in contact until now, so its fence starts anew."""
-    fence_ms = hive.fence_ms(attempt)
-    if fence_ms is not None:
-        at_ms = max(attempt.fenced_at_ms or 0, hive.now_ms + fence_ms)
-        hive.timers.set(TimerKind.FENCE, attempt.id, at_ms)
+    member, fence_ms = member_of(attempt, node_id), hive.fence_ms(attempt)
+    if member.state is not AttemptState.ENDED and fence_ms is not None:
+        at_ms = max(member.fenced_at_ms or 0, hive.now_ms + fence_ms)
+        hive.timers.set(TimerKind.FENCE, attempt.id, at_ms, other=node_id)
 
 
-def check_fence(hive: HiveState, attempt_id: AttemptId) -> None:
-    """An attempt's fence is due: end it, unless its node was heard meanwhile."""
+def check_fence(hive: HiveState, attempt_id: AttemptId, node_id: NodeId) -> None:
+    """An attempt's fence on a node is due: end it there, unless the node was heard meanwhile."""
     attempt = hive.attempts[attempt_id]
-    record = hive.nodes[attempt.node_id]
+    member, record = member_of(attempt, node_id), hive.nodes[node_id]
     fence_ms = hive.fence_ms(attempt)
     assert fence_ms is not None, f"{attempt_id} has a fence and no failover length"
-    if attempt.fenced_at_ms is None:
+    if member.fenced_at_ms is None:
         if record.node.state is NodeState.READY:
             return
         if hive.now_ms < record.contact_at_ms + fence_ms:
-            watch_fence(hive, attempt)
+            watch_fence(hive, attempt, node_id)
             return
         # Declared lost here: what this session still says must not count.
         _close(hive, record, "out of contact for longer than its attempts may run on")
     detail = f"{record.node.label} is out of contact and its failover length has passed"
-    end_attempt(
-        hive,
-        attempt,
-        Outcome(kind=OutcomeKind.NODE_LOST, detail=detail),
-        fenced_at_ms=hive.now_ms,
-    )
+    _lost(hive, attempt, member, detail)
 
 
 def _go_silent(hive: HiveState, record: NodeRecord, reason: str) -> None:
     hive.put_node(replace(record.live(), state=NodeState.SILENT), reason)
     hive.timers.cancel(TimerKind.SILENCE, record.node.id)
     for attempt in hive.live_on(record.node.id):
-        watch_fence(hive, attempt)
+        watch_fence(hive, attempt, record.node.id)
 
 
 def _close(hive: HiveState, record: NodeRecord, reason: str) -> None:

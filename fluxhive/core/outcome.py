@@ -77,6 +77,8 @@ class StopCause(Enum):
     FENCED = "fenced"
     LEASE = "lease"
     SHUTDOWN = "shutdown"
+    #: Another member of its gang ended.
+    GANG = "gang"
 
 
 class GpuPeak(Value, frozen=True, kw_only=True):

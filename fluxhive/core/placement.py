@@ -51,16 +51,47 @@ _Choice: TypeAlias = tuple[Score, tuple[GpuRecord, ...]]
 
 def find(
     request: Request, owner: str, excluded: tuple[NodeId, ...], nodes: Iterable[NodeRecord]
-) -> Reservation | None:
-    """The best reservation for the request on these nodes now; None when it fits on none."""
+) -> tuple[Reservation, ...] | None:
+    """The best reservations for the request on these nodes now, one a node; None: it does not fit.
+
+    One reservation, or for a gang all of them in order of rank.
+    """
+    if request.nodes > 1:
+        return _find_gang(request, owner, excluded, nodes)
     best: _Choice | None = None
     best_id = ""
     for record in nodes:
         found = _look(request, owner, excluded, record)
         if not isinstance(found, MisfitCode) and (best is None or found[0] < best[0]):
             best, best_id = found, record.node.id
-    if best is None:
+    return None if best is None else (_reservation(request, NodeId(best_id), best[1]),)
+
+
+def _find_gang(
+    request: Request, owner: str, excluded: tuple[NodeId, ...], nodes: Iterable[NodeRecord]
+) -> tuple[Reservation, ...] | None:
+    """All or nothing: the best nodes for the members.
+
+    They meet on rank 0's node: one that others reach, where there is one among them.
+    """
+    choices: list[tuple[Score, NodeRecord, tuple[GpuRecord, ...]]] = []
+    for record in nodes:
+        found = _look(request, owner, excluded, record)
+        if not isinstance(found, MisfitCode):
+            choices.append((found[0], record, found[1]))
+    if len(choices) < request.nodes:
         return None
+    choices.sort(key=lambda choice: (choice[0], choice[1].node.id))
+    chosen = choices[: request.nodes]
+    chosen.sort(key=lambda choice: _is_loopback(choice[1].node.inventory.address))
+    return tuple(_reservation(request, record.node.id, gpus) for _, record, gpus in chosen)
+
+
+def _is_loopback(address: str) -> bool:
+    return address.startswith("127.") or address in ("::1", "localhost")
+
+
+def _reservation(request: Request, node_id: NodeId, gpus: tuple[GpuRecord, ...]) -> Reservation:
     shared = request.shares_gpu
     shares = tuple(
         GpuShare(
@@ -68,10 +99,10 @@ def find(
             index=gpu.report.index,
             gpu_memory_mib=(request.gpu_memory_mib or 0) if shared else gpu.report.total_mib,
         )
-        for gpu in best[1]
+        for gpu in gpus
     )
     return Reservation(
-        node_id=NodeId(best_id),
+        node_id=node_id,
         gpus=shares,
         exclusive=bool(shares) and not shared,
         cpus=request.cpus,

@@ -10,9 +10,11 @@ from heapq import heapify, heappop, heapreplace
 
 from msgspec.structs import replace
 
+from .gang import new_members
 from .hive_state import HiveState
 from .ids import attempt_id
 from .placement import find
+from .rendezvous import meets, rendezvous_port
 from .request import Reservation
 from .task import Attempt, AttemptState, TaskState
 from .task_queue import QueueClass
@@ -37,7 +39,9 @@ def place_waiting(hive: HiveState) -> None:
     heapify(heads)
     while heads:
         _, _, task_id, line = heads[0]
-        nodes = roomy if line.is_proven else hive.nodes
+        # A gang may need room that was there before beside room that appeared.
+        alone = line.request.nodes == 1
+        nodes = roomy if line.is_proven and alone else hive.nodes
         fit = find(line.request, line.owner, line.excluded, nodes.values())
         if fit is None:
             # Nobody in this line fits: it is out of the pass.
@@ -52,22 +56,24 @@ def place_waiting(hive: HiveState) -> None:
     queue.mark_proven()
 
 
-def _start(hive: HiveState, task_id: TaskId, reservation: Reservation) -> None:
+def _start(hive: HiveState, task_id: TaskId, reservations: tuple[Reservation, ...]) -> None:
     old = hive.tasks[task_id]
-    number, epoch = old.attempts + 1, old.epoch + 1
-    label = hive.nodes[reservation.node_id].node.label
+    number, epoch, channel = old.attempts + 1, old.epoch + 1, hive.last_channel + 1
+    on = ", ".join(hive.nodes[reservation.node_id].node.label for reservation in reservations)
+    first = reservations[0]
     attempt = Attempt(
         id=attempt_id(task_id, number),
         task_id=task_id,
         number=number,
         epoch=epoch,
-        channel=hive.last_channel + 1,
+        channel=channel,
         state=AttemptState.RESERVED,
-        node_id=reservation.node_id,
-        reservation=reservation,
+        node_id=first.node_id,
+        reservation=first,
         reserved_at_ms=hive.now_ms,
+        gang=new_members(reservations),
+        rendezvous_port=rendezvous_port(hive, first.node_id, channel) if meets(old.spec) else 0,
     )
-    reason = f"attempt {number} on {label}"
     hive.put_task(
         replace(
             old,
@@ -75,8 +81,9 @@ def _start(hive: HiveState, task_id: TaskId, reservation: Reservation) -> None:
             attempts=number,
             epoch=epoch,
             not_before_ms=0,
-            reason=reason,
+            reason=f"attempt {number} on {on}",
         )
     )
-    hive.put_attempt(attempt, f"placed on {label}")
-    hive.say_dispatch(attempt)
+    hive.put_attempt(attempt, f"placed on {on}")
+    for member in attempt.members:
+        hive.say_dispatch(attempt, member)

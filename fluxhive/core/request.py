@@ -25,11 +25,14 @@ class Request(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cpus: int = 1
     #: Host memory. None: not counted.
     memory_mib: Mib | None = None
+    #: On how many nodes at once; all else is per node. More than one: a gang.
+    nodes: int = 1
 
     @property
     def shares_gpu(self) -> bool:
-        """Whether others may run on the same GPU beside it."""
-        return self.gpus == 1 and self.gpu_memory_mib is not None and not self.exclusive
+        """Whether others may run on the same GPU beside it: never beside a gang."""
+        one = self.gpus == 1 and self.nodes == 1
+        return one and self.gpu_memory_mib is not None and not self.exclusive
 
 
 class GpuShare(Value, frozen=True, kw_only=True):
@@ -50,6 +53,14 @@ class Reservation(Value, frozen=True, kw_only=True):
     exclusive: bool = False
     cpus: int = 1
     memory_mib: Mib = 0
+
+
+class Rendezvous(Value, frozen=True, kw_only=True):
+    """Where the members of a gang, or the processes of one node, find each other."""
+
+    #: Address of rank 0's node.
+    address: str
+    port: int
 
 
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b)?\s*", re.IGNORECASE)

@@ -30,6 +30,10 @@ NODE_ERRORS = frozenset(
 )
 
 
+#: Begins the detail of a launch that failed because its rendezvous port was in use.
+PORT_TAKEN = "EADDRINUSE"
+
+
 class Counted(Enum):
     """What another try is counted as."""
 
@@ -63,7 +67,7 @@ def decide(task: Task, outcome: Outcome, facts: ExitFacts | None) -> RetryDecisi
     if outcome.kind is OutcomeKind.CANCELLED:
         return RetryDecision(to=TaskState.CANCELLED, reason=f"{ended} on its node")
     number = task.attempts
-    if outcome.kind is OutcomeKind.REFUSED:
+    if is_uncounted(outcome):
         delay_ms = _backoff_ms(
             REFUSAL_BACKOFF_MS, MAX_REFUSAL_BACKOFF_MS, task.refusals + 1, task.id, number
         )
@@ -79,6 +83,13 @@ def decide(task: Task, outcome: Outcome, facts: ExitFacts | None) -> RetryDecisi
     return _again(task, ended, Counted.RESTART, elsewhere=launch)
 
 
+def is_uncounted(outcome: Outcome) -> bool:
+    """Whether nothing was started: handed back, or the port where its processes meet was taken."""
+    if outcome.kind is OutcomeKind.LAUNCH_FAILED:
+        return outcome.detail.startswith(PORT_TAKEN)
+    return outcome.kind is OutcomeKind.REFUSED
+
+
 def is_own_failure(outcome: Outcome, facts: ExitFacts | None) -> bool:
     """Whether the task itself is to blame, so that only ``retry`` gives it another try."""
     if outcome.kind is OutcomeKind.LAUNCH_FAILED:
@@ -90,17 +101,19 @@ def is_own_failure(outcome: Outcome, facts: ExitFacts | None) -> bool:
 
 def describe(outcome: Outcome) -> str:
     """How an attempt ended, as people say it: ``failure: exit code 3``."""
-    if outcome.kind is OutcomeKind.SUCCESS:
-        return "success"
-    if outcome.detail:
-        what = outcome.detail
-    elif outcome.signal is not None:
-        what = f"signal {outcome.signal}"
-    elif outcome.exit_code:
-        what = f"exit code {outcome.exit_code}"
-    else:
+    what = describe_detail(outcome)
+    if outcome.kind is OutcomeKind.SUCCESS or not what:
         return str(outcome.kind.value)
     return f"{outcome.kind.value}: {what}"
+
+
+def describe_detail(outcome: Outcome) -> str:
+    """What is said beside the kind of an outcome: ``exit code 3``; may be empty."""
+    if outcome.detail:
+        return outcome.detail
+    if outcome.signal is not None:
+        return f"signal {outcome.signal}"
+    return f"exit code {outcome.exit_code}" if outcome.exit_code else ""
 
 
 def backoff_ms(task: Task, n_before: int, /) -> Ms:

@@ -23,6 +23,8 @@ MAX_NAME_CHARACTERS = 200
 #: PATH_MAX of Linux.
 MAX_PATH_BYTES = 4096
 MAX_COUNT = 2**31 - 1
+#: Nodes of one gang; a member's channel is its attempt's and its rank.
+MAX_NODES = 1024
 #: A hundred years: longer than any wait, and sums stay far below what JSON keeps whole.
 MAX_LENGTH_MS = 100 * 365 * 86_400_000
 
@@ -157,6 +159,13 @@ def _check_environment(env: dict[str, str]) -> None:
 def _check_request(request: Request) -> None:
     _check_count("request.gpus", request.gpus)
     _check_count("request.cpus", request.cpus)
+    if not 1 <= request.nodes <= MAX_NODES:
+        raise InputError(
+            f"request.nodes: must be between 1 and {MAX_NODES}: {request.nodes}",
+            hint="ask for the number of nodes that it runs on at once, such as `--nodes 2`",
+            field="request.nodes",
+            value=request.nodes,
+        )
     _check_size("request.gpu_memory_mib", request.gpu_memory_mib)
     _check_size("request.memory_mib", request.memory_mib)
     if request.gpu_memory_mib is not None and not request.gpus:

@@ -155,15 +155,38 @@ class Task(Value, frozen=True, kw_only=True):
         return self.spec.project or self.owner
 
 
+class Member(Value, frozen=True, kw_only=True):
+    """An attempt's part on one node: what it holds there and how that part stands."""
+
+    #: Place among the members, from 0 on.
+    rank: int
+    node_id: NodeId
+    reservation: Reservation
+    #: Moves along the same table as an attempt.
+    state: AttemptState
+    started_at_ms: Ms | None = None
+    ended_at_ms: Ms | None = None
+    pid: int | None = None
+    outcome: Outcome | None = None
+    facts: ExitFacts | None = None
+    #: As for an attempt, of this part.
+    fenced_at_ms: Ms | None = None
+    excludes_node: bool = False
+
+
 class Attempt(Value, frozen=True, kw_only=True):
-    """One try at a task on one reservation."""
+    """One try at a task: on one node, or on several at once (a gang).
+
+    Of a gang, ``node_id``, ``reservation`` and ``pid`` are rank 0's, and its state follows from its
+    members' (gang.py).
+    """
 
     id: AttemptId
     task_id: TaskId
     number: int
     #: Fences everything the attempt does: grows within its task, never repeats.
     epoch: int
-    #: Names its log streams on the wire; unique among all attempts.
+    #: Names its log streams on the wire, a gang's from here on by rank; unique among all attempts.
     channel: int
     state: AttemptState
     node_id: NodeId
@@ -184,11 +207,53 @@ class Attempt(Value, frozen=True, kw_only=True):
     excludes_node: bool = False
     #: A report that came after it had ended for the server; kept and shown, never credited.
     late_report: Outcome | None = None
+    #: The members of a gang by rank; empty for an attempt on one node.
+    gang: tuple[Member, ...] = ()
+    #: Of a gang: the member whose end is the outcome, from the first end on.
+    cause_rank: int | None = None
+    #: Port of rank 0's node at which its processes meet; 0: they do not.
+    rendezvous_port: int = 0
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Its parts, node by node; one without a gang is its own only member."""
+        if self.gang:
+            return self.gang
+        return (
+            Member(
+                rank=0,
+                node_id=self.node_id,
+                reservation=self.reservation,
+                state=self.state,
+                started_at_ms=self.started_at_ms,
+                ended_at_ms=self.ended_at_ms,
+                pid=self.pid,
+                outcome=self.outcome,
+                facts=self.facts,
+                fenced_at_ms=self.fenced_at_ms,
+                excludes_node=self.excludes_node,
+            ),
+        )
+
+    @property
+    def reservations(self) -> tuple[Reservation, ...]:
+        """What it holds, node by node."""
+        if self.gang:
+            return tuple(member.reservation for member in self.gang)
+        return (self.reservation,)
+
+    def member_on(self, node_id: NodeId) -> Member | None:
+        """Its part on a node; None when it has none there."""
+        return next((member for member in self.members if member.node_id == node_id), None)
+
+    def channel_of(self, rank: int) -> int:
+        """Names a member's log streams on the wire."""
+        return self.channel + rank
 
     @property
     def gpu_memory_mib(self) -> Mib:
         """GPU memory it holds in all."""
-        return sum(share.gpu_memory_mib for share in self.reservation.gpus)
+        return sum(share.gpu_memory_mib for held in self.reservations for share in held.gpus)
 
 
 T, A = TaskState, AttemptState
@@ -214,9 +279,9 @@ ATTEMPT_MOVES: dict[tuple[AttemptState | None, AttemptState], str] = {
     (A.RESERVED, A.STARTING): "accepted",
     (A.RESERVED, A.RUNNING): "started, the acceptance got lost",
     (A.STARTING, A.RUNNING): "started",
-    (A.RESERVED, A.STOPPING): "cancel, time limit or preemption",
-    (A.STARTING, A.STOPPING): "cancel, time limit or preemption",
-    (A.RUNNING, A.STOPPING): "cancel, time limit or preemption",
+    (A.RESERVED, A.STOPPING): "cancel, time limit, preemption, or a member ended",
+    (A.STARTING, A.STOPPING): "cancel, time limit, preemption, or a member ended",
+    (A.RUNNING, A.STOPPING): "cancel, time limit, preemption, or a member ended",
     (A.RESERVED, A.ENDED): "ended, refused, or known not to run any more",
     (A.STARTING, A.ENDED): "ended, refused, or known not to run any more",
     (A.RUNNING, A.ENDED): "ended, or known not to run any more",

@@ -6,8 +6,8 @@ then carries the rest out in order, and hands ``TimePassed`` in at ``next_wakeup
 
 The parts: hive_state.py holds the records and is the only one to change them; task_orders.py does
 what people want; placement_pass.py starts what fits; node_contact.py judges hellos and silence;
-attempt_end.py with retry.py judges ends; explain.py says why a task waits; invariants.py has the
-laws.
+attempt_reports.py what nodes say about attempts; attempt_end.py with retry.py judges ends;
+explain.py says why a task waits; invariants.py has the laws.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from . import node_contact, task_orders
-from .attempt_end import end_attempt, stop_attempt
-from .effects import HiveEffect, Publish
+from . import attempt_reports, node_contact, task_orders
+from .attempt_end import stop_attempt
+from .effects import HiveEffect
 from .events import (
     HiveEvent,
     NodeAccepted,
@@ -41,13 +41,12 @@ from .hive_state import DEFAULT_SETTINGS, HiveSettings, HiveState
 from .invariants import check
 from .node import Node
 from .node_record import Reserved
-from .outcome import Outcome, OutcomeKind, StopCause
+from .outcome import StopCause
 from .placement_pass import place_waiting
-from .reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
-from .task import ON_REPORT, Attempt, AttemptState, Reaction, Task
+from .task import Attempt, AttemptState, Task
 from .task_queue import ClassKey
 from .timers import TimerKind
-from .values import AttemptId, Ms, NodeId, TaskId, Value, kebab
+from .values import AttemptId, Ms, NodeId, TaskId, Value
 
 if sys.version_info >= (3, 11):
     from typing import assert_never
@@ -172,7 +171,7 @@ class TaskManager:
             hive.load_task(task)
         for record in list(hive.nodes.values()):
             for attempt in hive.live_on(record.node.id):
-                node_contact.grant_full_length(hive, attempt)
+                node_contact.grant_full_length(hive, attempt, record.node.id)
         check(manager, full=True)
         return manager
 
@@ -198,7 +197,7 @@ class TaskManager:
                     node_contact.reported(hive, event)
             case NodeSaid():
                 if node_contact.is_current(hive, event.node_id, event.session):
-                    self._said(event)
+                    attempt_reports.said(hive, event)
             case NodeLeft():
                 if node_contact.is_current(hive, event.node_id, event.session):
                     node_contact.left(hive, event)
@@ -226,93 +225,6 @@ class TaskManager:
             reason = f"accepted for everybody by {event.by}"
             self.hive.put_node(replace(record.live(), only_for=None), reason)
 
-    # ── what a node says about an attempt ─────────────────────────────────────────────────────
-
-    def _said(self, event: NodeSaid) -> None:
-        hive, report = self.hive, event.report
-        hive.nodes[event.node_id].contact_at_ms = hive.now_ms
-        attempt = hive.attempts.get(report.attempt_id)
-        if attempt is None:
-            # Long ended and out of memory, or of a hive that was lost: the node may let go of it.
-            if isinstance(report, AttemptEnded | AttemptRefused):
-                hive.say_forget(event.node_id, report.attempt_id)
-            else:
-                cause = StopCause.FENCED
-                hive.say_stop(event.node_id, report.attempt_id, report.epoch, cause)
-            return
-        if attempt.node_id != event.node_id or attempt.epoch != report.epoch:
-            return
-        label = hive.nodes[event.node_id].node.label
-        match ON_REPORT[kebab(type(report).__name__)][attempt.state]:
-            case Reaction.MOVE_STARTING:
-                starting = replace(attempt, state=AttemptState.STARTING)
-                hive.put_attempt(starting, f"accepted by {label}")
-            case Reaction.MOVE_RUNNING:
-                assert isinstance(report, AttemptStarted)
-                running = replace(
-                    attempt,
-                    state=AttemptState.RUNNING,
-                    pid=report.pid,
-                    started_at_ms=self._start_of(attempt, report),
-                )
-                hive.put_attempt(running, f"running on {label}, process {report.pid}")
-            case Reaction.KEEP:
-                assert isinstance(report, AttemptStarted)
-                self._keep(attempt, report)
-            case Reaction.END:
-                assert isinstance(report, AttemptEnded | AttemptRefused)
-                self._ended(attempt, report)
-            case Reaction.ANSWER_STOP:
-                hive.say_stop(event.node_id, attempt.id, attempt.epoch, StopCause.FENCED)
-            case Reaction.ANSWER_FORGET:
-                if isinstance(report, AttemptEnded):
-                    self._keep_late(attempt, report)
-                hive.say_forget(event.node_id, attempt.id)
-            case Reaction.PROTOCOL_ERROR:
-                state = attempt.state.value
-                hive.effects.append(
-                    Publish(
-                        attempt_id=attempt.id,
-                        state=state,
-                        reason=f"{label} refused it although it is {state}: ignored",
-                    )
-                )
-            case _:
-                assert isinstance(report, AttemptAccepted)
-
-    def _start_of(self, attempt: Attempt, report: AttemptStarted) -> Ms:
-        """When it started in hive time, never before it was placed."""
-        return max(attempt.reserved_at_ms, self.hive.now_ms - max(0, report.age_ms))
-
-    def _keep(self, attempt: Attempt, report: AttemptStarted) -> None:
-        if attempt.pid is None:
-            started_at_ms = self._start_of(attempt, report)
-            self.hive.put_attempt(
-                replace(attempt, pid=report.pid, started_at_ms=started_at_ms),
-                f"process {report.pid}",
-            )
-
-    def _ended(self, attempt: Attempt, report: AttemptEnded | AttemptRefused) -> None:
-        hive = self.hive
-        record = hive.nodes[attempt.node_id]
-        if isinstance(report, AttemptRefused):
-            outcome = Outcome(kind=OutcomeKind.REFUSED, detail=report.reason)
-            end_attempt(hive, attempt, outcome, excludes_node=report.permanent_here)
-        else:
-            outcome = report.outcome
-            if record.mark_dirty(report.dirty_gpus, f"memory of {attempt.id} is not back"):
-                hive.put_node(record.live(), f"memory of {attempt.id} is not back on its GPU")
-            end_attempt(hive, attempt, outcome, facts=report.facts)
-        hive.say_forget(attempt.node_id, attempt.id)
-
-    def _keep_late(self, attempt: Attempt, report: AttemptEnded) -> None:
-        """It had ended for the hive without its node's word: the word is kept, never credited."""
-        if attempt.fenced_at_ms is not None and attempt.late_report is None:
-            reason = f"reported {report.outcome.kind.value} after it had ended: not credited"
-            self.hive.put_attempt(
-                replace(attempt, late_report=report.outcome, facts=report.facts), reason
-            )
-
     # ── time ──────────────────────────────────────────────────────────────────────────────────
 
     def _run_due(self) -> None:
@@ -323,11 +235,14 @@ class TaskManager:
                 case TimerKind.SILENCE:
                     node_contact.check_silence(hive, NodeId(owner))
                 case TimerKind.FENCE:
-                    node_contact.check_fence(hive, AttemptId(owner))
+                    node_contact.check_fence(hive, AttemptId(owner), NodeId(other))
                 case TimerKind.TIME_LIMIT:
                     attempt = hive.attempts[AttemptId(owner)]
                     if attempt.state is AttemptState.RUNNING:
                         stop_attempt(hive, attempt, StopCause.TIME_LIMIT, "time limit reached")
+                case TimerKind.LINGER:
+                    attempt = hive.attempts[AttemptId(owner)]
+                    stop_attempt(hive, attempt, StopCause.GANG, "others had ended long before")
                 case TimerKind.PAUSE:
                     hive.enqueue(hive.tasks[TaskId(owner)])
                 case TimerKind.BLOCK:

@@ -18,7 +18,7 @@ from .events import (
 )
 from .hive_state import HiveState
 from .outcome import Outcome, OutcomeKind, StopCause
-from .task import AttemptState, Task, TaskState
+from .task import Task, TaskState
 
 
 def submitted(hive: HiveState, event: TaskSubmitted) -> None:
@@ -63,9 +63,7 @@ def cancel_requested(hive: HiveState, event: TaskCancelRequested) -> None:
         )
         return
     hive.put_task(replace(task, cancelled_by=event.by, reason=f"being {why}"))
-    attempt = hive.attempts[hive.live_of[task.id]]
-    if attempt.state is not AttemptState.STOPPING:
-        stop_attempt(hive, attempt, StopCause.CANCEL, why)
+    stop_attempt(hive, hive.attempts[hive.live_of[task.id]], StopCause.CANCEL, why)
 
 
 def held(hive: HiveState, event: TaskHeld) -> None:

@@ -20,7 +20,7 @@ class TimerKind(IntEnum):
 
     #: A node was not heard for too long (id of the node).
     SILENCE = 0
-    #: An attempt cannot be running any more (id of the attempt).
+    #: An attempt cannot be running any more on a node (ids of the attempt and the node).
     FENCE = 1
     #: An attempt has run past its limit and its node did not stop it (id of the attempt).
     TIME_LIMIT = 2
@@ -28,6 +28,8 @@ class TimerKind(IntEnum):
     PAUSE = 3
     #: A task may be tried again on a node that handed it back (ids of the task and the node).
     BLOCK = 4
+    #: Members of a gang went on for too long after another had ended well (id of the attempt).
+    LINGER = 5
 
 
 TimerKey = tuple[TimerKind, str, str]
@@ -54,10 +56,14 @@ class Timers:
             self._heap = [(at_ms, key) for key, at_ms in self._at.items()]
             heapify(self._heap)
 
+    def at_ms(self, kind: TimerKind, owner: str, *, other: str = "") -> Ms | None:
+        """When this is due; None when it is not set."""
+        return self._at.get((kind, owner, other))
+
     def pop_due(self, now_ms: Ms) -> TimerKey | None:
         """The earliest key that is due now, taken out; None when nothing is."""
-        at_ms = self.next_at_ms()
-        if at_ms is None or at_ms > now_ms:
+        next_ms = self.next_at_ms()
+        if next_ms is None or next_ms > now_ms:
             return None
         _, key = heappop(self._heap)
         del self._at[key]

@@ -13,7 +13,7 @@ from msgspec import field
 from fluxhive.core.node import GpuReport, HeldAttempt, Inventory, Journal
 from fluxhive.core.outcome import StopCause
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
-from fluxhive.core.request import Reservation
+from fluxhive.core.request import Rendezvous, Reservation
 from fluxhive.core.task import ExecutorKind
 from fluxhive.core.values import AttemptId, Ms, Tagged, TaskId, Value
 
@@ -137,6 +137,11 @@ class Dispatch(Tagged, frozen=True, kw_only=True):
     failover_ms: Ms | None = None
     #: None: too large for a frame; fetched by ``GET /api/v1/agent/launches/{attempt}``.
     launch: Launch | None = None
+    #: This node's place among the members of the gang, of so many; 0 of 1: not a gang.
+    rank: int = 0
+    n_nodes: int = 1
+    #: Where the attempt's processes meet, on rank 0's node; None: they do not.
+    rendezvous: Rendezvous | None = None
 
 
 class Stop(Tagged, frozen=True, kw_only=True):

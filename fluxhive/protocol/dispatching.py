@@ -31,17 +31,21 @@ def launch_of(task: Task) -> Launch:
 def dispatch_of(effect: effects.Dispatch, launch: Launch | None) -> Dispatch:
     """The message; without its launch where that travels another way."""
     attempt, spec = effect.attempt, effect.task.spec
+    member = attempt.members[effect.rank]
     return Dispatch(
         session=effect.session,
         attempt_id=attempt.id,
         task_id=attempt.task_id,
         epoch=attempt.epoch,
-        channel=attempt.channel,
-        reservation=attempt.reservation,
+        channel=attempt.channel_of(member.rank),
+        reservation=member.reservation,
         grace_ms=spec.grace_ms,
         time_limit_ms=spec.time_limit_ms,
         failover_ms=spec.failover_ms,
         launch=launch,
+        rank=member.rank,
+        n_nodes=len(attempt.members),
+        rendezvous=effect.rendezvous,
     )
 
 
@@ -57,4 +61,7 @@ def received(message: Dispatch) -> DispatchReceived:
         grace_ms=message.grace_ms,
         time_limit_ms=message.time_limit_ms,
         failover_ms=message.failover_ms,
+        rank=message.rank,
+        n_nodes=message.n_nodes,
+        rendezvous=message.rendezvous,
     )

@@ -49,7 +49,7 @@ def check(message: AgentMessage, node_id: NodeId, manager: TaskManager) -> None:
         case AttemptAccepted() | AttemptRefused() | AttemptStarted() | AttemptEnded():
             _report(message)
             attempt = manager.attempt(message.attempt_id)
-            if attempt is not None and attempt.node_id != node_id:
+            if attempt is not None and attempt.member_on(node_id) is None:
                 raise ForeignAttempt(f"{attempt.id} is not an attempt of this node")
         case LogGap():
             _text("reason", message.reason)

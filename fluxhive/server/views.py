@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from fluxhive.core.explain import Reason, warnings, word
+from fluxhive.core.gang import live_members
 from fluxhive.core.node import GpuReport, Node
 from fluxhive.core.node_record import GpuReserved
 from fluxhive.core.task import Attempt, AttemptState, Task, TaskSpec
@@ -46,7 +47,7 @@ class Views:
         should know."""
         task, attempts = found
         live = attempts[-1] if attempts and attempts[-1].state is not AttemptState.ENDED else None
-        node = None if live is None else self._node(live.node_id)
+        nodes = () if live is None else [self._node(m.node_id) for m in live_members(live)]
         reasons = self._reasons(task, is_single=is_single)
         started = [a.started_at_ms for a in attempts if a.started_at_ms is not None]
         return TaskView(
@@ -55,7 +56,7 @@ class Views:
             name=task.spec.name,
             owner=task.owner,
             state=task.state,
-            word=word(task, live, node),
+            word=word(task, live, nodes),
             reason=task.reason,
             spec=shown_spec(task.spec, task.owner, caller),
             submitted_at_ms=task.submitted_at_ms,

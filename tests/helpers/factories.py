@@ -46,9 +46,11 @@ def gpu(
     )
 
 
-def inventory(*gpus: GpuReport, cpus: int = 8, memory: str | int = "64G") -> Inventory:
+def inventory(
+    *gpus: GpuReport, cpus: int = 8, memory: str | int = "64G", address: str = ""
+) -> Inventory:
     """What a node has."""
-    return Inventory(cpus=cpus, memory_mib=mib(memory) or 0, gpus=gpus)
+    return Inventory(cpus=cpus, memory_mib=mib(memory) or 0, gpus=gpus, address=address)
 
 
 def request(
@@ -58,6 +60,7 @@ def request(
     exclusive: bool = False,
     cpus: int = 1,
     memory: str | int | None = None,
+    nodes: int = 1,
 ) -> Request:
     """What a task asks; GPU memory alone means one GPU."""
     return Request(
@@ -66,6 +69,7 @@ def request(
         exclusive=exclusive,
         cpus=cpus,
         memory_mib=mib(memory),
+        nodes=nodes,
     )
 
 
@@ -85,6 +89,10 @@ REQUESTS = [
     request(gpus=2, gpu_memory="40G"),
     request(gpu_memory="10G", exclusive=True),
     request(gpu_memory="78G"),
+    # Gangs: of CPUs on any two nodes, of GPUs on the two that have some, of all three nodes.
+    request(nodes=2),
+    request(gpus=1, nodes=2, gpu_memory="30G"),
+    request(nodes=3),
     request(gpus=9),
     # Fits into the memory of a GPU, but not beside its headroom.
     request(gpu_memory="81500M"),

@@ -19,18 +19,10 @@ from fluxhive.core.effects import (
     TurnAway,
 )
 from fluxhive.core.events import (
-    NodeAccepted,
-    NodeDrained,
-    NodeGivenUp,
     NodeJoined,
     NodeLeft,
     NodeReported,
     NodeSaid,
-    TaskCancelRequested,
-    TaskHeld,
-    TaskReleased,
-    TaskReprioritised,
-    TaskSubmitted,
     TimePassed,
 )
 from fluxhive.core.hive_state import DEFAULT_SETTINGS, HiveSettings
@@ -44,108 +36,24 @@ from fluxhive.core.reports import (
     AttemptStarted,
     Report,
 )
-from fluxhive.core.spec_check import apply_defaults, check_spec
-from fluxhive.core.task import Priority, TaskSpec
 from fluxhive.core.task_manager import TaskManager
-from fluxhive.core.values import AttemptId, GpuUuid, NodeId, TaskId
+from fluxhive.core.values import AttemptId, GpuUuid, NodeId
 
 from . import factories
 from .factories import mib, ms
-from .told_hive import ToldHive
+from .peopled_hive import PeopledHive
 
 
-class Hive(ToldHive):
+class Hive(PeopledHive):
     """A hive, its people, its nodes and its clock."""
 
     def __init__(self, settings: HiveSettings = DEFAULT_SETTINGS) -> None:
         super().__init__(settings)
-        self._number = 0
         self._session = 0
         self._joins: dict[str, NodeJoined] = {}
         self._quiet: set[str] = set()
         self._gpus: dict[str, tuple[GpuReport, ...]] = {}
         self._beat_ms: dict[str, int] = {}
-
-    # ── people ────────────────────────────────────────────────────────────────────────────────
-
-    def submit(
-        self,
-        name: str,
-        *,
-        owner: str = "ann",
-        held_by: str | None = None,
-        priority: str = "normal",
-        gpus: int | None = None,
-        gpu_memory: str | int | None = None,
-        exclusive: bool = False,
-        cpus: int = 1,
-        memory: str | int | None = None,
-        retry: int = 0,
-        restarts: int = 5,
-        backoff: str = "1s",
-        time_limit: str | None = None,
-        failover: str | None = None,
-        at_most_once: bool = False,
-        workdir: str | None = None,
-    ) -> None:
-        """A task is submitted; its id is the name."""
-        spec = TaskSpec(
-            command=("true",),
-            request=factories.request(
-                gpus=gpus, gpu_memory=gpu_memory, exclusive=exclusive, cpus=cpus, memory=memory
-            ),
-            priority=Priority(priority),
-            retry=retry,
-            restarts=restarts,
-            backoff_ms=ms(backoff) or 0,
-            time_limit_ms=ms(time_limit),
-            failover_ms=ms(failover),
-            at_most_once=at_most_once,
-            workdir=workdir,
-        )
-        check_spec(spec)
-        self._number += 1
-        self.handle(
-            TaskSubmitted(
-                task_id=TaskId(name),
-                number=self._number,
-                owner=owner,
-                spec=apply_defaults(spec),
-                held_by=held_by,
-            )
-        )
-
-    def cancel(self, name: str, by: str = "ann") -> None:
-        """Somebody cancels a task."""
-        self.handle(TaskCancelRequested(task_id=TaskId(name), by=by))
-
-    def hold(self, name: str, by: str = "ann") -> None:
-        """Somebody holds a task."""
-        self.handle(TaskHeld(task_id=TaskId(name), by=by))
-
-    def release(self, name: str, by: str = "ann") -> None:
-        """Somebody takes the hold away."""
-        self.handle(TaskReleased(task_id=TaskId(name), by=by))
-
-    def reprioritise(self, name: str, priority: str, by: str = "ann") -> None:
-        """Somebody changes a task's priority."""
-        self.handle(TaskReprioritised(task_id=TaskId(name), priority=Priority(priority), by=by))
-
-    def drain(self, node: str, by: str = "root") -> None:
-        """No new attempts on the node."""
-        self.handle(NodeDrained(node_id=NodeId(node), on=True, by=by))
-
-    def undrain(self, node: str, by: str = "root") -> None:
-        """New attempts on the node again."""
-        self.handle(NodeDrained(node_id=NodeId(node), on=False, by=by))
-
-    def accept(self, node: str, by: str = "root") -> None:
-        """The node may serve everybody."""
-        self.handle(NodeAccepted(node_id=NodeId(node), by=by))
-
-    def give_up(self, node: str, by: str = "root") -> None:
-        """Somebody vouches that the machine is off."""
-        self.handle(NodeGivenUp(node_id=NodeId(node), by=by))
 
     # ── nodes ─────────────────────────────────────────────────────────────────────────────────
 
@@ -157,6 +65,7 @@ class Hive(ToldHive):
         cpus: int = 8,
         memory: str = "64G",
         only_for: str | None = None,
+        address: str = "",
     ) -> None:
         """A node joins for the first time, with GPUs of these sizes; not told by ``sees``."""
         reports = tuple(
@@ -170,7 +79,7 @@ class Hive(ToldHive):
                 incarnation=1,
                 label=name,
                 only_for=only_for,
-                inventory=factories.inventory(*reports, cpus=cpus, memory=memory),
+                inventory=factories.inventory(*reports, cpus=cpus, memory=memory, address=address),
                 boot_id=f"{name}-boot1",
             )
         )
@@ -266,11 +175,14 @@ class Hive(ToldHive):
 
     # ── what nodes say about attempts ─────────────────────────────────────────────────────────
 
-    def accepts(self, attempt: str) -> None:
-        """The node has journalled the attempt."""
-        self.says(AttemptAccepted(attempt_id=AttemptId(attempt), epoch=self._epoch(attempt)))
+    def accepts(self, attempt: str, *, on: str | None = None) -> None:
+        """The node has journalled the attempt; ``on``: another than rank 0's."""
+        report = AttemptAccepted(attempt_id=AttemptId(attempt), epoch=self._epoch(attempt))
+        self.says(report, node=on)
 
-    def starts(self, attempt: str, pid: int = 4242, age: str | int = 0) -> None:
+    def starts(
+        self, attempt: str, pid: int = 4242, age: str | int = 0, *, on: str | None = None
+    ) -> None:
         """The attempt's process runs."""
         self.says(
             AttemptStarted(
@@ -278,10 +190,13 @@ class Hive(ToldHive):
                 epoch=self._epoch(attempt),
                 pid=pid,
                 age_ms=ms(age) or 0,
-            )
+            ),
+            node=on,
         )
 
-    def refuses(self, attempt: str, reason: str, *, permanent: bool = False) -> None:
+    def refuses(
+        self, attempt: str, reason: str, *, permanent: bool = False, on: str | None = None
+    ) -> None:
         """The node hands the attempt back."""
         self.says(
             AttemptRefused(
@@ -289,7 +204,8 @@ class Hive(ToldHive):
                 epoch=self._epoch(attempt),
                 reason=reason,
                 permanent_here=permanent,
-            )
+            ),
+            node=on,
         )
 
     def ends(
@@ -303,6 +219,7 @@ class Hive(ToldHive):
         peak: str | None = None,
         dirty: tuple[str, ...] = (),
         after: str | None = None,
+        on: str | None = None,
     ) -> None:
         """The attempt's processes are gone; ``after`` lets time pass before."""
         if after is not None:
@@ -321,7 +238,8 @@ class Hive(ToldHive):
                     exit_code=exit_code, exec_error=exec_error, gpu_peaks=peaks if peak else ()
                 ),
                 dirty_gpus=tuple(GpuUuid(uuid) for uuid in dirty),
-            )
+            ),
+            node=on,
         )
 
     def runs_after_dispatch(self, *attempts: str) -> None:

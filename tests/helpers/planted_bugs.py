@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from fluxhive.core import (
     attempt_end,
+    attempt_reports,
     node_contact,
     node_record,
     placement,
@@ -20,8 +21,7 @@ from fluxhive.core import (
 from fluxhive.core.hive_state import HiveState
 from fluxhive.core.node import NodeState
 from fluxhive.core.node_record import GpuRecord, NodeRecord
-from fluxhive.core.task import FINAL_STATES, Attempt, Task, TaskState
-from fluxhive.core.task_manager import TaskManager
+from fluxhive.core.task import FINAL_STATES, Attempt, Member, Task, TaskState
 from fluxhive.core.timers import Timers
 
 Patch = pytest.MonkeyPatch
@@ -212,12 +212,14 @@ def a_fence_is_too_short(patch: Patch) -> None:
 def a_lost_journal_counts_as_the_end(patch: Patch) -> None:
     real = node_contact._settle_absent
 
-    def settle(hive: HiveState, attempt: Attempt, *, is_intact: bool, rebooted: bool) -> None:
-        cleared = replace(attempt, fenced_at_ms=None)
-        real(hive, cleared, is_intact=True, rebooted=rebooted)
+    def settle(
+        hive: HiveState, attempt: Attempt, member: Member, *, is_intact: bool, rebooted: bool
+    ) -> None:
+        cleared = replace(member, fenced_at_ms=None)
+        real(hive, attempt, cleared, is_intact=True, rebooted=rebooted)
         if not is_intact and hive.attempts[attempt.id].state.value == "reserved":
             hive.attempts[attempt.id] = replace(attempt, epoch=attempt.epoch + 1)
-            hive.say_dispatch(hive.attempts[attempt.id])
+            hive.say_dispatch(hive.attempts[attempt.id], member)
 
     patch.setattr(node_contact, "_settle_absent", settle)
 
@@ -256,8 +258,8 @@ def the_epoch_is_not_raised(patch: Patch) -> None:
 def a_dispatch_carries_an_old_session(patch: Patch) -> None:
     real = HiveState.say_dispatch
 
-    def old(self: HiveState, attempt: Attempt) -> None:
-        real(self, attempt)
+    def old(self: HiveState, attempt: Attempt, member: Member) -> None:
+        real(self, attempt, member)
         self.effects[-1] = replace(self.effects[-1], session=self.effects[-1].session - 1)
 
     patch.setattr(HiveState, "say_dispatch", old)
@@ -283,10 +285,10 @@ def an_old_hello_is_believed(patch: Patch) -> None:
 
 @bug
 def a_late_report_is_credited(patch: Patch) -> None:
-    def credit(self: TaskManager, attempt: Attempt, report: Any) -> None:
-        self.hive.put_attempt(replace(attempt, outcome=report.outcome), "credited")
+    def credit(hive: HiveState, attempt: Attempt, member: Member, report: Any) -> None:
+        hive.put_attempt(replace(attempt, outcome=report.outcome), "credited")
 
-    patch.setattr(TaskManager, "_keep_late", credit)
+    patch.setattr(attempt_reports, "_keep_late", credit)
 
 
 @bug

@@ -5,6 +5,8 @@ Used by the Hypothesis machine and by random_story.py; the numbers alone decide.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from fluxhive.core.effects import Dispatch, HiveEffect, SaveAttempt, SaveNode, SaveTask, TurnAway
 from fluxhive.core.events import (
     HiveEvent,
@@ -38,6 +40,7 @@ from fluxhive.core.task_manager import TaskManager
 from fluxhive.core.values import AttemptId, NodeId, TaskId
 
 from . import factories
+from .true_hello import true_hello
 
 OUTCOMES, PHASES = list(OutcomeKind), list(HeldPhase)
 #: At most so many tasks, so that the end comes soon.
@@ -108,7 +111,7 @@ class RandomHive:
         held = []
         for position, attempt in enumerate(self._attempts()):
             roll = (pick // 3 + position * 7) % 10
-            on_it = attempt.node_id == f"n{node}"
+            on_it = attempt.member_on(NodeId(f"n{node}")) is not None
             if (on_it and roll < 7) or (not on_it and roll == 0):
                 wrong = roll == 6 and pick % 2 == 0
                 held.append(
@@ -168,26 +171,32 @@ class RandomHive:
         attempt = attempts[number % len(attempts)]
         epoch = attempt.epoch + (pick % 8 == 7)
         attempt_id = attempt.id if pick % 19 else AttemptId("t99.1")
-        node_id = attempt.node_id if pick % 14 else NodeId("n0")
+        member = attempt.members[pick % len(attempt.members)]
+        node_id = member.node_id if pick % 14 else NodeId("n0")
         node = self.manager.node(node_id)
         session = 0 if node is None or pick % 12 == 11 else node.session
         report = self._report(attempt_id, epoch, word, pick)
-        foreign = node_id != attempt.node_id or session == 0 or epoch != attempt.epoch
+        foreign = attempt.member_on(node_id) is None or session == 0 or epoch != attempt.epoch
         effects = self.handle(NodeSaid(node_id=node_id, session=session, report=report))
         if foreign or attempt_id != attempt.id:
             changed = [one for one in effects if isinstance(one, SaveTask | SaveAttempt | Dispatch)]
             assert not changed, f"law 19: {report} from {node_id} in session {session}: {changed}"
 
     def live_says(self, number: int, word: str) -> None:
-        """A true report about a living attempt, so that tasks get somewhere."""
+        """True reports about a living attempt, so that tasks get somewhere.
+
+        Of a gang, one member speaks or all of them.
+        """
         live = [one for one in self._attempts() if one.state is not AttemptState.ENDED]
         if not live:
             return
         attempt = live[number % len(live)]
-        node = self.manager.node(attempt.node_id)
-        assert node is not None
-        report = self._report(attempt.id, attempt.epoch, word, number)
-        self.handle(NodeSaid(node_id=node.id, session=node.session, report=report))
+        members = attempt.members
+        for member in members if number % 2 else [members[number // 2 % len(members)]]:
+            node = self.manager.node(member.node_id)
+            assert node is not None
+            report = self._report(attempt.id, attempt.epoch, word, number)
+            self.handle(NodeSaid(node_id=node.id, session=node.session, report=report))
 
     def wait(self, length_ms: int) -> None:
         """Time passes, by wake-ups; the nodes say nothing meanwhile."""
@@ -226,6 +235,11 @@ class RandomHive:
         assert {task.id: task for task in other.tasks()} == {
             task.id: task for task in snapshot.tasks
         }
+        for attempt in snapshot.attempts:
+            for member in attempt.members:
+                if member.excludes_node:
+                    kept = other.hive.is_excluded(attempt.task_id, member.node_id)
+                    assert kept, f"law 16: {attempt.id} was handed back by {member.node_id}"
         self.twin = None
         ready = [node.id for node in self.manager.nodes() if node.state is NodeState.READY]
         if len(ready) < len(self.manager.nodes()):
@@ -234,7 +248,7 @@ class RandomHive:
         self.twin = other
         for node_id in ready:
             self.session += 1
-            self.handle(self._hello(node_id, self.manager))
+            self.handle(true_hello(self.manager, node_id, self.session))
 
     # ── checks ────────────────────────────────────────────────────────────────────────────────
 
@@ -291,12 +305,13 @@ class RandomHive:
             assert self.manager.reserved_on(node_now.id).cpus == 0, f"law 23: {node_now.id}"
 
     def says_success(self, attempt: Attempt) -> None:
-        """The node says that an attempt succeeded."""
-        node = self.manager.node(attempt.node_id)
-        assert node is not None
+        """Every node of an attempt says that it succeeded."""
         outcome = Outcome(kind=OutcomeKind.SUCCESS)
         report = AttemptEnded(attempt_id=attempt.id, epoch=attempt.epoch, outcome=outcome)
-        self.handle(NodeSaid(node_id=node.id, session=node.session, report=report))
+        for member in attempt.members:
+            node = self.manager.node(member.node_id)
+            assert node is not None
+            self.handle(NodeSaid(node_id=node.id, session=node.session, report=report))
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────
 
@@ -317,18 +332,18 @@ class RandomHive:
         if word == "started":
             return AttemptStarted(attempt_id=attempt_id, epoch=epoch, pid=pick, age_ms=pick - 5)
         attempt = self.manager.attempt(attempt_id)
-        shares = attempt.reservation.gpus if attempt is not None else ()
+        held = attempt.members[pick % len(attempt.members)].reservation if attempt else None
         return AttemptEnded(
             attempt_id=attempt_id,
             epoch=epoch,
             outcome=Outcome(kind=OUTCOMES[pick % len(OUTCOMES)]),
-            dirty_gpus=tuple(share.uuid for share in shares) if pick % 5 == 0 else (),
+            dirty_gpus=tuple(share.uuid for share in held.gpus) if held and pick % 5 == 0 else (),
         )
 
     def _gpus(self, node: int, pick: int) -> tuple[GpuReport, ...]:
         uses = {}
         for attempt in self._attempts():
-            if attempt.node_id == f"n{node}" and (pick + attempt.number) % 3 == 0:
+            if attempt.member_on(NodeId(f"n{node}")) and (pick + attempt.number) % 3 == 0:
                 uses[str(attempt.id)] = (pick * 731) % 60_000
         reports = [
             factories.gpu(
@@ -344,30 +359,6 @@ class RandomHive:
         ]
         return tuple(reports[1:] if pick % 31 == 30 else reports)
 
-    def _hello(self, node_id: NodeId, manager: TaskManager) -> NodeJoined:
-        """A hello that tells the truth as the hive knows it."""
-        node = manager.node(node_id)
-        assert node is not None
-        phases = {
-            AttemptState.RESERVED: HeldPhase.PREPARING,
-            AttemptState.STARTING: HeldPhase.LAUNCHING,
-            AttemptState.RUNNING: HeldPhase.RUNNING,
-            AttemptState.STOPPING: HeldPhase.STOPPING,
-        }
-        return NodeJoined(
-            node_id=node_id,
-            session=self.session,
-            incarnation=self.session,
-            label=node.label,
-            only_for=node.only_for,
-            inventory=node.inventory,
-            held=tuple(
-                HeldAttempt(attempt_id=one.id, epoch=one.epoch, phase=phases[one.state])
-                for one in manager.running_on(node_id)
-            ),
-            boot_id=node.boot_id,
-        )
-
     def _rejoin_truly(self, node: int) -> None:
         node_id = NodeId(f"n{node}")
         self.session += 1
@@ -382,16 +373,8 @@ class RandomHive:
             inventory=factories.inventory(*self._gpus(node, 0), cpus=4, memory="16G"),
         )
         if known is not None:
-            held = self._hello(node_id, self.manager).held
-            hello = NodeJoined(
-                node_id=node_id,
-                session=self.session,
-                incarnation=self.session,
-                label=known.label,
-                inventory=hello.inventory,
-                held=held,
-                boot_id=known.boot_id,
-            )
+            truth = true_hello(self.manager, node_id, self.session)
+            hello = replace(truth, only_for=None, inventory=hello.inventory)
         self.handle(hello)
 
 

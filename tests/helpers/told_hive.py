@@ -93,7 +93,8 @@ class ToldHive:
         task = self.task(name)
         attempts = [one for one in self.manager.attempts_of(task.id) if one.outcome is None]
         live = attempts[0] if attempts else None
-        return word(task, live, self.manager.node(live.node_id) if live else None)
+        nodes = [self.manager.node(member.node_id) for member in live.members] if live else []
+        return word(task, live, nodes)
 
     def why(self, name: str) -> list[str]:
         """Codes of the reasons why a task waits."""
@@ -124,16 +125,19 @@ class ToldHive:
     def _note_rows(self, event: HiveEvent) -> None:
         if isinstance(event, NodeSaid):
             attempt = self.manager.attempt(event.report.attempt_id)
+            member = None if attempt is None else attempt.member_on(event.node_id)
             node = self.manager.node(event.node_id)
             current = node is not None and node.session == event.session
-            if attempt is not None and current and attempt.epoch == event.report.epoch:
-                self.walked.add(("report", kebab(type(event.report).__name__), attempt.state))
+            same = attempt is not None and attempt.epoch == event.report.epoch
+            if member is not None and current and same:
+                self.walked.add(("report", kebab(type(event.report).__name__), member.state))
         elif isinstance(event, NodeJoined):
             held = {claim.attempt_id for claim in event.held}
             intact = event.journal is Journal.INTACT
             for attempt in self.manager.hive.attempts.values():
-                if attempt.node_id == event.node_id and attempt.id not in held:
-                    self.walked.add(("absent", intact, attempt.state))
+                member = attempt.member_on(event.node_id)
+                if member is not None and attempt.id not in held:
+                    self.walked.add(("absent", intact, member.state))
 
     def _note_moves(
         self,
@@ -175,10 +179,12 @@ def _line(effect: HiveEffect) -> str:
         who = effect.task_id or effect.attempt_id or effect.node_id
         return f"{who} {effect.state}" + (f": {effect.reason}" if effect.reason else "")
     if isinstance(effect, Dispatch):
-        held = effect.attempt.reservation
+        held = effect.attempt.members[effect.rank].reservation
         shares = [f" gpu{share.index} {share.gpu_memory_mib} MiB" for share in held.gpus]
         alone = " alone" if held.exclusive else ""
-        return f"dispatch {effect.attempt.id} on {effect.node_id}" + ",".join(shares) + alone
+        rank = f" rank {effect.rank}" if effect.attempt.gang else ""
+        who = f"{effect.attempt.id}{rank} on {effect.node_id}"
+        return f"dispatch {who}" + ",".join(shares) + alone
     if isinstance(effect, Stop):
         return f"stop {effect.attempt_id} on {effect.node_id}: {effect.cause.value}"
     if isinstance(effect, Forget):

@@ -34,7 +34,7 @@ async def show_launch(attempt: str, caller: OfCaller, services: OfServices) -> R
     """Fetch what to start for an attempt that was too large for its frame (node tokens only)."""
     found = services.hive.brain.manager.attempt(AttemptId(attempt))
     launch = services.hive.sessions.launch(AttemptId(attempt))
-    mine = caller.node is not None and found is not None and found.node_id == caller.node.node_id
+    mine = caller.node is not None and found is not None and found.member_on(caller.node.node_id)
     if launch is None or not mine:
         raise NotFound(f"this node has no attempt `{attempt[:100]}` to start")
     return answer(launch)

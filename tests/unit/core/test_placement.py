@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fluxhive.core.node import Node, NodeState
 from fluxhive.core.node_record import NodeRecord, headroom_mib
@@ -13,14 +14,16 @@ from fluxhive.core.values import AttemptId, GpuUuid, NodeId
 from tests.helpers import factories
 
 
-def record(name: str, *sizes: str, cpus: int = 8, memory: str = "64G") -> NodeRecord:
+def record(
+    name: str, *sizes: str, cpus: int = 8, memory: str = "64G", address: str = ""
+) -> NodeRecord:
     gpus = [factories.gpu(f"{name}-gpu{at}", at, size) for at, size in enumerate(sizes)]
     made = NodeRecord(
         Node(
             id=NodeId(name),
             label=name,
             state=NodeState.READY,
-            inventory=factories.inventory(*gpus, cpus=cpus, memory=memory),
+            inventory=factories.inventory(*gpus, cpus=cpus, memory=memory, address=address),
         )
     )
     made.set_open(True)
@@ -68,12 +71,13 @@ def test_it_is_placed_if_and_only_if_it_fits_somewhere(
             if mib > 20_000 and mib < (factories.mib(size) or 0) - 1000:
                 hold(node, f"t{at}.{index}", index, mib)
         nodes.append(node)
-    found = find(request, "ann", (), nodes)
+    places = find(request, "ann", (), nodes)
     reasons = {node.node.id: misfit(request, "ann", (), node) for node in nodes}
     fitting = {name for name, reason in reasons.items() if reason is None}
-    assert (found is None) == (not fitting)
-    if found is None:
+    assert (places is None) == (not fitting)
+    if places is None:
         return
+    (found,) = places
     assert found.node_id in fitting
     node = next(one for one in nodes if one.node.id == found.node_id)
     assert len({share.uuid for share in found.gpus}) == request.gpus
@@ -102,22 +106,63 @@ def test_what_could_never_be_held_is_held_by_no_empty_node(
             assert never.found < never.wanted
 
 
+@given(requests, fleets, st.integers(2, 4))
+def test_a_gang_is_placed_if_and_only_if_enough_nodes_could_hold_their_part_now(
+    request: Request, fleet: list[tuple[list[tuple[str, int]], int]], n_nodes: int
+) -> None:
+    request = replace(request, nodes=n_nodes)
+    nodes = []
+    for at, (gpus, cpus) in enumerate(fleet):
+        node = record(f"n{at}", *(size for size, _ in gpus), cpus=cpus)
+        for index, (size, mib) in enumerate(gpus):
+            if mib > 40_000 and mib < (factories.mib(size) or 0) - 1000:
+                hold(node, f"t{at}.{index}", index, mib)
+        nodes.append(node)
+    places = find(request, "ann", (), nodes)
+    fitting = {node.node.id for node in nodes if misfit(request, "ann", (), node) is None}
+    assert (places is None) == (len(fitting) < n_nodes)
+    for found in places or ():
+        node = next(one for one in nodes if one.node.id == found.node_id)
+        assert len({share.uuid for share in found.gpus}) == request.gpus
+        assert found.exclusive == bool(request.gpus)
+        assert not any(node.gpus[share.uuid].shares for share in found.gpus)
+        node.hold(AttemptId("new.1"), found)
+        assert node.free_cpus >= 0
+        assert node.free_memory_mib >= 0
+    if places is not None:
+        assert len({found.node_id for found in places}) == n_nodes
+
+
+def test_a_gang_takes_the_nodes_that_a_single_task_would_take_first() -> None:
+    nodes = [record("n3", "80G", "80G"), record("n2", "80G"), record("n1", "80G")]
+    places = find(factories.request(gpus=1, nodes=2), "ann", (), nodes)
+    assert places is not None
+    assert [found.node_id for found in places] == ["n1", "n2"]
+
+
+def test_members_meet_on_a_node_that_the_others_can_reach() -> None:
+    nodes = [record("n1", address="127.0.0.1"), record("n2", address="10.0.0.2")]
+    places = find(factories.request(nodes=2), "ann", (), nodes)
+    assert places is not None
+    assert [found.node_id for found in places] == ["n2", "n1"]
+
+
 def test_equal_nodes_are_filled_in_the_order_of_their_ids() -> None:
     nodes = [record("n2", "80G"), record("n1", "80G")]
     for request in (factories.request(), factories.request(gpus=1)):
-        found = find(request, "ann", (), nodes)
-        assert found is not None
-        assert found.node_id == "n1"
+        places = find(request, "ann", (), nodes)
+        assert places is not None
+        assert [found.node_id for found in places] == ["n1"]
 
 
 def test_a_whole_gpu_is_taken_where_the_fewest_are_empty_and_the_smallest_will_do() -> None:
     nodes = [record("n1", "80G", "40G", "80G"), record("n2", "80G", "40G")]
-    found = find(factories.request(gpus=1), "ann", (), nodes)
-    assert found is not None
-    assert (found.node_id, found.gpus[0].uuid) == ("n2", "n2-gpu1")
-    found = find(factories.request(gpus=1, gpu_memory="60G", exclusive=True), "ann", (), nodes)
-    assert found is not None
-    assert found.gpus[0].uuid == "n2-gpu0"
+    places = find(factories.request(gpus=1), "ann", (), nodes)
+    assert places is not None
+    assert (places[0].node_id, places[0].gpus[0].uuid) == ("n2", "n2-gpu1")
+    places = find(factories.request(gpus=1, gpu_memory="60G", exclusive=True), "ann", (), nodes)
+    assert places is not None
+    assert places[0].gpus[0].uuid == "n2-gpu0"
 
 
 def test_a_misfit_says_what_is_wanted_and_what_there_is() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.helpers import planted_gang_bugs as _gangs  # noqa: F401  (puts its bugs on the list)
 from tests.helpers.planted_bugs import BUGS
 from tests.helpers.random_story import random_story
 

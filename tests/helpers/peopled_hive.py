@@ -1,0 +1,117 @@
+"""The people of a story: what they submit, cancel, hold, drain. Nodes and time: hive.py."""
+
+from __future__ import annotations
+
+from fluxhive.core.events import (
+    NodeAccepted,
+    NodeDrained,
+    NodeGivenUp,
+    TaskCancelRequested,
+    TaskHeld,
+    TaskReleased,
+    TaskReprioritised,
+    TaskSubmitted,
+)
+from fluxhive.core.hive_state import HiveSettings
+from fluxhive.core.spec_check import apply_defaults, check_spec
+from fluxhive.core.task import Priority, TaskSpec
+from fluxhive.core.values import NodeId, TaskId
+
+from . import factories
+from .factories import ms
+from .told_hive import ToldHive
+
+
+class PeopledHive(ToldHive):
+    """A hive and its people."""
+
+    def __init__(self, settings: HiveSettings) -> None:
+        super().__init__(settings)
+        self._number = 0
+
+    # ── people ────────────────────────────────────────────────────────────────────────────────
+
+    def submit(
+        self,
+        name: str,
+        *,
+        owner: str = "ann",
+        held_by: str | None = None,
+        priority: str = "normal",
+        gpus: int | None = None,
+        gpu_memory: str | int | None = None,
+        exclusive: bool = False,
+        cpus: int = 1,
+        memory: str | int | None = None,
+        retry: int = 0,
+        restarts: int = 5,
+        backoff: str = "1s",
+        time_limit: str | None = None,
+        failover: str | None = None,
+        at_most_once: bool = False,
+        workdir: str | None = None,
+        nodes: int = 1,
+    ) -> None:
+        """A task is submitted; its id is the name."""
+        spec = TaskSpec(
+            command=("true",),
+            request=factories.request(
+                gpus=gpus,
+                gpu_memory=gpu_memory,
+                exclusive=exclusive,
+                cpus=cpus,
+                memory=memory,
+                nodes=nodes,
+            ),
+            priority=Priority(priority),
+            retry=retry,
+            restarts=restarts,
+            backoff_ms=ms(backoff) or 0,
+            time_limit_ms=ms(time_limit),
+            failover_ms=ms(failover),
+            at_most_once=at_most_once,
+            workdir=workdir,
+        )
+        check_spec(spec)
+        self._number += 1
+        self.handle(
+            TaskSubmitted(
+                task_id=TaskId(name),
+                number=self._number,
+                owner=owner,
+                spec=apply_defaults(spec),
+                held_by=held_by,
+            )
+        )
+
+    def cancel(self, name: str, by: str = "ann") -> None:
+        """Somebody cancels a task."""
+        self.handle(TaskCancelRequested(task_id=TaskId(name), by=by))
+
+    def hold(self, name: str, by: str = "ann") -> None:
+        """Somebody holds a task."""
+        self.handle(TaskHeld(task_id=TaskId(name), by=by))
+
+    def release(self, name: str, by: str = "ann") -> None:
+        """Somebody takes the hold away."""
+        self.handle(TaskReleased(task_id=TaskId(name), by=by))
+
+    def reprioritise(self, name: str, priority: str, by: str = "ann") -> None:
+        """Somebody changes a task's priority."""
+        self.handle(TaskReprioritised(task_id=TaskId(name), priority=Priority(priority), by=by))
+
+    def drain(self, node: str, by: str = "root") -> None:
+        """No new attempts on the node."""
+        self.handle(NodeDrained(node_id=NodeId(node), on=True, by=by))
+
+    def undrain(self, node: str, by: str = "root") -> None:
+        """New attempts on the node again."""
+        self.handle(NodeDrained(node_id=NodeId(node), on=False, by=by))
+
+    def accept(self, node: str, by: str = "root") -> None:
+        """The node may serve everybody."""
+        self.handle(NodeAccepted(node_id=NodeId(node), by=by))
+
+    def give_up(self, node: str, by: str = "root") -> None:
+        """Somebody vouches that the machine is off."""
+        self.handle(NodeGivenUp(node_id=NodeId(node), by=by))
