@@ -187,9 +187,13 @@ def test_a_killed_shim_takes_its_second_task_along(runs: Runs) -> None:
     try:
         runs.run("true")
         _, started = runs.begin(f"exec sleep {mark}")
+        wait_until(lambda: pids_with_mark(mark), "the task runs")
+        # The launcher, which ends what its shims leave, is stopped: the kernel has to do it.
+        os.kill(runs.hub.launcher.pid, signal.SIGSTOP)
         os.kill(started.shim_pid, signal.SIGKILL)
         wait_until(lambda: pids_with_mark(mark) == [], "its parent's death ends it")
     finally:
+        os.kill(runs.hub.launcher.pid, signal.SIGCONT)
         kill_marked(mark)
 
 
