@@ -39,7 +39,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
     "Machines": {
         "nodes": Verb("nodes", "List the nodes of the hive"),
         "gpus": Verb("gpus", "List the GPUs: use, memory, temperature, who is on them"),
-        "node": Verb("node", "Accept, drain and undrain a node"),
+        "node": Verb("node", "Accept, drain, undrain, give up or remove a node"),
         "run": Verb("run", "Start the agent: this machine becomes a node"),
     },
     "Set-up": {

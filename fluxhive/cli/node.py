@@ -1,16 +1,24 @@
-"""`fluxhive node`: who a node serves, and whether it takes anything new."""
+"""`fluxhive node`: who a node serves, whether it takes anything new, and that it is gone."""
 
 from __future__ import annotations
+
+import sys
 
 import click
 
 from fluxhive.cli import messages, options, session
+from fluxhive.core.errors import InputError
+from fluxhive.core.node import NodeState
+from fluxhive.core.request import show_ms
 from fluxhive.protocol.rest import NodeView
+
+SHOWN_MAX = 10
+"""Attempts that are named; of more only the number is told."""
 
 
 @click.group()
 def command() -> None:
-    """Accept a node for everybody, drain it, undrain it. Nodes go by label or id."""
+    """Accept, drain, undrain, give up or remove a node. Nodes go by label or id."""
 
 
 @command.command("accept")
@@ -40,7 +48,82 @@ def undrain(*, node: str, control_url: str | None) -> None:
     messages.say(f"{changed.label} takes tasks again")
 
 
+@command.command("give-up")
+@click.argument("node")
+@options.yes
+@options.control_url
+def give_up(*, node: str, is_sure: bool, control_url: str | None) -> int:
+    """Say that a silent node's machine is off: its tasks may start elsewhere.
+
+    FlowHive does not guess this. A node out of contact may well be running, and its tasks with it;
+    if they were started elsewhere meanwhile, they would run twice at the same time. Look first, or
+    pull the plug. A node that comes back all the same is told to stop what was given elsewhere.
+    """
+    client = session.client(control_url)
+    found = client.node(node)
+    if found.state is NodeState.SILENT:
+        _tell_loss(found)
+        if not _is_sure(f"Is the machine of {found.label} off?", is_sure):
+            messages.say("nothing was changed")
+            return 1
+    given_up = client.give_node_up(found.id)
+    messages.say(f"{given_up.label} is given up; {_ended(found)}")
+    return 0
+
+
+@command.command("remove")
+@click.argument("node")
+@options.yes
+@options.control_url
+def remove(*, node: str, is_sure: bool, control_url: str | None) -> int:
+    """Take a node that is gone for good off the list; its token ends.
+
+    What ran on it stays in the history. A node that holds tasks is not removed: give it up first.
+    """
+    client = session.client(control_url)
+    found = client.node(node)
+    is_idle = found.state is not NodeState.READY and not found.attempts
+    if is_idle and not _is_sure(f"Remove {found.label} ({found.id})?", is_sure):
+        messages.say("nothing was changed")
+        return 1
+    removed = client.remove_node(found.id)
+    messages.say(f"{removed.label} is removed")
+    return 0
+
+
+def _tell_loss(node: NodeView) -> None:
+    age = node.last_contact_age_ms
+    since = "" if age is None else f" for {show_ms(age)}"
+    messages.say(f"{node.label} is out of contact{since}; {_running(node)}")
+    if node.attempts:
+        messages.warn(
+            "these end as node-lost and may start elsewhere at once; if the machine still runs, "
+            "so do they, and then they run twice at the same time"
+        )
+
+
+def _is_sure(question: str, is_sure: bool) -> bool:
+    if is_sure:
+        return True
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"{question} Nobody is there to answer", field="--yes", hint="in a script add --yes"
+        )
+    return click.confirm(question, err=True)
+
+
 def _running(node: NodeView) -> str:
     if not node.attempts:
         return "nothing runs on it"
-    return f"{len(node.attempts)} still running: {', '.join(node.attempts)}"
+    return f"{len(node.attempts)} still running: {_named(node)}"
+
+
+def _ended(node: NodeView) -> str:
+    if not node.attempts:
+        return "nothing ran on it"
+    return f"{len(node.attempts)} ended as node-lost: {_named(node)}"
+
+
+def _named(node: NodeView) -> str:
+    more = ", …" if len(node.attempts) > SHOWN_MAX else ""
+    return ", ".join(node.attempts[:SHOWN_MAX]) + more

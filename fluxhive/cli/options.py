@@ -17,6 +17,10 @@ control_url: Callable[[Command], Command] = click.option(
     help="Address of the control server, for this call only.",
 )
 
+yes: Callable[[Command], Command] = click.option(
+    "-y", "--yes", "is_sure", is_flag=True, help="Do not ask: for scripts."
+)
+
 log_level: Callable[[Command], Command] = click.option(
     "--log-level",
     type=click.Choice(diagnostics.LEVELS, case_sensitive=False),

@@ -121,6 +121,13 @@ class NodeGivenUp(Tagged, frozen=True, kw_only=True):
     by: str
 
 
+class NodeRemoved(Tagged, frozen=True, kw_only=True):
+    """A person wants a node that is gone for good off the list; its token is revoked with it."""
+
+    node_id: NodeId
+    by: str
+
+
 class TimePassed(Tagged, frozen=True, kw_only=True):
     """Nothing but time; sent at ``next_wakeup()``."""
 
@@ -138,6 +145,7 @@ HiveEvent: TypeAlias = (
     | NodeDrained
     | NodeAccepted
     | NodeGivenUp
+    | NodeRemoved
     | TimePassed
 )
 

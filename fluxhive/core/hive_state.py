@@ -205,6 +205,16 @@ class HiveState:
             self.roomy[node.id] = record
         return record
 
+    def drop_node(self, node: Node, by: str) -> None:
+        """Know this node no more; what the store keeps of it says so. It must hold nothing."""
+        del self.nodes[node.id]
+        self.roomy.pop(node.id, None)
+        self.effects.append(SaveNode(node=node))
+        self.effects.append(
+            Publish(node_id=node.id, state=node.state.value, reason=f"removed by {by}")
+        )
+        self._count_private_owners()
+
     def load_node(self, node: Node) -> None:
         """Take a stored node: out of contact until it joins, its contact counted from now."""
         state = NodeState.LOST if node.state is NodeState.LOST else NodeState.SILENT

@@ -1,4 +1,4 @@
-"""What contact with a node, or its loss, means for the node and its attempts.
+"""What contact with a node, its loss, or a person's word means for the node and its attempts.
 
 A hello says what the node holds; what it does not hold is judged by ``ON_ABSENT``. Silence by
 itself ends nothing: an attempt is over when its node says so, when a person gives the node up, or,
@@ -12,7 +12,15 @@ from msgspec.structs import replace
 
 from .attempt_end import end_member
 from .effects import TurnAway, Welcome
-from .events import NodeGivenUp, NodeJoined, NodeLeft, NodeReported
+from .events import (
+    NodeAccepted,
+    NodeDrained,
+    NodeGivenUp,
+    NodeJoined,
+    NodeLeft,
+    NodeRemoved,
+    NodeReported,
+)
 from .gang import member_of, with_members
 from .hive_state import HiveState
 from .node import HeldAttempt, HeldPhase, Journal, Node, NodeState
@@ -256,6 +264,26 @@ def check_silence(hive: HiveState, node_id: NodeId) -> None:
     _go_silent(hive, record, f"not heard for {show_ms(hive.now_ms - record.contact_at_ms)}")
 
 
+# ── what people say about a node ──────────────────────────────────────────────────────────────
+
+
+def drained(hive: HiveState, event: NodeDrained) -> None:
+    """No new attempts on the node, or again; said twice it is said once."""
+    record = hive.nodes.get(event.node_id)
+    if record is None or record.node.draining == event.on:
+        return
+    verb = "drained" if event.on else "undrained"
+    hive.put_node(replace(record.live(), draining=event.on), f"{verb} by {event.by}")
+
+
+def accepted(hive: HiveState, event: NodeAccepted) -> None:
+    """The node serves everybody."""
+    record = hive.nodes.get(event.node_id)
+    if record is not None and record.node.only_for is not None:
+        reason = f"accepted for everybody by {event.by}"
+        hive.put_node(replace(record.live(), only_for=None), reason)
+
+
 def given_up(hive: HiveState, event: NodeGivenUp) -> None:
     """A person vouches that the machine is off: its attempts are over.
 
@@ -271,6 +299,20 @@ def given_up(hive: HiveState, event: NodeGivenUp) -> None:
         member = member_of(attempt, event.node_id)
         if member.state is not AttemptState.ENDED:
             _lost(hive, attempt, member, f"{label} was given up by {event.by}")
+
+
+def removed(hive: HiveState, event: NodeRemoved) -> None:
+    """A person takes the node off the list. One in contact or with live attempts stays."""
+    record = hive.nodes.get(event.node_id)
+    if record is None or record.node.state is NodeState.READY or record.holders:
+        return
+    label = record.node.label
+    _close(hive, record, f"{label} was removed by {event.by}")
+    _unblock_all(hive, record)
+    hive.drop_node(replace(record.live(), state=NodeState.LOST, removed=True), event.by)
+
+
+# ── the fence ─────────────────────────────────────────────────────────────────────────────────
 
 
 def watch_fence(hive: HiveState, attempt: Attempt, node_id: NodeId) -> None:

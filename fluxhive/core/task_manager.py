@@ -15,8 +15,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from msgspec.structs import replace
-
 from . import attempt_reports, node_contact, task_orders
 from .attempt_end import stop_attempt
 from .effects import HiveEffect
@@ -27,6 +25,7 @@ from .events import (
     NodeGivenUp,
     NodeJoined,
     NodeLeft,
+    NodeRemoved,
     NodeReported,
     NodeSaid,
     TaskCancelRequested,
@@ -161,7 +160,8 @@ class TaskManager:
         hive = manager.hive
         hive.now_ms = now_ms
         for node in snapshot.nodes:
-            hive.load_node(node)
+            if not node.removed:
+                hive.load_node(node)
         tasks = sorted(snapshot.tasks, key=lambda task: task.number)
         for task in tasks:
             hive.tasks[task.id] = task
@@ -202,28 +202,17 @@ class TaskManager:
                 if node_contact.is_current(hive, event.node_id, event.session):
                     node_contact.left(hive, event)
             case NodeDrained():
-                self._drained(event)
+                node_contact.drained(hive, event)
             case NodeAccepted():
-                self._accepted(event)
+                node_contact.accepted(hive, event)
             case NodeGivenUp():
                 node_contact.given_up(hive, event)
+            case NodeRemoved():
+                node_contact.removed(hive, event)
             case TimePassed():
                 pass
             case _:
                 assert_never(event)
-
-    def _drained(self, event: NodeDrained) -> None:
-        record = self.hive.nodes.get(event.node_id)
-        if record is None or record.node.draining == event.on:
-            return
-        verb = "drained" if event.on else "undrained"
-        self.hive.put_node(replace(record.live(), draining=event.on), f"{verb} by {event.by}")
-
-    def _accepted(self, event: NodeAccepted) -> None:
-        record = self.hive.nodes.get(event.node_id)
-        if record is not None and record.node.only_for is not None:
-            reason = f"accepted for everybody by {event.by}"
-            self.hive.put_node(replace(record.live(), only_for=None), reason)
 
     # ── time ──────────────────────────────────────────────────────────────────────────────────
 

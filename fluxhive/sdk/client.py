@@ -220,10 +220,22 @@ class Client:
         """Changes how a node is used; None leaves it. For administrators and the node's owner."""
         return self.transport.call(
             "PATCH",
-            f"{API}/nodes/{quote(node_id, safe='')}",
+            _node_path(node_id),
             rest.NodeView,
             body=rest.NodeChange(draining=draining, accepted=accepted),
         )
+
+    def node(self, node_id: str) -> rest.NodeView:
+        """A node by id or label."""
+        return self.transport.call("GET", _node_path(node_id), rest.NodeView)
+
+    def give_node_up(self, node_id: str) -> rest.NodeView:
+        """Says that the node's machine is off: its attempts are over. Refused while in contact."""
+        return self.transport.call("POST", f"{_node_path(node_id)}/give-up", rest.NodeView)
+
+    def remove_node(self, node_id: str) -> rest.NodeView:
+        """Takes a node that is gone for good off the list. Refused while it holds attempts."""
+        return self.transport.call("DELETE", _node_path(node_id), rest.NodeView)
 
     # ── people ───────────────────────────────────────────────────────────────────────────────
 
@@ -267,6 +279,12 @@ class Client:
     def health(self) -> rest.Health:
         """Whether the server is well; needs no token."""
         return self.transport.call("GET", f"{API}/health", rest.Health)
+
+
+def _node_path(node_id: str) -> str:
+    if not node_id or node_id in (".", ".."):
+        raise NotFound(f"no node is called `{node_id}`", hint="list them: fluxhive nodes")
+    return f"{API}/nodes/{quote(node_id, safe='')}"
 
 
 def _task_path(task_id: str) -> str:

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from fluxhive.core.errors import AuthError, Conflict, InputError, NotFound
 from fluxhive.core.task import Task
-from fluxhive.core.values import Ms, Value
+from fluxhive.core.values import Ms, NodeId, Value
 from fluxhive.protocol.rest import Role, TokenGrant, TokenRequest, TokenScope, TokenView
 
 from .clock import HiveClock
@@ -263,6 +263,14 @@ class Auth:
         self.nodes[node.node_id] = node
         if node.valid:
             self._node_of[node.token_id] = node.node_id
+
+    def drop_node(self, node_id: NodeId) -> None:
+        """Forgets a node whose token was removed from the store, and closes what it holds open."""
+        node = self.nodes.pop(node_id, None)
+        if node is not None:
+            self._node_of.pop(node.token_id, None)
+            self._used.pop(node.token_id, None)
+            self.on_revoked(node.token_id, node_id)
 
     # ── last use ──────────────────────────────────────────────────────────────────────────────
 

@@ -15,6 +15,7 @@ from fluxhive.core.events import (
     NodeGivenUp,
     NodeJoined,
     NodeLeft,
+    NodeRemoved,
     NodeReported,
     NodeSaid,
     TaskCancelRequested,
@@ -156,10 +157,10 @@ class RandomHive:
         if what == "leave":
             session = known.session if known is not None else 1
             self.handle(NodeLeft(node_id=node_id, session=session, reason="reset"))
-        elif what == "accept":
-            self.handle(NodeAccepted(node_id=node_id, by="root"))
-        elif what == "give up":
-            self.handle(NodeGivenUp(node_id=node_id, by="root"))
+        elif kind := {"accept": NodeAccepted, "give up": NodeGivenUp, "remove": NodeRemoved}.get(
+            what
+        ):
+            self.handle(kind(node_id=node_id, by="root"))
         else:
             self.handle(NodeDrained(node_id=node_id, on=what == "drain", by="root"))
 

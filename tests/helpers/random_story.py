@@ -23,7 +23,7 @@ def random_story(seed: int, n_steps: int = 80) -> RandomHive:
         elif roll < 44:
             hive.beat(numbers.below(3), pick)
         elif roll < 50:
-            what = ["leave", "drain", "undrain", "accept", "give up", "undrain"][pick % 6]
+            what = ["leave", "drain", "undrain", "accept", "give up", "remove"][pick % 6]
             hive.node_event(numbers.below(3), what)
         elif roll < 62:
             word = ["accepted", "refused", "started", "ended"][pick % 4]

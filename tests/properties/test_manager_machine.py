@@ -46,7 +46,10 @@ class ManagerMachine(RuleBasedStateMachine):
     def beat(self, node: int, pick: int) -> None:
         self.hive.beat(node, pick)
 
-    @rule(node=nodes, what=st.sampled_from(["leave", "drain", "undrain", "accept", "give up"]))
+    @rule(
+        node=nodes,
+        what=st.sampled_from(["leave", "drain", "undrain", "accept", "give up", "remove"]),
+    )
     def node(self, node: int, what: str) -> None:
         self.hive.node_event(node, what)
 

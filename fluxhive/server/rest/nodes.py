@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
+import sqlalchemy as sa
 from fastapi import Depends, Path
 from starlette.responses import Response
 
-from fluxhive.core.errors import AuthError, InputError
-from fluxhive.core.events import HiveEvent, NodeAccepted, NodeDrained
-from fluxhive.core.node import Node
+from fluxhive.core.errors import AuthError, Conflict, InputError
+from fluxhive.core.events import HiveEvent, NodeAccepted, NodeDrained, NodeGivenUp, NodeRemoved
+from fluxhive.core.node import Node, NodeState
 from fluxhive.protocol.rest import (
     NodeChange,
     NodeCredentials,
@@ -21,11 +22,15 @@ from fluxhive.server.auth import Caller, check_administrator
 from fluxhive.server.bridge import answer, body_of, new_router, route
 from fluxhive.server.lookup import find_node
 from fluxhive.server.services import Services
+from fluxhive.server.store import people
 from fluxhive.server.views import Views
 
 from .tasks import OfCaller, OfServices
 
 router = new_router()
+
+#: Attempts that a refusal names.
+ATTEMPTS_SHOWN_MAX = 10
 
 NodeName = Annotated[str, Path(description="Id or label.")]
 
@@ -72,6 +77,61 @@ async def change_node(
         event: HiveEvent = NodeDrained(node_id=found.id, on=change.draining, by=caller.username)
         await services.hive.brain.handle(event)
     return answer(Views(services.hive).node(find_node(services.hive, found.id)))
+
+
+@route(router, "POST", "/nodes/{node}/give-up", gives=NodeView)
+async def give_node_up(node: NodeName, caller: OfCaller, services: OfServices) -> Response:
+    """Give a node up: say that its machine is off.
+
+    Its attempts end as `node-lost`, and their tasks may start elsewhere at once. Were the machine
+    still running, so would they, and a task could run twice at the same time: nobody but a person
+    who knows may say this. A node in contact is refused (409). A given-up node that comes back is
+    told to stop what was given elsewhere. For its owner or an administrator.
+    """
+    found = find_node(services.hive, node)
+    _check_owner(services, caller, found)
+    await services.hive.brain.handle(NodeGivenUp(node_id=found.id, by=caller.username))
+    now = find_node(services.hive, found.id)
+    if now.state is not NodeState.LOST:
+        raise Conflict(
+            f"{found.label} is in contact: it is not off",
+            hint=f"to empty it: fluxhive node drain {found.label}, then cancel what runs there",
+        )
+    return answer(Views(services.hive).node(now))
+
+
+@route(router, "DELETE", "/nodes/{node}", gives=NodeView)
+async def remove_node(node: NodeName, caller: OfCaller, services: OfServices) -> Response:
+    """Remove a node that is gone for good from the list, and revoke its token.
+
+    What ran there stays in the history. Refused (409) while the node is in contact or holds
+    attempts that have not ended. For its owner or an administrator.
+    """
+    found = find_node(services.hive, node)
+    _check_owner(services, caller, found)
+    view = Views(services.hive).node(found)
+    manager = services.hive.brain.manager
+
+    def drop_token(db: sa.Connection) -> None:
+        if manager.node(found.id) is None:  # in the step that this is stored with
+            people.delete_node_token(db, found.id)
+
+    event = NodeRemoved(node_id=found.id, by=caller.username)
+    await services.hive.brain.handle(event, extra=drop_token)
+    if manager.node(found.id) is not None:
+        _say_why_it_stays(Views(services.hive).node(find_node(services.hive, found.id)))
+    services.auth.drop_node(found.id)
+    return answer(view)
+
+
+def _say_why_it_stays(node: NodeView) -> NoReturn:
+    if node.attempts:
+        shown = ", ".join(node.attempts[:ATTEMPTS_SHOWN_MAX])
+        raise Conflict(
+            f"{node.label} holds attempts that have not ended: {shown}",
+            hint=f"if its machine is off, say so first: fluxhive node give-up {node.label}",
+        )
+    raise Conflict(f"{node.label} is in contact", hint="stop its agent first")
 
 
 async def _accept(services: Services, caller: Caller, node: Node) -> None:

@@ -216,6 +216,11 @@ def put_node_token(connection: sa.Connection, token: NodeToken) -> None:
     connection.execute(sa.insert(node_tokens).values(plain))
 
 
+def delete_node_token(connection: sa.Connection, node_id: NodeId) -> None:
+    """Removes a node's token; the machine is unknown from now on."""
+    connection.execute(sa.delete(node_tokens).where(node_tokens.c.node_id == node_id))
+
+
 def update_last_used(connection: sa.Connection, used: Mapping[str, Ms]) -> None:
     """Notes when tokens were used last, by id."""
     for table, column in ((tokens, tokens.c.id), (node_tokens, node_tokens.c.token_id)):

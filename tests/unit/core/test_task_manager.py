@@ -19,6 +19,7 @@ from fluxhive.core.events import (
     NodeGivenUp,
     NodeJoined,
     NodeLeft,
+    NodeRemoved,
     NodeReported,
     NodeSaid,
     TaskCancelRequested,
@@ -104,6 +105,7 @@ STRANGE: list[HiveEvent] = [
     NodeDrained(node_id=NOWHERE, on=True, by=""),
     NodeAccepted(node_id=NOWHERE, by=""),
     NodeGivenUp(node_id=NOWHERE, by=""),
+    NodeRemoved(node_id=NOWHERE, by=""),
     TimePassed(),
     NodeReported(
         node_id=NodeId("n1"),

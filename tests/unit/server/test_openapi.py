@@ -167,6 +167,8 @@ async def test_every_answer_is_what_the_document_says(
             await ask("list_logs", 200, task=done["id"])
             await ask("read_log", 200, task=done["id"], stream="stdout")
             await ask("follow_logs", 200, task=done["id"])
+    await ask("give_node_up", 200, node="gpu-a")
+    await ask("remove_node", 200, node="gpu-a")
     await ask("show_launch", 403, attempt="t-1.1")
     await ask("cancel_task", 200, task=task["id"])
     await ask("show_health", 200)
