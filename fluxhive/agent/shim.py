@@ -118,13 +118,13 @@ class Shim:
     def claim(self) -> None:
         """Make this attempt ours, once and for ever; FileExistsError when somebody else had it.
 
-        ``started`` is made with O_EXCL under the lock. Whoever makes it owns the attempt: neither a
-        repeated request nor a start that the agent has given up can run the program twice.
+        ``started`` is made under the lock, by a call that fails where it is already. Whoever makes
+        it owns the attempt: neither a repeated request nor a start that the agent has given up can
+        run the program twice.
         """
         self.lock_fd = os.open(self.run_dir + "/shim.lock", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self.lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        new = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        self.started_fd = os.open(self.run_dir + "/started", new, 0o600)
+        self.started_fd = shim_record.claim_start(self.run_dir)
         self.exit_fd = shim_record.allocate_record(self.run_dir)
 
     def start(self) -> None:

@@ -27,9 +27,27 @@ def now_ms() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
+def claim_start(run_dir: str) -> int:
+    """Make ``started``, which only one can; its descriptor. Raises FileExistsError.
+
+    Of a directory that is used again, the empty file of before gets its name back: a link fails as
+    an exclusive open does.
+    """
+    path = run_dir + "/started"
+    try:
+        os.link(run_dir + "/.started.spare", path)
+    except FileNotFoundError:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.unlink(run_dir + "/.started.spare")
+    return os.open(path, os.O_WRONLY)
+
+
 def allocate_record(run_dir: str) -> int:
-    """Take the room of the exit record while there is some; its descriptor. Raises OSError."""
-    descriptor = os.open(run_dir + "/.exit.tmp", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Take the room of the exit record while there is some; its descriptor. Raises OSError.
+
+    The attempt must have been claimed: a directory that is used again has the file already.
+    """
+    descriptor = os.open(run_dir + "/.exit.tmp", os.O_WRONLY | os.O_CREAT, 0o600)
     if os.write(descriptor, b" " * RECORD_BYTES) != RECORD_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return descriptor

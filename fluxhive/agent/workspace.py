@@ -30,6 +30,7 @@ from fluxhive.protocol.agent import Launch
 from . import process
 from .interpreters import dangling, find_python
 from .run_directory import RunPhase, RunSpec, acknowledge, inspect_run, read_spec, write_spec
+from .spare_rooms import SpareRooms
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,16 @@ OOM_SCORE_ADJ = 300
 #: A working directory that was there is not looked for again so soon; the shim looks anyway.
 DIRECTORY_SEEN_S = 5.0
 _CONTACT_DIGITS = 20
-_CONTROL_FILES = ("spec.json", "shim.lock", ".exit.tmp", "started", "exit", "done", "stop")
+_CONTROL_FILES = (
+    "spec.json",
+    "shim.lock",
+    ".exit.tmp",
+    ".started.spare",
+    "started",
+    "exit",
+    "done",
+    "stop",
+)
 _OUTPUT_FILES = ("stdout", "stderr")
 
 
@@ -65,6 +75,8 @@ class Workspace:
         self._label = label
         self._fetch = fetch
         self._keep_output = keep_output
+        #: Where output is kept, directories are not there to be used again.
+        self._spare = None if keep_output else SpareRooms(runs.with_name("spare"))
         #: Cookie → attempt, to know an attempt's processes by.
         self.cookies: dict[str, str] = {}
         self._cgroups: dict[AttemptId, str] = {}
@@ -151,7 +163,8 @@ class Workspace:
             reusable=not dispatch.reservation.gpus,
             dispatch=msgspec.to_builtins(dispatch),
         )
-        os.mkdir(directory, 0o700)
+        if self._spare is None or not self._spare.take(directory):
+            os.mkdir(directory, 0o700)
         write_spec(directory, spec)
         self._note(attempt_id, spec)
 
@@ -207,6 +220,12 @@ class Workspace:
 
     def _remove(self, attempt_id: AttemptId) -> None:
         directory = self.directory(attempt_id)
+        self.cookies.pop(self._cookie_of.pop(attempt_id, ""), None)
+        cgroup = self._cgroups.pop(attempt_id, None)
+        if cgroup is not None:
+            process.remove_cgroup(cgroup)
+        if self._spare is not None and self._spare.put(directory):
+            return
         names = _CONTROL_FILES if self._keep_output else (*_CONTROL_FILES, *_OUTPUT_FILES)
         for name in names:
             with contextlib.suppress(OSError):  # what cannot be removed shows at the rmdir below
@@ -219,10 +238,6 @@ class Workspace:
             except OSError:
                 # The task made files of its own here.
                 shutil.rmtree(directory, ignore_errors=True)
-        self.cookies.pop(self._cookie_of.pop(attempt_id, ""), None)
-        cgroup = self._cgroups.pop(attempt_id, None)
-        if cgroup is not None:
-            process.remove_cgroup(cgroup)
 
     # ── an earlier life ───────────────────────────────────────────────────────────────────────
 

@@ -1,0 +1,81 @@
+"""Emptied run directories, kept to be used again: a new name costs a disk less than a new inode.
+
+An attempt needs a directory with six files. On ext4 each new one looks for an inode that was not
+freed in the last seconds, one by one past all that were: a node that runs a hundred short tasks a
+second spends most of its file system time there. So what only agent and shim ever touch is kept;
+what a task wrote to or could (its output) is removed, and always made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections import deque
+from pathlib import Path
+
+from .run_directory import is_lock_held
+from .shim_record import RECORD_BYTES
+
+#: As many as end within a few seconds; each takes about 16 KiB of disk.
+ROOMS_MAX = 256
+#: What is removed of a run directory, and what is kept in it and emptied.
+_REMOVED = frozenset(("stdout", "stderr", "stdout.marks", "stderr.marks", "done", "stop"))
+_KEPT = frozenset(("spec.json", "shim.lock", "started", "exit"))
+
+
+class SpareRooms:
+    """Spare directories below one folder, on the disk of the run directories. Any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        """What an earlier life of the agent left there is removed."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, parents=True)
+        self._folder = str(folder)
+        self._rooms: deque[str] = deque()
+        self._n_made = 0
+
+    def put(self, directory: str) -> bool:
+        """Empties and keeps a run directory that nobody needs any more.
+
+        False when it is not one that can be used again; it may be half emptied then, and is to be
+        removed.
+        """
+        if len(self._rooms) >= ROOMS_MAX:
+            return False
+        try:
+            names = set(os.listdir(directory))
+            # A shim that is about to leave still holds the lock: the next could not claim it.
+            if not names >= _KEPT or names - _KEPT - _REMOVED or is_lock_held(directory):
+                return False
+            for name in names & _REMOVED:
+                os.unlink(f"{directory}/{name}")
+            # The spec holds what the task was told in secret.
+            os.truncate(f"{directory}/spec.json", 0)
+            os.truncate(f"{directory}/started", 0)
+            os.rename(f"{directory}/started", f"{directory}/.started.spare")
+            _blank(f"{directory}/exit")
+            os.rename(f"{directory}/exit", f"{directory}/.exit.tmp")
+            self._n_made += 1
+            room = f"{self._folder}/{self._n_made}"
+            os.rename(directory, room)
+        except OSError:
+            return False
+        self._rooms.append(room)
+        return True
+
+    def take(self, directory: str) -> bool:
+        """Makes a spare room this run directory; False when there is none: make a new one."""
+        with contextlib.suppress(IndexError, OSError):
+            os.rename(self._rooms.pop(), directory)
+            return True
+        return False
+
+
+def _blank(path: str) -> None:
+    """What was recorded must not be taken for the end of the next attempt."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+    try:
+        os.pwrite(descriptor, b" " * RECORD_BYTES, 0)
+    finally:
+        os.close(descriptor)
