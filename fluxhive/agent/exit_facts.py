@@ -6,8 +6,10 @@ Called when an attempt's processes are gone: its files do not grow any more.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
-from fluxhive.core.outcome import ExitFacts, GpuPeak, StopCause
+from fluxhive.core.outcome import ExitFacts, GpuPeak, HostScene, Sign, StopCause
+from fluxhive.core.signs import OUTPUT_BYTES, find_signs
 
 from .run_directory import Exited
 
@@ -27,15 +29,17 @@ def exit_facts(
     stop_cause: StopCause | None,
     gpu_peaks: tuple[GpuPeak, ...] = (),
     lengths: tuple[int, int] | None = None,
+    host: Callable[[], HostScene | None] = lambda: None,
 ) -> ExitFacts:
     """Facts from an exit record. ``stop_cause``: why the agent asked for the end, if it did.
 
-    ``lengths``: of stdout and stderr, from whoever followed them; else by their files.
+    ``lengths``: of stdout and stderr, from whoever followed them; else by their files. ``host`` is
+    asked only about an end that was no success.
     """
     stopped_by = None if exited.stopped_by is None else _STOPPED_BY[exited.stopped_by]
     if stopped_by is StopCause.CANCEL and stop_cause is not None:
         stopped_by = stop_cause
-    stdout_bytes, stderr_bytes = lengths or lengths_of(directory)
+    output = Output(directory, lengths)
     return ExitFacts(
         exit_code=exited.code,
         signal=exited.signal,
@@ -46,13 +50,13 @@ def exit_facts(
         cpu_ms=exited.cpu_ms,
         peak_memory_mib=exited.maxrss_kib // 1024,
         gpu_peaks=gpu_peaks,
-        stdout_bytes=stdout_bytes,
-        stderr_bytes=stderr_bytes,
+        stdout_bytes=output.stdout_bytes,
+        stderr_bytes=output.stderr_bytes,
         leftovers=exited.leftovers,
         unkillable=tuple(exited.unkillable),
-        last_output=""
-        if exited.code == 0
-        else last_output(directory, stdout_bytes=stdout_bytes, stderr_bytes=stderr_bytes),
+        last_output="" if exited.code == 0 else output.last(),
+        signs=() if exited.code == 0 else output.signs(),
+        host=None if exited.code == 0 else host(),
     )
 
 
@@ -65,20 +69,47 @@ def facts_without_record(
     lengths: tuple[int, int] | None = None,
 ) -> ExitFacts:
     """What can still be told when the supervisor is gone: the output."""
-    stdout_bytes, stderr_bytes = lengths or lengths_of(directory)
+    output = Output(directory, lengths)
     return ExitFacts(
         stopped_by=stop_cause,
         gpu_peaks=gpu_peaks,
-        stdout_bytes=stdout_bytes,
-        stderr_bytes=stderr_bytes,
+        stdout_bytes=output.stdout_bytes,
+        stderr_bytes=output.stderr_bytes,
         unkillable=unkillable,
-        last_output=last_output(directory, stdout_bytes=stdout_bytes, stderr_bytes=stderr_bytes),
+        last_output=output.last(),
+        signs=output.signs(),
     )
 
 
 def lengths_of(directory: str) -> tuple[int, int]:
     """How long stdout and stderr are by their files."""
     return size_of(directory + "/stdout"), size_of(directory + "/stderr")
+
+
+class Output:
+    """The output files of an attempt that is over."""
+
+    def __init__(self, directory: str, lengths: tuple[int, int] | None) -> None:
+        self._paths = {"stderr": directory + "/stderr", "stdout": directory + "/stdout"}
+        self.stdout_bytes, self.stderr_bytes = lengths or lengths_of(directory)
+        self._ends: dict[str, bytes] = {}
+
+    def last(self) -> str:
+        """The end of stderr, of stdout where stderr is empty; what is no text shows as such."""
+        end = self._end("stderr") or self._end("stdout")
+        return end[-LAST_OUTPUT_BYTES:].decode("utf-8", "replace")
+
+    def signs(self) -> tuple[Sign, ...]:
+        """What both say about the end."""
+        return find_signs(
+            stderr=self._end("stderr").decode("utf-8", "replace"),
+            stdout=self._end("stdout").decode("utf-8", "replace"),
+        )
+
+    def _end(self, name: str) -> bytes:
+        if name not in self._ends:
+            self._ends[name] = _end_of(self._paths[name], OUTPUT_BYTES)
+        return self._ends[name]
 
 
 def size_of(path: str) -> int:
@@ -89,19 +120,12 @@ def size_of(path: str) -> int:
         return 0
 
 
-def last_output(directory: str, *, stdout_bytes: int, stderr_bytes: int) -> str:
-    """The end of stderr, of stdout where stderr is empty; what is no text shows as such."""
-    if not stderr_bytes and not stdout_bytes:
-        return ""
-    path = directory + ("/stderr" if stderr_bytes else "/stdout")
-    # Of the file as it is: one that was cut short is shorter than its stream.
-    size = size_of(path)
+def _end_of(path: str, most: int) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         try:
-            data = os.pread(descriptor, LAST_OUTPUT_BYTES, max(0, size - LAST_OUTPUT_BYTES))
+            return os.pread(descriptor, most, max(0, os.fstat(descriptor).st_size - most))
         finally:
             os.close(descriptor)
     except OSError:
-        return ""
-    return data.decode("utf-8", "replace")
+        return b""

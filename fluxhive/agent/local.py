@@ -56,6 +56,7 @@ from fluxhive.protocol.dispatching import dispatch_of, launch_of, received
 from . import process
 from .gpus import Gpus
 from .hands import Hands
+from .host_memory import HostMemory
 from .machine import Machine
 from .process import Launcher
 from .shims import Shims
@@ -122,6 +123,7 @@ class LocalHive:
         self.log_dir.mkdir(parents=True)
         self._contact_dir = tempfile.TemporaryDirectory(prefix="fluxhive-")
         self._machine = Machine(str(self.log_dir), max_cpus=self._cpus)
+        self._host = HostMemory()
         self._launcher = Launcher(
             log_path=self.log_dir / "launcher.log", native_dir=self.log_dir / ".native"
         )
@@ -133,6 +135,7 @@ class LocalHive:
             directory_of=self._workspace.directory,
             put=lambda event: self._hands.put(event),
             gpu_peaks=lambda attempt_id: self._gpus.peaks(attempt_id),
+            host_scene=lambda attempt_id: self._host.scene(self._workspace.cgroup_of(attempt_id)),
         )
         self._hands = Hands(
             Executor(),

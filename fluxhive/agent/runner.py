@@ -54,6 +54,7 @@ from . import process
 from .connection import Connection
 from .gpus import Gpus
 from .hands import Hands
+from .host_memory import HostMemory
 from .identity import IdentityFile, label_of
 from .journal import open_journal
 from .logs import LogTailer
@@ -68,6 +69,7 @@ log = logging.getLogger(__name__)
 
 #: While tasks are stopped on exit: their own grace, and this much for the rest of the ladder.
 STOP_MARGIN_S = 15.0
+#: Also how often the kernel's counts of killed processes are noted.
 DISK_LOOK_S = 5.0
 GIB = 1024**3
 
@@ -136,11 +138,13 @@ class Runner:
             server_codec(), last_n=self._journal.last_n, unacknowledged=self._journal.said
         )
         self._out = LinkOut(self._link)
+        self._host = HostMemory()
         self._shims = Shims(
             self._launcher,
             directory_of=self._workspace.directory,
             put=lambda event: self._hands.put(event),
             gpu_peaks=lambda attempt_id: self._gpus.peaks(attempt_id),
+            host_scene=lambda attempt_id: self._host.scene(self._workspace.cgroup_of(attempt_id)),
         )
         self._shims.on_started = self._follow
         self._shims.on_ended = self._unfollow
@@ -369,6 +373,7 @@ class Runner:
 
     async def _look_at_disk(self) -> None:
         while True:
+            self._host.look()
             problem = await anyio.to_thread.run_sync(
                 self._machine.disk_problem, abandon_on_cancel=True
             )

@@ -23,7 +23,7 @@ import anyio.to_thread
 from fluxhive.core.effects import NodeAttempt
 from fluxhive.core.errors import InternalError
 from fluxhive.core.events import NodeEvent, ProcessExited, ProcessStarted
-from fluxhive.core.outcome import ExitFacts, GpuPeak, StopCause
+from fluxhive.core.outcome import ExitFacts, GpuPeak, HostScene, StopCause
 from fluxhive.core.values import AttemptId
 
 from . import process
@@ -59,11 +59,13 @@ class Shims:
         directory_of: Callable[[AttemptId], str],
         put: Callable[[NodeEvent], None],
         gpu_peaks: Callable[[AttemptId], tuple[GpuPeak, ...]] = lambda attempt_id: (),
+        host_scene: Callable[[AttemptId], HostScene | None] = lambda attempt_id: None,
     ) -> None:
         self._launcher = launcher
         self._directory_of = directory_of
         self._put = put
         self._gpu_peaks = gpu_peaks
+        self._host_scene = host_scene
         #: Told of each start with its directory, and of each end with its facts.
         self.on_started: Callable[[AttemptId, str], None] = lambda attempt_id, directory: None
         self.on_ended: Callable[[AttemptId, str, ExitFacts], None] = lambda *args: None
@@ -171,6 +173,7 @@ class Shims:
             stop_cause=self._stop_causes.get(attempt_id),
             gpu_peaks=self._gpu_peaks(attempt_id),
             lengths=self.lengths_of(attempt_id),
+            host=partial(self._host_scene, attempt_id),
         )
         self._note_end(attempt_id, facts)
 

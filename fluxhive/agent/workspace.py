@@ -98,6 +98,10 @@ class Workspace:
         """Where an attempt lives."""
         return f"{self.root}/{attempt_id}"
 
+    def cgroup_of(self, attempt_id: AttemptId) -> str | None:
+        """The cgroup of an attempt; None: it has none."""
+        return self._cgroups.get(attempt_id)
+
     # ── before ────────────────────────────────────────────────────────────────────────────────
 
     def is_quick(self, launch: Launch | None) -> bool:

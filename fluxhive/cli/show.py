@@ -84,10 +84,10 @@ def _attempt(attempt: AttemptView) -> str:
     outcome = attempt.outcome
     if outcome is not None:
         parts[0] = outcome.kind.value
-        if outcome.exit_code is not None:
-            parts.append(f"exit code {outcome.exit_code}")
-        if outcome.signal is not None:
-            parts.append(f"signal {outcome.signal}")
+        for name, number in (("exit code", outcome.exit_code), ("signal", outcome.signal)):
+            # The detail often says it in other words already.
+            if number is not None and f"{name} {number}" not in outcome.detail:
+                parts.append(f"{name} {number}")
         if outcome.detail:
             parts.append(outcome.detail)
     if attempt.late_report is not None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from .gang import cause_of, live_members, outcome_of, with_members
 from .hive_state import HiveState
+from .judge import judge_again
 from .node import NodeState
 from .node_record import serving
 from .outcome import ExitFacts, Outcome, OutcomeKind, StopCause
@@ -46,6 +47,8 @@ def end_member(
 
     ``facts`` come with the node's word; ``fenced_at_ms`` stands for an end without it.
     """
+    if facts is not None:
+        outcome = judge_again(outcome, facts, member.reservation)
     ended = replace(
         member,
         state=AttemptState.ENDED,

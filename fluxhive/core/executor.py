@@ -6,7 +6,7 @@ its words in executor_words.py. Times are the node's boot clock, which runs on i
 
 Its laws (tests/properties/test_executor_machine.py): at most one ``Spawn`` for an attempt, ever; no
 ``Spawn`` after a stop; every accepted attempt ends in exactly one final word, which never changes;
-a restored executor behaves like the one it was made from.
+a restored executor, once it has seen the same readings, behaves like the one it was made from.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ from .events import (
 )
 from .executor_records import ExecutorRecords
 from .executor_table import DEADLINE_CAUSES, ON_HAPPENING, Happening, Move, stand_of, told_phase
-from .node import GpuReport, HeldAttempt, HeldPhase
+from .gpu_trend import GpuTrend
+from .node import HeldAttempt, HeldPhase
 from .outcome import StopCause
 from .reports import AttemptEnded, AttemptRefused, Report
 from .values import AttemptId, GpuUuid, Ms, NodeId, Value
@@ -82,8 +83,7 @@ class Executor:
         self._session: int | None = None
         self._stopped_in_session: dict[AttemptId, None] = {}
         self._contact_at_ms: Ms | None = None
-        #: None before the first reading.
-        self._gpus: dict[GpuUuid, GpuReport] | None = None
+        self._trend = GpuTrend()
         self._disk_problem = ""
         self._now_ms: Ms = 0
         self._saves: dict[AttemptId, SaveHeld] = {}
@@ -291,7 +291,8 @@ class Executor:
         earlier_id = self._records.live_beside(event.attempt_id)
         if earlier_id is not None:
             return f"an earlier attempt of the task has not ended here: {earlier_id}"
-        return gpu_problem(event, self._gpus, self.attempts() if event.reservation.gpus else ())
+        others = self.attempts() if event.reservation.gpus else ()
+        return gpu_problem(event, self._trend.latest, others)
 
     def _stop_received(self, event: StopReceived) -> None:
         if event.session != self._session:
@@ -352,7 +353,7 @@ class Executor:
 
     def _conclude(self, attempt: NodeAttempt) -> None:
         """All is known that will be: name the end and say it."""
-        self._finish(attempt, words.final_word(attempt, self._gpus or {}))
+        self._finish(attempt, words.final_word(attempt, self._trend, self._records.attempts))
 
     def _finish(self, attempt: NodeAttempt, final: AttemptEnded | AttemptRefused) -> None:
         assert attempt.final is None, f"a second final word about {final.attempt_id}"
@@ -364,11 +365,11 @@ class Executor:
     # ── readings and contact ──────────────────────────────────────────────────────────────────
 
     def _reading_taken(self, event: ReadingTaken) -> None:
-        self._gpus = {report.uuid: report for report in event.gpus}
+        gpus = self._trend.note(event.gpus, self._now_ms)
         for attempt_id, (_, happening) in list(self._records.due.items()):
             if happening is Happening.MEMORY_WAIT_OVER:
                 attempt = self._records.attempts[attempt_id]
-                if words.memory_is_back(attempt, self._gpus):
+                if words.memory_is_back(attempt, gpus):
                     self._happened(Happening.MEMORY_RETURNED, attempt_id)
 
     def _contact_renewed(self, event: ContactRenewed) -> None:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from .effects import NodeAttempt
 from .events import ProcessExited, StopReceived, WorkspaceFailed
-from .judge import judge, stopped_early
+from .gpu_trend import GpuTrend
+from .judge import JUDGE_VERSION, judge, stopped_early
 from .node import GpuReport, GpuState
 from .outcome import ExitFacts
 from .reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
-from .values import GpuUuid, Ms
+from .values import AttemptId, GpuUuid, Ms
 
 #: What the shell calls the end of an attempt that no supervisor ever had, nor ever will.
 NEVER_STARTED = "ECANCELED"
@@ -99,23 +102,29 @@ def memory_is_back(attempt: NodeAttempt, gpus: Mapping[GpuUuid, GpuReport]) -> b
     return all(_is_back(attempt, gpus.get(share.uuid)) for share in shares)
 
 
-def final_word(attempt: NodeAttempt, gpus: Mapping[GpuUuid, GpuReport]) -> AttemptEnded:
-    """What is said, now and whenever asked, about an attempt whose processes are gone."""
+def final_word(
+    attempt: NodeAttempt, trend: GpuTrend, others: Mapping[AttemptId, NodeAttempt]
+) -> AttemptEnded:
+    """What is said, now and whenever asked, about an attempt whose processes are gone.
+
+    ``trend``: how the node's GPUs were used lately; ``others``: all attempts here.
+    """
     event = attempt.exited
     assert event is not None, "it has not exited"
+    scenes = trend.scenes(attempt, others)
+    facts = replace(event.facts, gpus=scenes, judged=JUDGE_VERSION)
     return AttemptEnded(
         attempt_id=attempt.dispatch.attempt_id,
         epoch=attempt.dispatch.epoch,
         outcome=judge(
-            event.facts,
+            facts,
             stop_cause=attempt.stop_cause,
             reservation=attempt.dispatch.reservation,
             supervisor_lost=event.supervisor_lost,
             rebooted=event.rebooted,
-            gpu_faults=_faults(attempt, gpus),
         ),
-        facts=event.facts,
-        dirty_gpus=_dirty(attempt, gpus),
+        facts=facts,
+        dirty_gpus=_dirty(attempt, trend.latest or {}),
     )
 
 
@@ -140,13 +149,4 @@ def _is_back(attempt: NodeAttempt, report: GpuReport | None) -> bool:
         not report.stale
         and report.state is GpuState.HEALTHY
         and attempt.dispatch.attempt_id not in uses
-    )
-
-
-def _faults(attempt: NodeAttempt, gpus: Mapping[GpuUuid, GpuReport]) -> tuple[str, ...]:
-    reports = (gpus.get(share.uuid) for share in attempt.dispatch.reservation.gpus)
-    return tuple(
-        f"GPU {report.index}: {report.state_reason or 'faulty'}"
-        for report in reports
-        if report is not None and report.state is GpuState.FAULTY
     )

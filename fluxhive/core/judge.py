@@ -1,16 +1,19 @@
 """From the facts about an attempt's end to the one outcome that names it.
 
 A node judges when an attempt's processes are gone; a newer server may judge the same facts again.
-No single sign is enough (docs: what running out of memory looks like): text, exit status, the
-attempt's own memory and the state of its GPUs are looked at together.
+No single sign is enough (docs/outcomes.md): text, exit status, the attempt's own memory, its
+GPUs' and the node's are looked at together.
 """
 
 from __future__ import annotations
 
-import re
-
-from .outcome import ExitFacts, Outcome, OutcomeKind, StopCause
-from .request import Reservation, show_mib
+from .blame import find_blame
+from .host_oom import KILLED_CODES, host_oom
+from .outcome import ExitFacts, GpuOom, Outcome, OutcomeKind, Sign, StopCause
+from .request import Reservation
+from .sign_words import Says
+from .signs import Verdict, find_signs, read_signs
+from .values import Mib
 
 _STOPPED = {
     StopCause.CANCEL: OutcomeKind.CANCELLED,
@@ -32,7 +35,6 @@ _WHY_STOPPED = {
     StopCause.GANG: "stopped because another member of its gang ended",
 }
 
-SIGKILL = 9
 _SIGNAL_NAMES = {
     1: "SIGHUP",
     2: "SIGINT",
@@ -54,22 +56,18 @@ _SIGNAL_NAMES = {
     31: "SIGSYS",
 }
 
-#: What frameworks and drivers print when a GPU has no memory left (measured: docs, GPU facts).
-_GPU_OOM = re.compile(
-    r"CUDA out of memory"
-    r"|torch\.(?:cuda\.)?OutOfMemoryError"
-    r"|RESOURCE_EXHAUSTED: Out of memory"
-    r"|cupy\.cuda\.memory\.OutOfMemoryError"
-    r"|cudaErrorMemoryAllocation"
-    r"|CUDA_ERROR_OUT_OF_MEMORY"
-    r"|CU(?:BLAS|DNN)_STATUS_ALLOC_FAILED"
-    r"|(?:NCCL|[Cc]uda|CUDA)[^\n]{0,120}out of memory"
+#: Raised with every change of what facts are made into; a server judges what an older one judged
+#: again (``judge_again``).
+JUDGE_VERSION = 1
+#: Ends that are told apart by what the facts say, and may be told apart better later.
+_BY_FACTS = frozenset(
+    {OutcomeKind.FAILURE, OutcomeKind.GPU_OOM, OutcomeKind.HOST_OOM, OutcomeKind.GPU_FAULT}
 )
-#: What they print when the GPU itself is gone or broken.
-_GPU_FAULT = re.compile(
-    r"GPU is lost|fallen off the bus|uncorrectable ECC error|CUDA_ERROR_ECC_UNCORRECTABLE"
-    r"|cudaErrorECCUncorrectable|cudaErrorDevicesUnavailable"
-)
+#: A GPU with less than this left was full for whoever asked.
+FULL_GPU_MIB: Mib = 1024
+FULL_GPU_PER_CENT = 2
+#: The part of an error's line that is shown.
+QUOTE_CHARS = 160
 
 
 def judge(
@@ -79,13 +77,8 @@ def judge(
     reservation: Reservation | None = None,
     supervisor_lost: bool = False,
     rebooted: bool = False,
-    gpu_faults: tuple[str, ...] = (),
 ) -> Outcome:
-    """How the attempt ended.
-
-    ``stop_cause``: why the node was ending it, if it was. ``gpu_faults``: one sentence for each of
-    its GPUs that is faulty now.
-    """
+    """How the attempt ended. ``stop_cause``: why the node was ending it, if it was."""
     if rebooted:
         return Outcome(kind=OutcomeKind.NODE_REBOOT, detail="the node was restarted")
     cause = _effective_cause(facts, stop_cause)
@@ -106,7 +99,18 @@ def judge(
         )
     if facts.exit_code == 0:
         return Outcome(kind=OutcomeKind.SUCCESS, exit_code=0)
-    return _failure(facts, reservation, gpu_faults)
+    return _failure(facts, reservation)
+
+
+def judge_again(outcome: Outcome, facts: ExitFacts, reservation: Reservation) -> Outcome:
+    """What this judge makes of an end that an older one has named, from the facts it left.
+
+    What a node knows and facts do not say (who stopped it, a reboot) stays as it was named, and so
+    does what a node without such facts has named.
+    """
+    if not 0 < facts.judged < JUDGE_VERSION or outcome.kind not in _BY_FACTS:
+        return outcome
+    return _failure(facts, reservation)
 
 
 def stopped_early(cause: StopCause, when: str) -> Outcome:
@@ -132,48 +136,68 @@ def _effective_cause(facts: ExitFacts, stop_cause: StopCause | None) -> StopCaus
     return None if facts.exit_code == 0 else stop_cause
 
 
-def _failure(
-    facts: ExitFacts, reservation: Reservation | None, gpu_faults: tuple[str, ...]
-) -> Outcome:
-    def outcome(kind: OutcomeKind, detail: str) -> Outcome:
-        return Outcome(kind=kind, exit_code=facts.exit_code, signal=facts.signal, detail=detail)
+def _failure(facts: ExitFacts, reservation: Reservation | None) -> Outcome:
+    """Names an end that was nobody's wish: what broke, what ran out, or what the program said."""
 
-    has_gpus = reservation is not None and bool(reservation.gpus)
-    if gpu_faults:
-        return outcome(OutcomeKind.GPU_FAULT, "; ".join(gpu_faults))
-    if has_gpus and (found := _GPU_FAULT.search(facts.last_output)):
-        return outcome(OutcomeKind.GPU_FAULT, f"its output says `{found[0]}`")
-    if has_gpus and _GPU_OOM.search(facts.last_output):
-        assert reservation is not None
-        return outcome(OutcomeKind.GPU_OOM, _memory_sentence(facts, reservation))
-    if facts.signal == SIGKILL and reservation is not None:
-        limit_mib = reservation.memory_mib
-        if 0 < limit_mib <= facts.peak_memory_mib:
-            used, reserved = show_mib(facts.peak_memory_mib), show_mib(limit_mib)
-            return outcome(
-                OutcomeKind.HOST_OOM, f"killed at {used} of host memory, {reserved} reserved"
-            )
+    def outcome(kind: OutcomeKind, detail: str, oom: GpuOom | None = None) -> Outcome:
+        return Outcome(
+            kind=kind, exit_code=facts.exit_code, signal=facts.signal, detail=detail, oom=oom
+        )
+
+    faults = [f"GPU {scene.index}: {scene.fault}" for scene in facts.gpus if scene.fault]
+    if faults:
+        return outcome(OutcomeKind.GPU_FAULT, "; ".join(faults))
+    verdict = read_signs(facts.signs if facts.judged else _signs_of_an_older_node(facts))
+    if reservation is not None and reservation.gpus:
+        if verdict.says is Says.GPU_FAULT:
+            return outcome(OutcomeKind.GPU_FAULT, f"its output says {_quote(verdict.text)}")
+        if verdict.says is Says.GPU_OOM or (
+            verdict.says is Says.PERHAPS_GPU_OOM and _was_full(facts)
+        ):
+            oom, detail = find_blame(facts, reservation, verdict.text)
+            return outcome(OutcomeKind.GPU_OOM, detail, oom)
+    found = host_oom(facts, verdict, 0 if reservation is None else reservation.memory_mib)
+    if found:
+        return outcome(OutcomeKind.HOST_OOM, found)
+    return outcome(OutcomeKind.FAILURE, _own_words(facts, verdict))
+
+
+def _signs_of_an_older_node(facts: ExitFacts) -> tuple[Sign, ...]:
+    """Such a node sends the end of one stream and picks nothing."""
+    return facts.signs or find_signs(stderr=facts.last_output, stdout="")
+
+
+def _was_full(facts: ExitFacts) -> bool:
+    """Whether a GPU of it had nothing to give in the last readings."""
+    return any(
+        scene.free_mib is not None
+        and scene.free_mib < max(FULL_GPU_MIB, scene.total_mib * FULL_GPU_PER_CENT // 100)
+        for scene in facts.gpus
+    )
+
+
+def _own_words(facts: ExitFacts, verdict: Verdict) -> str:
+    """What a failure is said to be: the signal, the code, and the error that the program named."""
     if facts.signal is not None:
         name = _SIGNAL_NAMES.get(facts.signal)
-        return outcome(
-            OutcomeKind.FAILURE, f"signal {facts.signal} ({name})" if name is not None else ""
-        )
-    if facts.exit_code is None and facts.unkillable:
+        told = f"signal {facts.signal} ({name})" if name is not None else ""
+    elif facts.exit_code is not None:
+        told = f"exit code {facts.exit_code}"
+        if facts.exit_code in KILLED_CODES:
+            told += " (a process of it was killed by SIGKILL)"
+    elif facts.unkillable:
         pids = ", ".join(str(pid) for pid in facts.unkillable)
-        return outcome(OutcomeKind.FAILURE, f"processes cannot be ended: {pids}")
-    return outcome(OutcomeKind.FAILURE, "")
+        return f"processes cannot be ended: {pids}"
+    else:
+        return ""
+    if not verdict.text:
+        is_plain = facts.signal is None and facts.exit_code not in KILLED_CODES
+        return "" if is_plain else told  # the code itself is all there is to say
+    if not told:
+        return _quote(verdict.text)
+    return f"{told}, {_quote(verdict.text)}"
 
 
-def _memory_sentence(facts: ExitFacts, reservation: Reservation) -> str:
-    """Whose fault it was, as far as the readings tell."""
-    peaks = {peak.uuid: peak.peak_mib for peak in facts.gpu_peaks}
-    parts = []
-    for share in reservation.gpus:
-        peak_mib = peaks.get(share.uuid)
-        if peak_mib is not None:
-            parts.append(
-                f"{show_mib(peak_mib)} seen of {show_mib(share.gpu_memory_mib)} reserved "
-                f"on GPU {share.index}"
-            )
-    used = ", ".join(parts)
-    return f"ran out of GPU memory: {used}" if used else "ran out of GPU memory"
+def _quote(text: str) -> str:
+    words = " ".join(text.partition("\n")[0].split()).replace("`", "'")
+    return f"`{words if len(words) <= QUOTE_CHARS else words[:QUOTE_CHARS] + ' …'}`"

@@ -7,6 +7,7 @@ time a twin is restored from the journal and has to ask for the same from then o
 
 from __future__ import annotations
 
+from copy import deepcopy
 from random import Random
 from typing import NamedTuple
 
@@ -324,6 +325,9 @@ class NodeMachine(RuleBasedStateMachine):
     @rule()
     def twin_is_restored(self) -> None:
         self.twin = Executor.restore(self.executor.snapshot())
+        # The readings of the last seconds are in no journal: what a new agent says of a GPU around
+        # an end rests on its own.
+        self.twin._trend = deepcopy(self.executor._trend)
         self.note_what_is_over()
         self.twin.handle(SessionOpened(session=self.session), self.now_ms)
         self.catch_up()

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from fluxhive.core.judge import judge, stopped_early
-from fluxhive.core.outcome import ExitFacts, GpuPeak, OutcomeKind, StopCause
+from fluxhive.core.judge import judge, judge_again, stopped_early
+from fluxhive.core.outcome import (
+    ExitFacts,
+    GpuPeak,
+    GpuScene,
+    Outcome,
+    OutcomeKind,
+    Sign,
+    StopCause,
+)
 from fluxhive.core.request import GpuShare, Reservation
 from fluxhive.core.values import GpuUuid, NodeId
 
@@ -128,9 +136,9 @@ def test_the_text_alone_is_nothing_without_a_gpu() -> None:
     assert judge(facts, reservation=ON_CPU).kind is OutcomeKind.FAILURE
 
 
-def test_other_memory_words_are_no_gpu_oom() -> None:
+def test_words_of_the_hosts_memory_are_no_gpu_oom() -> None:
     facts = failed("MemoryError: out of memory")
-    assert judge(facts, reservation=ON_GPU).kind is OutcomeKind.FAILURE
+    assert judge(facts, reservation=ON_GPU).kind is OutcomeKind.HOST_OOM
 
 
 def test_a_gpu_oom_says_what_was_used_of_what_was_reserved() -> None:
@@ -148,9 +156,10 @@ def test_killed_at_its_memory_limit_is_host_oom_and_a_plain_kill_is_not() -> Non
 
 
 def test_a_faulty_gpu_explains_a_failure_and_no_success() -> None:
-    why = ("GPU 2: GPU is lost",)
-    assert judge(failed(""), reservation=ON_GPU, gpu_faults=why).kind is OutcomeKind.GPU_FAULT
-    fine = judge(ExitFacts(exit_code=0), reservation=ON_GPU, gpu_faults=why)
+    lost = (GpuScene(uuid=GpuUuid("A"), index=2, fault="GPU is lost"),)
+    broken = judge(failed("", gpus=lost), reservation=ON_GPU)
+    assert (broken.kind, broken.detail) == (OutcomeKind.GPU_FAULT, "GPU 2: GPU is lost")
+    fine = judge(ExitFacts(exit_code=0, gpus=lost), reservation=ON_GPU)
     assert fine.kind is OutcomeKind.SUCCESS
 
 
@@ -163,3 +172,19 @@ def test_processes_that_cannot_be_ended_are_named() -> None:
     outcome = judge(ExitFacts(unkillable=(7, 8)))
     assert outcome.kind is OutcomeKind.FAILURE
     assert outcome.detail == "processes cannot be ended: 7, 8"
+
+
+# ── again ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_newer_judge_names_an_end_again_from_its_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    sign = Sign(stream="stderr", text="torch.OutOfMemoryError: CUDA out of memory.")
+    facts = ExitFacts(exit_code=1, signs=(sign,), judged=1)
+    named = Outcome(kind=OutcomeKind.FAILURE, exit_code=1)
+    assert judge_again(named, facts, ON_GPU) is named
+    monkeypatch.setattr("fluxhive.core.judge.JUDGE_VERSION", 2)
+    assert judge_again(named, facts, ON_GPU).kind is OutcomeKind.GPU_OOM
+    cancelled = Outcome(kind=OutcomeKind.CANCELLED, exit_code=1)
+    assert judge_again(cancelled, facts, ON_GPU) is cancelled
+    from_an_older_node = ExitFacts(exit_code=1, last_output=sign.text)
+    assert judge_again(named, from_an_older_node, ON_GPU) is named

@@ -1,0 +1,88 @@
+"""Whom the kernel killed for lack of memory here, and what was left: read from its counters.
+
+A kill by the kernel and one by a person look the same to a supervisor. The kernel counts its own:
+in the attempt's cgroup where the memory controller is on there, in the agent's own cgroup (v2 and
+v1), and for the whole machine. Linux; elsewhere nothing is counted and nothing is claimed.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from fluxhive.core.outcome import HostScene
+
+from . import process, proctree
+
+#: Kills are counted from so long ago.
+WINDOW_S = 20.0
+_COUNT = re.compile(rb"^oom_kill (\d+)$", re.MULTILINE)
+_AVAILABLE = re.compile(rb"^MemAvailable:\s+(\d+) kB", re.MULTILINE)
+
+
+class HostMemory:
+    """Counts of kills by the kernel over the last seconds. ``look`` is called now and then."""
+
+    def __init__(self, counters: Sequence[str] | None = None) -> None:
+        """``counters``: files with a line ``oom_kill N``; None: those of this machine."""
+        self._counters = _find_counters() if counters is None else tuple(counters)
+        self._counts: deque[tuple[float, list[int]]] = deque()
+        self.look()
+
+    def look(self) -> None:
+        """Notes how many there are by now; some microseconds."""
+        now_s = time.monotonic()
+        self._counts.append((now_s, self._count()))
+        while len(self._counts) > 1 and self._counts[1][0] < now_s - WINDOW_S:
+            self._counts.popleft()
+
+    def scene(self, cgroup: str | None) -> HostScene:
+        """How it stands at the end of an attempt, whose cgroup this is (None: it had none)."""
+        own_kills = None if cgroup is None else _kills(cgroup + "/memory.events")
+        before = self._counts[0][1]
+        return HostScene(
+            own_kills=own_kills,
+            # One kill may stand in several counters.
+            node_kills=max(
+                (now - then for now, then in zip(self._count(), before, strict=True)), default=0
+            ),
+            available_mib=_available_mib(),
+        )
+
+    def _count(self) -> list[int]:
+        return [_kills(path) or 0 for path in self._counters]
+
+
+def _kills(path: str) -> int | None:
+    match = _COUNT.search(proctree.read_all(path))
+    return None if match is None else int(match[1])
+
+
+def _available_mib() -> int | None:
+    match = _AVAILABLE.search(proctree.read_all("/proc/meminfo"))
+    return None if match is None else int(match[1]) // 1024
+
+
+def _find_counters() -> list[str]:
+    """Of the agent's own cgroup and those below it, and of the machine.
+
+    In a container the machine's counter tells of other containers' kills: it is left out there.
+    """
+    found = ["/proc/vmstat"] if process.sees_all_pids() else []
+    for line in proctree.read_all("/proc/self/cgroup").decode(errors="replace").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers == "":
+            found += _places(path, ("", "/unified"), "memory.events")
+        elif "memory" in controllers.split(","):
+            found += _places(path, ("/memory",), "memory.oom_control")
+    return [path for path in found if _kills(path) is not None]
+
+
+def _places(path: str, mounts: tuple[str, ...], name: str) -> list[str]:
+    """A container that sees nothing but its own has its cgroup at the root of the mount."""
+    base = "/sys/fs/cgroup"
+    inner = (path.rstrip("/"), "") if path != "/" else ("",)
+    return [f"{base}{mount}{each}/{name}" for mount in mounts for each in inner]
