@@ -94,6 +94,10 @@ class Inventory(Value, frozen=True, kw_only=True):
     address: str = ""
     #: First and last port at which the members of a gang may meet here.
     rendezvous_ports: tuple[int, int] = RENDEZVOUS_PORTS
+    #: What people call the machine by besides its label: tasks can ask for it.
+    tags: tuple[str, ...] = ()
+    #: How many attempts may be on one GPU at once; 1: GPUs are not shared, None: as the hive says.
+    tasks_per_gpu_max: int | None = None
 
 
 class Node(Value, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from enum import Enum
 
 from .errors import InputError
 from .values import GpuUuid, Mib, Ms, NodeId, Value
@@ -27,12 +28,51 @@ class Request(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     memory_mib: Mib | None = None
     #: On how many nodes at once; all else is per node. More than one: a gang.
     nodes: int = 1
+    #: True: ``gpu_memory_mib`` is reserved as it is, whatever was learned.
+    strict: bool = False
+    #: Only GPUs of this model, a part of its name in any case (``a100``). None: any.
+    gpu_model: str | None = None
+    #: Only nodes that have all these tags.
+    tags: tuple[str, ...] = ()
+    #: Only nodes with one of these labels; empty: any.
+    on_nodes: tuple[str, ...] = ()
 
     @property
     def shares_gpu(self) -> bool:
         """Whether others may run on the same GPU beside it: never beside a gang."""
         one = self.gpus == 1 and self.nodes == 1
         return one and self.gpu_memory_mib is not None and not self.exclusive
+
+
+class EstimateSource(Enum):
+    """Where a reservation of GPU memory comes from."""
+
+    #: What earlier runs of the same signature took.
+    LEARNED = "learned"
+    #: What runs of the same program with other sizes took.
+    PROGRAM = "program"
+    #: What the author's tasks take in general.
+    AUTHOR = "author"
+    #: What the author wrote.
+    DECLARED = "declared"
+    #: Nothing is known: a part of the GPU.
+    GUESS = "guess"
+    #: It ran out of memory before.
+    REPAIR = "repair"
+
+
+class Estimate(Value, frozen=True, kw_only=True):
+    """How much GPU memory an attempt was expected to need when it was placed, and why."""
+
+    source: EstimateSource
+    #: Reserved on each GPU at placement.
+    reserved_mib: Mib
+    #: What the author wrote; None: nothing.
+    declared_mib: Mib | None = None
+    #: The largest peak among the runs it was learned from; None: nothing was learned.
+    peak_mib: Mib | None = None
+    #: How many runs it was learned from.
+    runs: int = 0
 
 
 class GpuShare(Value, frozen=True, kw_only=True):
@@ -42,6 +82,16 @@ class GpuShare(Value, frozen=True, kw_only=True):
     #: Position on the node at placement: for display and ``CUDA_VISIBLE_DEVICES``, never identity.
     index: int
     gpu_memory_mib: Mib
+    #: How much of the GPU's time it is expected to take.
+    utilization_percent: int = 0
+
+
+class Promise(Value, frozen=True, kw_only=True):
+    """GPUs that a waiting task was promised: others use them only if they are done by then."""
+
+    gpus: tuple[GpuUuid, ...]
+    #: Hive time; only ever moves to earlier.
+    at_ms: Ms
 
 
 class Reservation(Value, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from enum import Enum
 from msgspec import field
 
 from .outcome import ExitFacts, Outcome, OutcomeKind, StopCause
-from .request import Request, Reservation
+from .request import Estimate, Promise, Request, Reservation
 from .values import AttemptId, Mib, Ms, NodeId, TaskId, Value
 
 
@@ -148,6 +148,17 @@ class Task(Value, frozen=True, kw_only=True):
     outcome: Outcome | None = None
     #: Why it is in its state, one sentence for people.
     reason: str = ""
+    #: Names tasks that are expected to need the same (signature.py); empty: not known.
+    signature: str = ""
+    #: Ran out of GPU memory: the next attempt reserves no less than this on each GPU.
+    least_gpu_memory_mib: Mib = 0
+    #: Ran out of GPU memory: the next attempt has its GPU alone.
+    alone: bool = False
+    #: How often it ran out of GPU memory by exceeding what it had reserved.
+    own_ooms: int = 0
+    #: How often it ran out because a neighbour exceeded what he had reserved; never counted.
+    neighbour_ooms: int = 0
+    promise: Promise | None = None
 
     @property
     def project(self) -> str:
@@ -213,6 +224,11 @@ class Attempt(Value, frozen=True, kw_only=True):
     cause_rank: int | None = None
     #: Port of rank 0's node at which its processes meet; 0: they do not.
     rendezvous_port: int = 0
+    #: Where its reservation of GPU memory came from; None: it asked for whole GPUs or for none.
+    estimate: Estimate | None = None
+    #: The most it was seen to use on one GPU, and when that grew by more than a little last.
+    seen_mib: Mib = 0
+    grew_at_ms: Ms = 0
 
     @property
     def members(self) -> tuple[Member, ...]:
