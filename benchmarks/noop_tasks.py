@@ -1,13 +1,15 @@
 """No-op tasks per second end to end, and the time from submit to the process's start.
 
-FlowHive beside a plain subprocess loop (which keeps nothing and supervises nothing) and Debian's
-task-spooler, in turns, all with two slots. A task is accepted durably, placed, run under a shim of
-its own with log files and an exit record, and its end is stored.
+FlowHive beside a plain subprocess loop (which keeps nothing and supervises nothing), Debian's
+task-spooler and, with ``--peers PYTHON``, HyperQueue, dask and Ray (peers.py says how), in turns,
+all with two slots. A task is accepted durably, placed, run under a shim of its own with log files
+and an exit record, and its end is stored.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -24,6 +26,7 @@ from fluxhive.core.task import TaskSpec
 from fluxhive.protocol.rest import TaskPage, TaskView
 
 SLOTS = 2
+PEERS = ("hyperqueue", "dask", "ray")
 TRUE = shutil.which("true") or "/bin/true"
 DATE = [shutil.which("date") or "/bin/date", "+%s.%N"]
 
@@ -106,6 +109,16 @@ def hive_latency_s(hive: OwnHive) -> float:
     raise RuntimeError(f"no output of {task.id}")
 
 
+def ask_peer(python: str, peer: str, tasks: int, latencies: int) -> tuple[float, list[float]]:
+    """One round of a peer in a process of its own. HyperQueue's Python interface looks once a
+    second whether all have ended: with few tasks that is most of its time."""
+    words = [python, str(Path(__file__).with_name("peers.py")), peer]
+    words += ["--tasks", str(tasks), "--latencies", str(latencies)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    return told["rate"], told["delays"]
+
+
 def subprocess_latency_s() -> float:
     started = time.time()
     return float(subprocess.run(DATE, check=True, capture_output=True).stdout) - started
@@ -123,6 +136,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--latencies", type=int, default=50)
+    parser.add_argument("--peers", metavar="PYTHON", help="has hyperqueue, distributed and ray")
     options = parser.parse_args()
     heading("no-op tasks")
     rates: dict[str, list[float]] = {"subprocess loop": [], "FlowHive": []}
@@ -139,6 +153,11 @@ def main() -> None:
             ran += options.tasks
             if spooler:
                 rates.setdefault("task-spooler", []).append(spooler.rate(min(options.tasks, 500)))
+            for peer in PEERS if options.peers else ():
+                share = max(1, options.latencies // options.rounds)
+                rate, waits = ask_peer(options.peers, peer, options.tasks, share)
+                rates.setdefault(peer, []).append(rate)
+                delays.setdefault(peer, []).extend(waits)
         after = hive.cpu_s()
         for _ in range(options.latencies):
             delays["subprocess loop"].append(subprocess_latency_s())
