@@ -46,6 +46,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "up": Verb("up", "Start server and agent on this machine"),
         "down": Verb("down", "Stop what `up` started"),
         "server": Verb("server", "Start the control server alone"),
+        "service": Verb("service", "Start agent or server at boot: install, status, logs"),
         "login": Verb("login", "Get a token from the server and keep it"),
         "user": Verb("user", "Add users"),
         "token": Verb("token", "Create tokens"),
