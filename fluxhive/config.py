@@ -54,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """… after a task's end."""
     keep_logs_gib: float = 50.0
     """Of all tasks that have ended; the oldest go first."""
+    gpu_reading_s: float = 1.0
+    """Between two readings of a node's GPUs; the server tells its nodes."""
     origins: dict[str, str] = msgspec.field(default_factory=dict)
     """Key -> where its value came from, in words."""
 
@@ -74,6 +76,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     keep_tasks_days: float = 90.0
     keep_logs_days: float = 30.0
     keep_logs_gib: float = 50.0
+    gpu_reading_s: float = 1.0
 
 
 class Key(NamedTuple):
@@ -175,6 +178,13 @@ KEYS: tuple[Key, ...] = (
         "GiB of output of ended tasks that are kept; the oldest go first",
         check.gib,
         default=50.0,
+    ),
+    Key(
+        "server.gpu_reading_s",
+        "gpu_reading_s",
+        "seconds between two readings of a node's GPUs, 1 to 5",
+        check.gpu_reading_s,
+        default=1.0,
     ),
 )
 BY_NAME: dict[str, Key] = {key.name: key for key in KEYS}
@@ -296,6 +306,7 @@ def _example(key: Key) -> str | None:
         "agent.allow_root": "`true` or `false`",
         "server.keep_logs_gib": "for example 50",
         "server.keep_logs_days": "for example 30",
+        "server.gpu_reading_s": "for example 1",
     }
     return examples.get(key.name)
 

@@ -68,6 +68,14 @@ def heartbeat_s(value: object) -> float:
     return seconds
 
 
+def gpu_reading_s(value: object) -> float:
+    """Seconds between two readings of a node's GPUs."""
+    seconds = number(value)
+    if not 1 <= seconds <= 5:
+        raise ValueError("must be 1 to 5 seconds")
+    return seconds
+
+
 def cpus(value: object) -> int:
     """A number of CPUs."""
     count = number(value)

@@ -149,6 +149,7 @@ class LocalHive:
             cookies=self._workspace.cookies,
             holders=self._hands.executor.gpu_holders,
             put=self._hands.put,
+            directory_of=self._workspace.directory,
         )
         self._workspace.gpu_indexes = self._gpus.indexes
         self._shims.on_ended = self._note_end

@@ -19,8 +19,12 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from fluxhive.core.gpu_monitor import ProcessUse, Reading, Readings
 from fluxhive.core.values import GpuUuid
+
+from .nvml_errors import ErrorWatch
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +93,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._nvml: ModuleType | None = None
+        self._errors: ErrorWatch | None = None
         self._driver = ""
         self._init_again_at_s = 0.0
         #: What stood at each index, for a card that does not even give its handle any more.
@@ -117,6 +122,9 @@ class _Reader:
 
     def shut_down(self) -> None:
         """Lets go of the driver."""
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
         if self._nvml is not None:
             nvml, self._nvml = self._nvml, None
             _optional(nvml, nvml.nvmlShutdown)
@@ -139,6 +147,7 @@ class _Reader:
             self._driver = f"no NVIDIA GPUs: the driver's library cannot be used: {error}"
             return
         self._nvml = pynvml
+        self._errors = ErrorWatch(pynvml)
 
     def _read_all(self, nvml: ModuleType) -> tuple[Reading, ...]:
         found: dict[GpuUuid, Reading] = {}
@@ -157,7 +166,11 @@ class _Reader:
             known = self._known.get(index)
             if known is not None and known.uuid not in found:
                 found[known.uuid] = _faulty(known, "GPU is lost")
-        return tuple(found.values())
+        xids = {} if self._errors is None else self._errors.xids()
+        return tuple(
+            replace(reading, xids=xids[uuid]) if uuid in xids else reading
+            for uuid, reading in found.items()
+        )
 
     def _read_one(self, nvml: ModuleType, index: int) -> Reading:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
@@ -187,8 +200,14 @@ class _Reader:
             utilization_percent=utilization,
             temperature_c=temperature,
             power_w=None if milliwatts is None else round(milliwatts / 1000),
-            fault=_mig_fault(nvml, handle),
+            fault=_mig_fault(nvml, handle) or self._memory_fault(uuid, handle),
         )
+
+    def _memory_fault(self, uuid: GpuUuid, handle: Any) -> str:
+        if self._errors is None:
+            return ""
+        self._errors.note(uuid, handle)
+        return self._errors.memory_fault(uuid, handle)
 
 
 def _memory(nvml: ModuleType, handle: Any) -> Any:

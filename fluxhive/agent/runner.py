@@ -163,6 +163,7 @@ class Runner:
             cookies=self._workspace.cookies,
             holders=self._hands.executor.gpu_holders,
             put=self._hands.put,
+            directory_of=self._workspace.directory,
         )
         self._workspace.gpu_indexes = self._gpus.indexes
 
@@ -212,6 +213,7 @@ class Runner:
         await anyio.to_thread.run_sync(self._workspace.clear_except, self._held)
         for attempt_id, attempt in self._held.items():
             self._workspace.know(attempt_id)
+            self._gpus.recall(attempt_id)
             self._follow(attempt_id, self._workspace.directory(attempt_id))
             if isinstance(attempt.final, AttemptEnded):
                 self._unfollow(attempt_id, "", attempt.final.facts)
@@ -280,6 +282,7 @@ class Runner:
 
     def welcomed(self, welcome: Welcome) -> None:
         """A session began. The welcome answers the hello as an acknowledgement does a heartbeat."""
+        self._gpus.pace(welcome.reading_ms)
         self._hands.put(
             SessionOpened(session=welcome.session),
             ContactRenewed(sent_at_ms=self._hello_sent_at_ms),

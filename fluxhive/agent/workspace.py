@@ -49,6 +49,7 @@ _CONTROL_FILES = (
     ".started.spare",
     "started",
     "exit",
+    "gpu-use",
     "done",
     "stop",
 )

@@ -66,6 +66,7 @@ def command(
         keep_tasks_days=settings.keep_tasks_days,
         keep_logs_days=settings.keep_logs_days,
         keep_logs_gib=settings.keep_logs_gib,
+        gpu_reading_s=settings.gpu_reading_s,
     )
     try:
         from fluxhive.server import app

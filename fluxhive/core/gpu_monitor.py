@@ -13,14 +13,21 @@ from collections.abc import Mapping
 from msgspec import field
 from msgspec.structs import replace
 
+from .gpu_peaks import GpuPeaks
 from .gpu_use import BASELINE_MIB, ROUNDING_MIB, Use, split_use
 from .node import AttemptUsage, GpuReport, GpuState
 from .outcome import GpuPeak
-from .request import show_mib
-from .values import AttemptId, GpuUuid, Mib, Value
+from .request import show_mib, show_ms
+from .values import AttemptId, GpuUuid, Mib, Ms, Value
+from .xid import fault_of
 
 #: A GPU that failed is offered again after so many good readings in a row.
 RECOVERY_READINGS = 10
+#: After an Xid of the GPU itself it has to have been well for so many readings: reset, replaced, or
+#: wrongly accused.
+XID_RECOVERY_READINGS = 600
+#: Memory that has not come back by then is told of (it needs a person).
+DIRTY_ALERT_MS: Ms = 60_000
 #: Memory in use may differ by this much from before an attempt and still count as back.
 RETURN_SLACK_MIB: Mib = 256
 
@@ -52,6 +59,8 @@ class Reading(Value, frozen=True, kw_only=True):
     power_w: int | None = None
     #: Why it cannot be used at all (lost, MIG is on); empty: it can.
     fault: str = ""
+    #: Errors that the driver reported since the last reading (Xid numbers).
+    xids: tuple[int, ...] = ()
 
 
 class Readings(Value, frozen=True, kw_only=True):
@@ -74,6 +83,8 @@ class Surroundings(Value, frozen=True, kw_only=True):
     holders: Mapping[GpuUuid, tuple[AttemptId, ...]] = field(default_factory=dict)
     #: By GPU: processes of ended attempts that could not be killed and still live.
     unkillable: Mapping[GpuUuid, tuple[int, ...]] = field(default_factory=dict)
+    #: The node's boot clock at the reading.
+    now_ms: Ms = 0
 
 
 class _Gpu:
@@ -89,6 +100,8 @@ class _Gpu:
         self.quiet_mib: Mib = 0
         #: Good readings still wanted before a faulty GPU is offered again.
         self.n_wanted = 0
+        #: Since when it has been dirty; None: it is not.
+        self.dirty_at_ms: Ms | None = None
 
 
 class GpuMonitor:
@@ -96,7 +109,8 @@ class GpuMonitor:
 
     def __init__(self) -> None:
         self._gpus: dict[GpuUuid, _Gpu] = {}
-        self._peaks: dict[AttemptId, dict[GpuUuid, Mib]] = {}
+        #: The tallies of what attempts used, which outlive the agent by its shell.
+        self.seen = GpuPeaks()
 
     def reports(self) -> tuple[GpuReport, ...]:
         """Every GPU ever seen, as it stands, by index."""
@@ -105,12 +119,11 @@ class GpuMonitor:
 
     def peaks(self, attempt_id: AttemptId) -> tuple[GpuPeak, ...]:
         """The most memory that the attempt was seen to use, by GPU."""
-        peaks = self._peaks.get(attempt_id, {})
-        return tuple(GpuPeak(uuid=uuid, peak_mib=peak_mib) for uuid, peak_mib in peaks.items())
+        return self.seen.peaks(attempt_id)
 
     def forget(self, attempt_id: AttemptId) -> None:
         """The attempt's end is told: its peaks are not asked for any more."""
-        self._peaks.pop(attempt_id, None)
+        self.seen.forget(attempt_id)
 
     def handle(
         self, readings: Readings, surroundings: Surroundings | None = None
@@ -141,6 +154,9 @@ class GpuMonitor:
         if reading.fault:
             self._fail(gpu, reading.fault)
             return
+        if fault := fault_of(reading.xids):
+            self._fail(gpu, fault, n_wanted=XID_RECOVERY_READINGS)
+            return
         if reading.used_mib is None:
             # Without its memory nothing can be decided: the last figures stand, as old ones.
             gpu.report = replace(gpu.report, stale=True, index=reading.index)
@@ -153,8 +169,10 @@ class GpuMonitor:
             quiet_mib=gpu.quiet_mib,
             baseline_mib=BASELINE_MIB if reading.reserved_mib is None else ROUNDING_MIB,
         )
-        self._note_peaks(uuid, use)
+        for attempt_id, used_mib in use.attempts.items():
+            self.seen.note(attempt_id, uuid, used_mib, reading.utilization_percent)
         state, reason = self._state(gpu, use, around.unkillable.get(uuid, ()))
+        state_reason = _since(gpu, state, reason, around.now_ms)
         if not holders and not gpu.left:
             gpu.quiet_mib = use.nameless_mib
         gpu.report = GpuReport(
@@ -163,7 +181,7 @@ class GpuMonitor:
             model=reading.model or gpu.report.model,
             total_mib=reading.total_mib or gpu.report.total_mib,
             state=state,
-            state_reason=reason,
+            state_reason=state_reason,
             used_mib=reading.used_mib,
             foreign_mib=use.foreign_mib,
             attempts=tuple(
@@ -191,8 +209,9 @@ class GpuMonitor:
             return GpuState.DIRTY, f"{show_mib(mib)} of {names} have not come back"
         return GpuState.HEALTHY, ""
 
-    def _fail(self, gpu: _Gpu, reason: str) -> None:
-        gpu.n_wanted = RECOVERY_READINGS
+    def _fail(self, gpu: _Gpu, reason: str, *, n_wanted: int = RECOVERY_READINGS) -> None:
+        # What takes longer to trust again is not made short by a lesser failure.
+        gpu.n_wanted = max(gpu.n_wanted, n_wanted)
         gpu.report = replace(
             gpu.report,
             state=GpuState.FAULTY,
@@ -206,10 +225,20 @@ class GpuMonitor:
             stale=False,
         )
 
-    def _note_peaks(self, uuid: GpuUuid, use: Use) -> None:
-        for attempt_id, used_mib in use.attempts.items():
-            peaks = self._peaks.setdefault(attempt_id, {})
-            peaks[uuid] = max(used_mib, peaks.get(uuid, 0))
+
+def _since(gpu: _Gpu, state: GpuState, reason: str, now_ms: Ms) -> str:
+    """The reason, and for how long, once a person has to look."""
+    if state is not GpuState.DIRTY:
+        gpu.dirty_at_ms = None
+        return reason
+    if gpu.dirty_at_ms is None:
+        gpu.dirty_at_ms = now_ms
+    waited_ms = now_ms - gpu.dirty_at_ms
+    if waited_ms < DIRTY_ALERT_MS:
+        return reason
+    # In whole minutes: a reason that changes with each reading would be news each time.
+    minutes_ms = waited_ms // 60_000 * 60_000
+    return f"{reason}, for {show_ms(minutes_ms)}: end what holds it (`nvidia-smi` names it)"
 
 
 def _is_on(attempt_id: AttemptId, gpu: _Gpu, use: Use) -> bool:

@@ -88,6 +88,8 @@ class Welcome(Tagged, frozen=True, kw_only=True):
     heartbeat_ms: Ms
     server_version: str
     capabilities: tuple[str, ...] = ()
+    #: How far apart the node's readings of its GPUs are to be, 1000 to 5000; 0: as it likes.
+    reading_ms: Ms = 0
     #: For each stream of each held attempt: where the node goes on sending.
     log_marks: tuple[LogUpTo, ...] = ()
 

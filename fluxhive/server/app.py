@@ -67,7 +67,11 @@ async def _serve(options: ServerOptions, listener: socket.socket) -> None:
     directory = Path(options.state_dir)
     quota_bytes = round(options.log_quota_gib * 1024**3)
     async with (
-        open_hive(directory, log_quota_bytes=quota_bytes) as hive,
+        open_hive(
+            directory,
+            log_quota_bytes=quota_bytes,
+            gpu_reading_ms=round(options.gpu_reading_s * 1000),
+        ) as hive,
         open_services(hive) as services,
     ):
         url = url_of(options, listener)

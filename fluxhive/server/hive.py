@@ -56,6 +56,7 @@ async def open_hive(
     *,
     settings: HiveSettings = _SETTINGS,
     log_quota_bytes: int = QUOTA_BYTES,
+    gpu_reading_ms: int = 0,
 ) -> AsyncIterator[Hive]:
     """Opens the state directory, runs everything in it, and closes it again.
 
@@ -69,7 +70,7 @@ async def open_hive(
         brain.take_up(loaded)
         logs = LogStore(directory / "logs", store, quota_bytes=log_quota_bytes)
         await logs.load(loaded.attempts)
-        sessions = Sessions(store, brain, logs)
+        sessions = Sessions(store, brain, logs, gpu_reading_ms=gpu_reading_ms)
         hive = Hive(await store.call(server_id), clock, store, brain, logs, sessions)
         counts = {"tasks": len(loaded.tasks), "nodes": len(loaded.nodes)}
         log.info("hive opened", extra={"directory": directory, **counts})

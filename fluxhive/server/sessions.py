@@ -92,8 +92,11 @@ class LiveReadings(Value, frozen=True, kw_only=True):
 class Sessions:
     """See the module's docstring. ``run`` for as long as the server lives."""
 
-    def __init__(self, store: Store, brain: Brain, logs: LogStore) -> None:
+    def __init__(
+        self, store: Store, brain: Brain, logs: LogStore, *, gpu_reading_ms: int = 0
+    ) -> None:
         self._store = store
+        self._gpu_reading_ms = gpu_reading_ms
         self._brain = brain
         self._logs = logs
         self._codec = agent_codec()
@@ -300,6 +303,7 @@ class Sessions:
                 heartbeat_ms=self._brain.settings.heartbeat_ms,
                 server_version=__version__,
                 capabilities=(CAPABILITY_ZSTD_LOGS,),
+                reading_ms=self._gpu_reading_ms,
                 log_marks=tuple(marks),
             )
         )

@@ -117,6 +117,7 @@ def test_a_key_is_taken_out_even_one_that_is_unknown(path: Path) -> None:
         (b"#" * ((1 << 20) + 1), "larger than 1 MiB", "FLOWHIVE_CONFIG"),
         (b"label = 5", "must be text", None),
         (b'user = "ada"', "user", None),
+        (b"[server]\ngpu_reading_s = 0.2", "1 to 5 seconds", "for example 1"),
         (b"[agent]\nheartbeat_s = 9", "1 to 5 seconds", "for example 2"),
         (b"[agent]\nmax_cpus = 1.5", "whole number", "for example 8"),
         (b"[agent]\nmax_cpus = true", "must be a number", None),

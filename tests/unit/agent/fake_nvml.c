@@ -4,27 +4,34 @@
  *   init CODE
  *   gpu UUID TOTAL_BYTES USED_BYTES STATE      STATE: ok lost gone slow unknown bare mig
  *   process INDEX PID BYTES                    BYTES -1: not available
+ *   xid INDEX NUMBER                           told once, in the order of the lines
+ *   memory INDEX FAILURE PENDING ERRORS        rows not remapped, pages to retire, ECC errors
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { OK = 0, NOT_SUPPORTED = 3, LIBRARY_NOT_FOUND = 12, GPU_IS_LOST = 15, UNKNOWN = 999 };
+enum { OK = 0, NOT_SUPPORTED = 3, TIMEOUT = 10, LIBRARY_NOT_FOUND = 12, GPU_IS_LOST = 15, UNKNOWN = 999 };
 enum { MOST = 16 };
 
 struct gpu { char uuid[80]; unsigned long long total, used; char state[16]; };
 struct process { int gpu; unsigned pid; long long bytes; };
+struct xid { int gpu; unsigned long long number; };
+struct errors { unsigned failure, pending; unsigned long long count; };
 
 static struct gpu gpus[MOST];
 static struct process processes[MOST];
-static int n_gpus, n_processes, init_code;
+static struct xid xids[MOST];
+static struct errors errors[MOST];
+static int n_gpus, n_processes, n_xids, n_told, registered[MOST], init_code;
 
 static void load(void)
 {
     char line[256], word[16];
     FILE *file = fopen(getenv("FAKE_NVML"), "r");
-    n_gpus = n_processes = init_code = 0;
+    n_gpus = n_processes = n_xids = init_code = 0;
+    memset(errors, 0, sizeof errors);
     if (!file) { init_code = LIBRARY_NOT_FOUND; return; }
     while (fgets(line, sizeof line, file)) {
         struct gpu *g = &gpus[n_gpus];
@@ -37,6 +44,14 @@ static void load(void)
         if (!strcmp(word, "process") && n_processes < MOST &&
             sscanf(line, "%*s %d %u %lld", &p->gpu, &p->pid, &p->bytes) == 3)
             n_processes++;
+        if (!strcmp(word, "xid") && n_xids < MOST &&
+            sscanf(line, "%*s %d %llu", &xids[n_xids].gpu, &xids[n_xids].number) == 2)
+            n_xids++;
+        int at; struct errors e;
+        if (!strcmp(word, "memory") &&
+            sscanf(line, "%*s %d %u %u %llu", &at, &e.failure, &e.pending, &e.count) == 4 &&
+            at >= 0 && at < MOST)
+            errors[at] = e;
     }
     fclose(file);
 }
@@ -144,6 +159,55 @@ int nvmlDeviceGetComputeRunningProcesses_v3(long handle, unsigned *n, struct lis
     }
     *n = found;
     return found > room ? 7 /* insufficient size */ : code;
+}
+
+int nvmlEventSetCreate(void **set) { *set = registered; return OK; }
+int nvmlEventSetFree(void *set) { (void)set; memset(registered, 0, sizeof registered); return OK; }
+
+int nvmlDeviceRegisterEvents(long handle, unsigned long long types, void *set)
+{
+    (void)set;
+    if (is(handle, "bare")) return NOT_SUPPORTED;
+    registered[handle - 1] = types == 8 /* critical Xid */;
+    return OK;
+}
+
+struct event { long device; unsigned long long type, data; unsigned gpu_instance, compute_instance; };
+int nvmlEventSetWait_v2(void *set, struct event *event, unsigned timeout_ms)
+{
+    (void)set; (void)timeout_ms;
+    load();
+    while (n_told < n_xids) {
+        struct xid *x = &xids[n_told++];
+        if (!registered[x->gpu]) continue;
+        memset(event, 0, sizeof *event);
+        event->device = x->gpu + 1;
+        event->type = 8;
+        event->data = x->number;
+        return OK;
+    }
+    return TIMEOUT;
+}
+
+int nvmlDeviceGetRemappedRows(long handle, unsigned *good, unsigned *bad, unsigned *pending,
+                              unsigned *failure)
+{
+    *good = *bad = *pending = 0;
+    *failure = errors[handle - 1].failure;
+    return is(handle, "bare") ? NOT_SUPPORTED : OK;
+}
+
+int nvmlDeviceGetRetiredPagesPendingStatus(long handle, unsigned *pending)
+{
+    *pending = errors[handle - 1].pending;
+    return is(handle, "bare") ? NOT_SUPPORTED : OK;
+}
+
+int nvmlDeviceGetTotalEccErrors(long handle, int type, int counter, unsigned long long *count)
+{
+    (void)type; (void)counter;
+    *count = errors[handle - 1].count;
+    return is(handle, "bare") ? NOT_SUPPORTED : OK;
 }
 
 const char *nvmlErrorString(int code)

@@ -47,6 +47,7 @@ def test_a_pid_of_the_hosts_numbering_is_not_taken_for_a_process_of_ours(
         cookies={},
         holders=lambda: {UUID: (AttemptId("t-1.1"),)},
         put=taken.append,
+        directory_of=lambda attempt_id: str(tmp_path),
     )
     anyio.run(gpus.read_once)
     (event,) = taken

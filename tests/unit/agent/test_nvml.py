@@ -28,9 +28,9 @@ pytestmark = pytest.mark.skipif(
 READER = """
 import json, os, sys
 import msgspec
-from fluxhive.agent import nvml
+from fluxhive.agent import nvml, nvml_errors
 if "retry" in sys.argv:
-    nvml.INIT_AGAIN_S = 0.0
+    nvml.INIT_AGAIN_S = nvml_errors.MEMORY_LOOK_S = 0.0
 # A busy machine is no driver that hangs: only the test of one that does waits for so short.
 source = nvml.NvmlSource(time_limit_s=0.5 if "hurry" in sys.argv else 20.0)
 source.start()
@@ -142,6 +142,38 @@ def test_memory_that_cannot_be_read_is_absent(library: Path, tmp_path: Path) -> 
 def test_a_divided_card_is_not_given_to_tasks(library: Path, tmp_path: Path) -> None:
     (found,) = read(library, tmp_path, card(state="mig"))
     assert "MIG" in found["gpus"][0]["fault"]
+
+
+def test_errors_of_the_driver_are_told_once_and_of_the_right_card(
+    library: Path, tmp_path: Path
+) -> None:
+    both = card("GPU-a") + card("GPU-b")
+    quiet, loud, after = read(library, tmp_path, both, both + "xid 1 79\nxid 1 31\n", both)
+    assert [gpu.get("xids") for gpu in quiet["gpus"]] == [None, None]
+    assert [gpu.get("xids") for gpu in loud["gpus"]] == [None, [79, 31]]
+    assert [gpu.get("xids") for gpu in after["gpus"]] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [("memory 0 1 0 0", "could not be replaced"), ("memory 0 0 1 0", "are to be retired")],
+)
+def test_memory_that_is_broken_makes_a_fault(
+    line: str, word: str, library: Path, tmp_path: Path
+) -> None:
+    (found,) = read(library, tmp_path, card("GPU-a") + card("GPU-b") + line + "\n")
+    first, second = found["gpus"]
+    assert word in first["fault"]
+    assert "fault" not in second
+
+
+def test_new_uncorrectable_errors_are_a_fault_and_old_ones_are_not(
+    library: Path, tmp_path: Path
+) -> None:
+    before, after = card() + "memory 0 0 0 7\n", card() + "memory 0 0 0 9\n"
+    old, new = read(library, tmp_path, before, after, how="retry")
+    assert "fault" not in old["gpus"][0]
+    assert new["gpus"][0]["fault"] == "2 uncorrectable memory errors (ECC)"
 
 
 def test_a_driver_that_hangs_makes_the_reading_old_and_blocks_nobody(

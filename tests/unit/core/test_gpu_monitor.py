@@ -6,6 +6,7 @@ import pytest
 
 from fluxhive.core.gpu_monitor import (
     RECOVERY_READINGS,
+    XID_RECOVERY_READINGS,
     GpuMonitor,
     ProcessUse,
     Reading,
@@ -26,6 +27,7 @@ class Card:
         self.holders: tuple[str, ...] = ()
         self.owners: dict[int, str | None] = {}
         self.unkillable: tuple[int, ...] = ()
+        self.now_ms = 0
 
     def shows(
         self,
@@ -34,6 +36,8 @@ class Card:
         used_mib: int | None = None,
         reserved_mib: int | None = None,
         fault: str = "",
+        xids: tuple[int, ...] = (),
+        utilization: int | None = None,
         lists_processes: bool = True,
     ) -> GpuReport:
         listed = processes or {}
@@ -50,6 +54,8 @@ class Card:
             if lists_processes
             else None,
             fault=fault,
+            xids=xids,
+            utilization_percent=utilization,
         )
         return self.take(Readings(gpus=(reading,), driver="580"))
 
@@ -61,6 +67,7 @@ class Card:
             },
             holders={GpuUuid("A"): tuple(AttemptId(each) for each in self.holders)},
             unkillable={GpuUuid("A"): self.unkillable} if self.unkillable else {},
+            now_ms=self.now_ms,
         )
         (report,) = self.monitor.handle(readings, around)
         return report
@@ -213,6 +220,26 @@ def test_an_unkillable_process_keeps_the_card_dirty_while_it_lives() -> None:
     assert card.shows().state is GpuState.HEALTHY
 
 
+def test_memory_that_does_not_come_back_for_a_minute_calls_for_a_person() -> None:
+    card = Card()
+    card.holders, card.owners = ("t-1.1",), {7: "t-1.1"}
+    card.shows({7: 20_000})
+    card.holders = ()
+    assert card.shows({7: 20_000}).state_reason == "19.5 GiB of t-1.1 have not come back"
+    card.now_ms += 59_000
+    assert ", for " not in card.shows({7: 20_000}).state_reason
+    card.now_ms += 2_000
+    told = card.shows({7: 20_000}).state_reason
+    assert told == (
+        "19.5 GiB of t-1.1 have not come back, for 1:00: end what holds it (`nvidia-smi` names it)"
+    )
+    assert card.shows({}).state is GpuState.HEALTHY
+    card.holders = ("t-1.1",)
+    card.shows({7: 20_000})
+    card.holders = ()
+    assert ", for " not in card.shows({7: 20_000}).state_reason
+
+
 # ── faulty and stale ──────────────────────────────────────────────────────────────────────────
 
 
@@ -279,3 +306,38 @@ def test_reports_are_in_the_order_of_their_indexes() -> None:
     reports = monitor.handle(Readings(gpus=tuple(cards)))
     assert [report.uuid for report in reports] == ["B", "A", "C"]
     assert monitor.reports() == reports
+
+
+@pytest.mark.parametrize("xid", [13, 31, 43, 45, 94])
+def test_errors_that_are_a_programs_own_say_nothing_against_the_card(xid: int) -> None:
+    assert Card().shows(xids=(xid,)).state is GpuState.HEALTHY
+
+
+def test_an_xid_of_the_card_itself_takes_it_out_for_long() -> None:
+    card = Card()
+    card.shows()
+    broken = card.shows(xids=(31, 48))
+    assert broken.state is GpuState.FAULTY
+    assert broken.state_reason == "Xid 48: uncorrectable memory error (double bit ECC)"
+    assert card.shows(fault="GPU is lost").state_reason == "GPU is lost"
+    for _ in range(XID_RECOVERY_READINGS - 1):
+        assert card.shows().state is GpuState.FAULTY
+    assert card.shows().state is GpuState.HEALTHY
+
+
+# ── peaks ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_peak_and_mean_survive_the_agent_by_what_it_wrote_down() -> None:
+    card = Card()
+    card.holders, card.owners = ("t-1.1",), {7: "t-1.1"}
+    card.shows({7: 20_000}, utilization=90)
+    card.shows({7: 10_000}, utilization=50)
+    written = card.monitor.seen.taken()
+    assert card.monitor.seen.taken() == {}, "nothing has grown since"
+    later = Card()
+    later.holders, later.owners = card.holders, card.owners
+    later.monitor.seen.recall(AttemptId("t-1.1"), written[AttemptId("t-1.1")])
+    later.shows({7: 6_000})
+    (peak,) = later.monitor.peaks(AttemptId("t-1.1"))
+    assert (peak.peak_mib, peak.mean_mib, peak.utilization_percent) == (20_000, 12_000, 70)
