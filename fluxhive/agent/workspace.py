@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from fluxhive.core.effects import NodeAttempt
-from fluxhive.core.errors import FluxhiveError, InternalError
+from fluxhive.core.errors import Conflict, FluxhiveError, InternalError, RemoteError, Unreachable
 from fluxhive.core.events import DispatchReceived, NodeEvent, WorkspaceFailed, WorkspaceReady
 from fluxhive.core.interpreter import PythonFound, not_found, parse_python
 from fluxhive.core.launch_plan import INHERITED, NodeFacts, plan_launch
@@ -120,22 +120,35 @@ class Workspace:
             if launch is None:
                 if self._fetch is None:
                     raise _Unprepared("nobody says what is to be started")
-                launch = self._fetch(attempt_id)
+                launch = self._fetched(attempt_id)
             self._make(attempt.dispatch, launch)
         except _Unprepared as error:
             return WorkspaceFailed(
                 attempt_id=attempt_id, detail=error.detail, elsewhere=error.elsewhere
             )
         except FluxhiveError as error:
-            return WorkspaceFailed(attempt_id=attempt_id, detail=error.text, elsewhere=True)
+            # The server may be back in a moment; anything else stays true on this node.
+            for_now = isinstance(error, Unreachable | RemoteError)
+            return WorkspaceFailed(
+                attempt_id=attempt_id, detail=error.text, elsewhere=True, for_now=for_now
+            )
         except OSError as error:
             detail = f"the run directory cannot be made on node {self._label}: {error.strerror}"
             return WorkspaceFailed(attempt_id=attempt_id, detail=detail, elsewhere=True)
         return WorkspaceReady(attempt_id=attempt_id)
 
+    def _fetched(self, attempt_id: AttemptId) -> Launch:
+        assert self._fetch is not None
+        try:
+            return self._fetch(attempt_id)
+        except Conflict as error:
+            # What the task asks for does not exist any more, on whatever node.
+            raise _Unprepared(error.text) from error
+
     def _make(self, dispatch: DispatchReceived, launch: Launch) -> None:
         attempt_id = dispatch.attempt_id
         cookie = secrets.token_hex(16)
+        directory = self.directory(attempt_id)
         venv_bin = None if launch.venv is None else self._venv_bin(launch.venv)
         facts = NodeFacts(
             label=self._label,
@@ -144,12 +157,12 @@ class Workspace:
             gpu_indexes=self.gpu_indexes() if dispatch.reservation.gpus else {},
             venv_bin=venv_bin,
             venv_is_conda=venv_bin is not None and os.path.isdir(f"{launch.venv}/conda-meta"),
+            secrets_dir=f"{directory}/secrets",
             python=None if launch.python is None else self._python(launch.python),
             gpu_env=self.gpu_env,
         )
         plan = plan_launch(launch, dispatch, facts, cookie=cookie)
         self._check_directory(plan.cwd)
-        directory = self.directory(attempt_id)
         cgroup = process.make_cgroup(attempt_id, cookie) if dispatch.reservation.gpus else None
         spec = RunSpec(
             attempt=attempt_id,
@@ -170,6 +183,10 @@ class Workspace:
         )
         if self._spare is None or not self._spare.take(directory):
             os.mkdir(directory, 0o700)
+        if plan.files:
+            os.mkdir(facts.secrets_dir, 0o700)
+        for path, content in plan.files.items():
+            _write_new(path, content)
         write_spec(directory, spec)
         self._note(attempt_id, spec)
 
@@ -287,6 +304,13 @@ class Workspace:
         self._cookie_of[attempt_id] = spec.cookie
         if spec.cgroup is not None:
             self._cgroups[attempt_id] = spec.cgroup
+
+
+def _write_new(path: str, content: str) -> None:
+    """A file that nobody else can read, not for a moment."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(content.encode())
 
 
 class _Unprepared(Exception):

@@ -1,15 +1,30 @@
-"""The variables that a submitter hands to a task: `--env` and `--env-file`."""
+"""The variables that a submitter hands to a task: `--env`, `--env-file` and `--secret`.
+
+What a file of variables may hold stands in docs/tasks.md; it is read as it is written, with nothing
+expanded or executed.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fluxhive.core.errors import InputError
+from fluxhive.core.task import SecretForm
 
 ENV_FILE_BYTES_MAX = 1 << 20
 """The server takes 256 KiB of variables; what is larger than this is another file."""
+
+_START = re.compile(r"\s*(?:export\s+)?(?P<name>[^\s=#\"'\0]+)\s*=[ \t]*")
+_SINGLE = re.compile(r"'([^']*)'")
+_DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"', re.S)
+_PLAIN = re.compile(r"[^\n]*?(?=\s+#|\s*$)", re.M)
+_REST = re.compile(r"[ \t]*(?:#[^\n]*)?$", re.M)
+_SKIPPED = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
+_ESCAPE = re.compile(r"\\(.)", re.S)
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\n": ""}
 
 
 def gather(given: Iterable[str], env_file: str | None) -> dict[str, str]:
@@ -30,11 +45,26 @@ def gather(given: Iterable[str], env_file: str | None) -> dict[str, str]:
     return variables
 
 
+def gather_secrets(given: Iterable[str]) -> dict[str, SecretForm]:
+    """Which secrets the task is given: `NAME` as a variable, `NAME=file` as a file."""
+    found: dict[str, SecretForm] = {}
+    for text in given:
+        name, equals, form = text.partition("=")
+        if not name or (equals and form != "file"):
+            raise InputError(
+                f"`--secret` takes NAME or NAME=file: `{name[:100]}={'…' if form else ''}`",
+                field="--secret",
+                hint="what it holds is set before, and not here: fluxhive secret set NAME",
+            )
+        found[name] = SecretForm.FILE if equals else SecretForm.VARIABLE
+    return found
+
+
 def _read(path: Path) -> dict[str, str]:
     try:
         with path.open("rb") as file:
             data = file.read(ENV_FILE_BYTES_MAX + 1)
-        text = data.decode()
+        text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise InputError(
             f"cannot read `{path}`: {error.strerror}", field="--env-file", value=str(path)
@@ -43,26 +73,50 @@ def _read(path: Path) -> dict[str, str]:
         raise InputError(f"`{path}` is not UTF-8 text", field="--env-file") from error
     if len(data) > ENV_FILE_BYTES_MAX:
         raise InputError(f"`{path}` is larger than 1 MiB", field="--env-file", value=str(path))
-    variables: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if not stripped or stripped.startswith("#"):
+    return dict(_variables(text, path))
+
+
+def _variables(text: str, path: Path) -> Iterator[tuple[str, str]]:
+    at = 0
+    while at < len(text):
+        skipped = _SKIPPED.match(text, at)
+        if skipped is not None:
+            at = skipped.end()
             continue
-        name, equals, value = stripped.removeprefix("export ").partition("=")
-        if not equals or not _is_name(name.strip()):
-            raise InputError(
-                f"line {number} of `{path}` is not NAME=VALUE",
-                field="--env-file",
-                hint="one variable a line; # begins a comment",
-            )
-        variables[name.strip()] = _unquoted(value.strip())
-    return variables
+        start = _START.match(text, at)
+        if start is None:
+            raise _wrong(text, at, path, "is not NAME=VALUE")
+        value, at = _value(text, start.end(), path)
+        yield start["name"], value
+
+
+def _value(text: str, at: int, path: Path) -> tuple[str, int]:
+    """The value that begins there, and where the next line begins."""
+    quote = text[at : at + 1]
+    if quote not in ("'", '"'):
+        plain = _PLAIN.match(text, at)
+        assert plain is not None, "it matches the empty text"
+        value, end = plain[0], plain.end()
+    else:
+        quoted = (_SINGLE if quote == "'" else _DOUBLE).match(text, at)
+        if quoted is None:
+            raise _wrong(text, at, path, f"opens a {quote} that is never closed")
+        value, end = quoted[1], quoted.end()
+        if quote == '"':
+            value = _ESCAPE.sub(lambda found: _ESCAPES.get(found[1], found[1]), value)
+    rest = _REST.match(text, end)
+    if rest is None:
+        raise _wrong(text, end, path, "goes on after the closing quote")
+    return value, rest.end() + 1
+
+
+def _wrong(text: str, at: int, path: Path, why: str) -> InputError:
+    return InputError(
+        f"line {text.count(chr(10), 0, at) + 1} of `{path}` {why}",
+        field="--env-file",
+        hint="one variable a line; # begins a comment; quote what holds quotes or ` #`",
+    )
 
 
 def _is_name(name: str) -> bool:
     return bool(name) and "\0" not in name and not any(c.isspace() for c in name)
-
-
-def _unquoted(value: str) -> str:
-    is_quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'"
-    return value[1:-1] if is_quoted else value

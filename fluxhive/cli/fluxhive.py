@@ -50,6 +50,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "login": Verb("login", "Get a token from the server and keep it"),
         "user": Verb("user", "Add users"),
         "token": Verb("token", "Create tokens"),
+        "secret": Verb("secret", "Keep secrets that tasks are given"),
         "config": Verb("config", "Show or change the configuration"),
         "version": Verb("version", "Print the version"),
     },

@@ -40,6 +40,7 @@ def _facts(task: TaskView) -> list[tuple[str, str]]:
     facts += [("waits", reason.text) for reason in task.waiting]
     facts += [
         ("command", _command(task.spec)),
+        *(("secret", f"{name} (as a {form.value})") for name, form in task.spec.secrets.items()),
         ("directory", task.spec.workdir or "-"),
         ("request", _request(task.spec.request)),
         ("priority", task.spec.priority.value),

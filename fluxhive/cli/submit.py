@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from fluxhive.cli import messages, options, output, session
-from fluxhive.cli.environment import gather
+from fluxhive.cli.environment import gather, gather_secrets
 from fluxhive.cli.follow import follow
 from fluxhive.cli.program import program
 from fluxhive.core.errors import InputError
@@ -35,6 +35,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     retry: int
     variables: tuple[str, ...]
     env_file: str | None
+    secrets: tuple[str, ...]
     workdir: str | None
     at_most_once: bool
     failover: str | None
@@ -60,6 +61,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--retry", type=int, default=0, metavar="N", help="Try again after N failures.")
 @click.option("--env", "variables", multiple=True, metavar="K=V", help="Variable for the task.")
 @click.option("--env-file", type=click.Path(), help="File with lines K=V.")
+@click.option("--secret", "secrets", multiple=True, metavar="K[=file]", help="A secret of yours.")
 @click.option("--workdir", metavar="DIR", help="Where to run. Default: this directory.")
 @click.option("--at-most-once", is_flag=True, help="Never start it a second time.")
 @click.option("--failover", metavar="TIME", help="May run elsewhere after so long out of contact.")
@@ -119,6 +121,7 @@ def _spec(asked: Asked) -> TaskSpec:
         name=asked.name,
         request=request,
         env=gather(asked.variables, asked.env_file),
+        secrets=gather_secrets(asked.secrets),
         workdir=_workdir(asked.workdir),
         venv=starts.venv,
         python=starts.python,

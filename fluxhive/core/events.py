@@ -216,6 +216,8 @@ class WorkspaceFailed(Tagged, frozen=True, kw_only=True):
     detail: str
     #: True: the node cannot run it but another may (a directory that is missing here).
     elsewhere: bool = False
+    #: With ``elsewhere``: another try may go well here too (the server could not be asked).
+    for_now: bool = False
 
 
 class ProcessStarted(Tagged, frozen=True, kw_only=True):

@@ -53,7 +53,7 @@ def not_launched(attempt: NodeAttempt, event: WorkspaceFailed) -> AttemptEnded |
     """Its workspace could not be made: here, or at all."""
     detail = event.detail or "its workspace could not be made"
     if event.elsewhere:
-        return refused(attempt, detail, permanent_here=True)
+        return refused(attempt, detail, permanent_here=not event.for_now)
     facts = ExitFacts(launch_detail=detail)
     return AttemptEnded(
         attempt_id=attempt.dispatch.attempt_id,

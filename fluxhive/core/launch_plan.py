@@ -6,7 +6,7 @@ now) comes in as ``NodeFacts``. Called by the agent's workspace when a run direc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import field
@@ -15,12 +15,23 @@ from .errors import Conflict
 from .events import DispatchReceived
 from .interpreter import PythonFound, activation, python_argv
 from .request import GpuShare, Reservation
-from .task import ExecutorKind
+from .task import ExecutorKind, SecretForm
 from .values import GpuUuid, Value
 
 #: Of the agent's own environment a task gets these, and all that begins with ``LC_``
 #: (nothing else of the agent's reaches a task).
 INHERITED = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "SHELL", "TZ", "TMPDIR")
+
+
+class SecretOrder(Protocol):
+    """A secret with what it holds (``fluxhive.protocol.agent.LaunchSecret``)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def form(self) -> SecretForm: ...
+    @property
+    def value(self) -> str: ...
 
 
 class LaunchOrder(Protocol):
@@ -38,6 +49,8 @@ class LaunchOrder(Protocol):
     def venv(self) -> str | None: ...
     @property
     def task_name(self) -> str: ...
+    @property
+    def secrets(self) -> Sequence[SecretOrder]: ...
 
 
 class NodeFacts(Value, frozen=True, kw_only=True):
@@ -57,6 +70,8 @@ class NodeFacts(Value, frozen=True, kw_only=True):
     venv_is_conda: bool = False
     #: The interpreter that the task names, as it is here; None: it names none.
     python: PythonFound | None = None
+    #: Directory for the files of its secrets, which nobody else can read.
+    secrets_dir: str = ""
     #: What the GPUs' source wants tasks to know (the pretended ones: where they are pretended).
     gpu_env: Mapping[str, str] = field(default_factory=dict)
 
@@ -67,6 +82,8 @@ class LaunchPlan(Value, frozen=True, kw_only=True):
     argv: tuple[str, ...]
     env: dict[str, str]
     cwd: str
+    #: Files to be written beforehand, readable by nobody else: path → what it holds.
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def plan_launch(
@@ -79,6 +96,7 @@ def plan_launch(
     env["OMP_NUM_THREADS"] = str(max(1, reservation.cpus))
     env["PYTHONUNBUFFERED"] = "1"
     env.update(launch.env)
+    files = _secrets(launch, node, env)
     # The rest is not the author's to change: it fences side effects and keeps to the reservation.
     env.update(node.gpu_env)
     env.update(
@@ -90,7 +108,8 @@ def plan_launch(
         FLUXHIVE_COOKIE=cookie,
     )
     env.update(_gpus(reservation, node))
-    return LaunchPlan(argv=_argv(launch, node), env=env, cwd=launch.workdir or node.home)
+    cwd = launch.workdir or node.home
+    return LaunchPlan(argv=_argv(launch, node), env=env, cwd=cwd, files=files)
 
 
 def _argv(launch: LaunchOrder, node: NodeFacts) -> tuple[str, ...]:
@@ -108,6 +127,19 @@ def _inherited(node: NodeFacts) -> dict[str, str]:
         for name, value in node.agent_env.items()
         if name in INHERITED or name.startswith("LC_")
     }
+
+
+def _secrets(launch: LaunchOrder, node: NodeFacts, env: dict[str, str]) -> dict[str, str]:
+    """Puts secrets into the environment: themselves, or the paths of the files that it gives."""
+    files: dict[str, str] = {}
+    for secret in launch.secrets:
+        if secret.form is SecretForm.FILE:
+            path = f"{node.secrets_dir}/{secret.name}"
+            files[path] = secret.value
+            env[secret.name] = path
+        else:
+            env[secret.name] = secret.value
+    return files
 
 
 def _environment(launch: LaunchOrder, env: Mapping[str, str], node: NodeFacts) -> dict[str, str]:

@@ -32,6 +32,8 @@ MAX_LENGTH_MS = 100 * 365 * 86_400_000
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ENV_NAME = re.compile(r"[^\x00=]+")
 _OURS = "FLUXHIVE_"
+_SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+MAX_SECRETS = 100
 
 
 def check_spec(spec: TaskSpec) -> None:
@@ -39,6 +41,7 @@ def check_spec(spec: TaskSpec) -> None:
     _check_command(spec)
     _check_python(spec)
     _check_environment(spec.env)
+    _check_secrets(spec)
     _check_request(spec.request)
     _check_text("name", spec.name)
     if len(spec.name) > MAX_NAME_CHARACTERS:
@@ -154,6 +157,35 @@ def _check_environment(env: dict[str, str]) -> None:
         _check_bytes(f"env.{name}", size, MAX_VARIABLE_BYTES)
         total += size
     _check_bytes("env", total, MAX_ENVIRONMENT_BYTES)
+
+
+def check_secret_name(name: str) -> None:
+    """Raises ``InputError`` for what cannot name a secret: it is a variable and a file as well."""
+    if not _SECRET_NAME.fullmatch(name) or name.startswith(_OURS):
+        raise InputError(
+            f"secrets: not a name for a secret: `{name[:100]}`",
+            hint=f"use letters, digits and _, such as `HF_TOKEN`; not `{_OURS}` at the beginning",
+            field="secrets",
+            value=name[:100],
+        )
+
+
+def _check_secrets(spec: TaskSpec) -> None:
+    if len(spec.secrets) > MAX_SECRETS:
+        raise InputError(
+            f"secrets: {len(spec.secrets)} of them, at most {MAX_SECRETS} are allowed",
+            hint="put what belongs together into one secret, and give it as a file",
+            field="secrets",
+        )
+    for name in spec.secrets:
+        check_secret_name(name)
+        if name in spec.env:
+            raise InputError(
+                f"secrets: `{name}` is set by `env` too",
+                hint="leave out one of the two",
+                field="secrets",
+                value=name,
+            )
 
 
 def _check_request(request: Request) -> None:

@@ -82,6 +82,15 @@ class ExecutorKind(Enum):
     PYTHON = "python"
 
 
+class SecretForm(Enum):
+    """How a task is given a secret of its owner."""
+
+    #: The variable of its name holds it.
+    VARIABLE = "variable"
+    #: The variable of its name holds the path of a file with it, which only the task may read.
+    FILE = "file"
+
+
 class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the author wrote; never changes. Checked by ``spec_check.check_spec``."""
 
@@ -90,6 +99,8 @@ class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str = ""
     request: Request = Request()
     env: dict[str, str] = field(default_factory=dict)
+    #: Names of its owner's secrets that it is given, and how.
+    secrets: dict[str, SecretForm] = field(default_factory=dict)
     #: Directory that must exist on the node. None: the agent's home directory.
     workdir: str | None = None
     #: Prefix of a virtual environment, put in front of PATH where it exists on the node.

@@ -14,7 +14,7 @@ from fluxhive.core.node import GpuReport, HeldAttempt, Inventory, Journal
 from fluxhive.core.outcome import StopCause
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
 from fluxhive.core.request import Rendezvous, Reservation
-from fluxhive.core.task import ExecutorKind
+from fluxhive.core.task import ExecutorKind, SecretForm
 from fluxhive.core.values import AttemptId, Ms, Tagged, TaskId, Value
 
 # ── agent → server ────────────────────────────────────────────────────────────────────────────
@@ -109,6 +109,17 @@ class HeartbeatAck(Tagged, frozen=True, kw_only=True):
     sent_at_ms: Ms
 
 
+class LaunchSecret(Value, frozen=True, kw_only=True):
+    """A secret that a task is given, with what it holds. Only in a launch that is fetched."""
+
+    name: str
+    form: SecretForm
+    value: str
+
+    def __repr__(self) -> str:
+        return f"LaunchSecret(name={self.name!r}, form={self.form!r}, value=***)"
+
+
 class Launch(Value, frozen=True, kw_only=True):
     """What to start: all that a node needs of a task's spec."""
 
@@ -122,6 +133,7 @@ class Launch(Value, frozen=True, kw_only=True):
     owner: str = ""
     #: As in the spec: interpreter of a ``python`` task.
     python: str | None = None
+    secrets: tuple[LaunchSecret, ...] = ()
 
 
 class Dispatch(Tagged, frozen=True, kw_only=True):
@@ -137,7 +149,8 @@ class Dispatch(Tagged, frozen=True, kw_only=True):
     grace_ms: Ms
     time_limit_ms: Ms | None = None
     failover_ms: Ms | None = None
-    #: None: too large for a frame; fetched by ``GET /api/v1/agent/launches/{attempt}``.
+    #: None: too large for a frame, or with secrets. Fetched by
+    #: ``GET /api/v1/agent/launches/{attempt}`` then.
     launch: Launch | None = None
     #: This node's place among the members of the gang, of so many; 0 of 1: not a gang.
     rank: int = 0

@@ -300,6 +300,27 @@ class TokenPage(Value, frozen=True, kw_only=True):
     items: tuple[TokenView, ...]
 
 
+class SecretValue(Body, frozen=True, kw_only=True):
+    """``PUT /secrets/{name}``: what the secret holds."""
+
+    value: str
+
+
+class SecretView(Value, frozen=True, kw_only=True):
+    """A secret as its owner sees it: never what it holds."""
+
+    name: str
+    n_bytes: int
+    created_at_ms: int
+    changed_at_ms: int
+
+
+class SecretPage(Value, frozen=True, kw_only=True):
+    """All of a user's secrets."""
+
+    items: tuple[SecretView, ...]
+
+
 class NewUser(Body, frozen=True, kw_only=True):
     """``POST /users``."""
 

@@ -276,6 +276,21 @@ class Client:
         """This user's tokens, without their secrets."""
         return self.transport.call("GET", f"{API}/tokens", rest.TokenPage).items
 
+    # ── secrets ──────────────────────────────────────────────────────────────────────────────
+
+    def set_secret(self, name: str, value: str) -> rest.SecretView:
+        """Keeps a secret of this user; attempts that start from now on get it."""
+        body = rest.SecretValue(value=value)
+        return self.transport.call("PUT", _secret_path(name), rest.SecretView, body=body)
+
+    def secrets(self) -> tuple[rest.SecretView, ...]:
+        """This user's secrets, without what they hold."""
+        return self.transport.call("GET", f"{API}/secrets", rest.SecretPage).items
+
+    def remove_secret(self, name: str) -> None:
+        """Forgets a secret of this user."""
+        self.transport.call("DELETE", _secret_path(name), rest.SecretPage)
+
     def health(self) -> rest.Health:
         """Whether the server is well; needs no token."""
         return self.transport.call("GET", f"{API}/health", rest.Health)
@@ -285,6 +300,10 @@ def _node_path(node_id: str) -> str:
     if not node_id or node_id in (".", ".."):
         raise NotFound(f"no node is called `{node_id}`", hint="list them: fluxhive nodes")
     return f"{API}/nodes/{quote(node_id, safe='')}"
+
+
+def _secret_path(name: str) -> str:
+    return f"{API}/secrets/{quote(name, safe='')}"
 
 
 def _task_path(task_id: str) -> str:

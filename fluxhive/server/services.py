@@ -13,6 +13,7 @@ from .accounts import Accounts
 from .auth import Auth
 from .feed import Feed
 from .hive import Hive
+from .secrets import Secrets
 
 
 class LongAnswers:
@@ -57,6 +58,7 @@ class Services(NamedTuple):
     answers: LongAnswers
     #: Threads that read output for people at the same time.
     log_readers: anyio.CapacityLimiter
+    secrets: Secrets
 
 
 def services_of(request: HTTPConnection) -> Services:

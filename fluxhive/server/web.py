@@ -27,7 +27,8 @@ from .gate import API, Gate
 from .hive import Hive
 from .pages import add_pages
 from .problems import on_bad_parameters, on_error, on_http_error
-from .rest import agents, health, logs, nodes, people, tasks
+from .rest import agents, health, logs, nodes, people, secrets, tasks
+from .secrets import Secrets
 from .services import LongAnswers, Services
 from .shell import Shell
 
@@ -46,7 +47,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    for room in (tasks, logs, nodes, people, agents, health):
+    for room in (tasks, logs, nodes, people, secrets, agents, health):
         app.include_router(room.router, prefix=API)
     add_pages(app)
     app.add_exception_handler(FluxhiveError, on_error)
@@ -73,7 +74,8 @@ async def open_services(hive: Hive) -> AsyncIterator[Services]:
     await auth.load()
     feed = Feed(hive)
     limiter = anyio.CapacityLimiter(LOG_READERS)
-    services = Services(hive, auth, Accounts(auth), feed, LongAnswers(), limiter)
+    kept = Secrets(hive.store, hive.clock)
+    services = Services(hive, auth, Accounts(auth), feed, LongAnswers(), limiter, kept)
 
     def revoked(token_id: str, node_id: str | None) -> None:
         services.answers.end(token_id)

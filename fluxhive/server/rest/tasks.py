@@ -111,6 +111,7 @@ async def _submit(
             value=key,
             hint="a random text of 32 characters does",
         )
+    await services.secrets.check(caller.username, specs)
     checked = [apply_defaults(spec) for spec in specs]
     if key is None:
         return await services.hive.brain.submit(checked, caller.username)

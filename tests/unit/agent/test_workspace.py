@@ -8,17 +8,18 @@ import stat
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from fluxhive.agent.run_directory import acknowledge, read_spec
 from fluxhive.agent.workspace import Workspace
 from fluxhive.core.effects import NodeAttempt
-from fluxhive.core.errors import Unreachable
+from fluxhive.core.errors import Conflict, Unreachable
 from fluxhive.core.events import DispatchReceived, WorkspaceFailed, WorkspaceReady
 from fluxhive.core.node import HeldPhase
 from fluxhive.core.request import Reservation
-from fluxhive.core.task import ExecutorKind
+from fluxhive.core.task import ExecutorKind, SecretForm
 from fluxhive.core.values import AttemptId, NodeId, TaskId
-from fluxhive.protocol.agent import Launch
+from fluxhive.protocol.agent import Launch, LaunchSecret
 
 ATTEMPT = AttemptId("t-jrt6.1")
 
@@ -117,7 +118,9 @@ def test_a_launch_that_cannot_be_fetched_is_handed_back(tmp_path: Path) -> None:
 
     workspace = Workspace(tmp_path / "runs", tmp_path / "contact", fetch=fetch)
     answer = workspace.prepare(attempt(), None)
-    assert answer == WorkspaceFailed(attempt_id=ATTEMPT, detail="no server answers", elsewhere=True)
+    assert answer == WorkspaceFailed(
+        attempt_id=ATTEMPT, detail="no server answers", elsewhere=True, for_now=True
+    )
 
 
 def test_a_run_directory_that_cannot_be_made_is_this_nodes_trouble(workspace: Workspace) -> None:
@@ -192,3 +195,32 @@ def test_a_shim_with_a_failover_length_is_told_where_the_contact_stands(
     workspace.prepare(attempt(failover_ms=60_000), launch(tmp_path))
     spec = json.loads(Path(workspace.directory(ATTEMPT), "spec.json").read_text())
     assert spec["contact_path"] == str(tmp_path / "contact")
+
+
+def test_a_launch_that_cannot_be_for_what_the_task_asks_is_not_tried_elsewhere(
+    tmp_path: Path,
+) -> None:
+    def fetch(attempt_id: AttemptId) -> Launch:
+        raise Conflict("ada has no secret `K` any more")
+
+    workspace = Workspace(tmp_path / "runs", tmp_path / "contact", fetch=fetch)
+    answer = workspace.prepare(attempt(), None)
+    assert answer == WorkspaceFailed(attempt_id=ATTEMPT, detail="ada has no secret `K` any more")
+
+
+def test_a_secret_lies_in_a_file_that_nobody_else_can_read(workspace: Workspace) -> None:
+    given = (
+        LaunchSecret(name="KEY", form=SecretForm.FILE, value="one\ntwo\n"),
+        LaunchSecret(name="TOKEN", form=SecretForm.VARIABLE, value="three"),
+    )
+    workspace.prepare(attempt(), replace(launch(), secrets=given))
+    directory = Path(workspace.directory(ATTEMPT))
+    spec = read_spec(directory)
+    path = Path(spec.env["KEY"])
+    assert path.read_text() == "one\ntwo\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert spec.env["TOKEN"] == "three"
+    assert "two" not in (directory / "spec.json").read_text()
+    workspace.discard([ATTEMPT])
+    assert not path.exists()
