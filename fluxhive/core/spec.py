@@ -1,0 +1,89 @@
+"""What an author writes about a task. Checked in spec_check.py; never changes once accepted."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from msgspec import field
+
+from .request import Request
+from .values import Ms, Value
+
+
+class Priority(Enum):
+    """How a task stands in the queue against others; equal ones go by order of submission."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+    @property
+    def rank(self) -> int:
+        """Lower goes first."""
+        return _RANKS[self]
+
+
+_RANKS = {Priority.URGENT: 0, Priority.HIGH: 1, Priority.NORMAL: 2, Priority.LOW: 3}
+DEFAULT_GRACE_MS: Ms = 30_000
+DEFAULT_RESTARTS = 5
+DEFAULT_BACKOFF_MS: Ms = 1_000
+#: ``--failover`` of tasks that ask for retries and say nothing else.
+RETRY_FAILOVER_MS: Ms = 30 * 60_000
+
+
+class ExecutorKind(Enum):
+    """How the command is read."""
+
+    #: ``command`` has one element, a line for ``sh -c``.
+    SHELL = "shell"
+    #: ``command`` is executed as it is: program and arguments.
+    EXEC = "exec"
+    #: ``command`` is what Python is given: a script or ``-m module``, and arguments.
+    PYTHON = "python"
+
+
+class SecretForm(Enum):
+    """How a task is given a secret of its owner."""
+
+    #: The variable of its name holds it.
+    VARIABLE = "variable"
+    #: The variable of its name holds the path of a file with it, which only the task may read.
+    FILE = "file"
+
+
+class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the author wrote; never changes. Checked by ``spec_check.check_spec``."""
+
+    command: tuple[str, ...]
+    executor: ExecutorKind = ExecutorKind.EXEC
+    name: str = ""
+    request: Request = Request()
+    env: dict[str, str] = field(default_factory=dict)
+    #: Names of its owner's secrets that it is given, and how.
+    secrets: dict[str, SecretForm] = field(default_factory=dict)
+    #: Directory that must exist on the node. None: the agent's home directory.
+    workdir: str | None = None
+    #: Prefix of a virtual environment, put in front of PATH where it exists on the node.
+    venv: str | None = None
+    #: Interpreter of a ``python`` task: path, environment's directory, ``conda:NAME`` or ``uv``.
+    #: None: ``python3`` on the task's PATH.
+    python: str | None = None
+    priority: Priority = Priority.NORMAL
+    #: How many failures of its own are tried again.
+    retry: int = 0
+    #: How many ends that were not its fault are tried again (not counted as retries).
+    restarts: int = DEFAULT_RESTARTS
+    #: First pause before a retry; doubles each time, at most five minutes.
+    backoff_ms: Ms = DEFAULT_BACKOFF_MS
+    #: Started zero or one time: neither retries nor restarts.
+    at_most_once: bool = False
+    time_limit_ms: Ms | None = None
+    #: From the polite signal to the kill.
+    grace_ms: Ms = DEFAULT_GRACE_MS
+    #: How long it runs on without its node's contact before it may run elsewhere. None: for ever.
+    failover_ms: Ms | None = None
+    #: stdout and stderr in one stream, in the order they were written.
+    merge_output: bool = False
+    #: Whose share and quota it counts against. Empty: the owner's own project, called as they are.
+    project: str = ""
