@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import click
 
-from fluxhive.cli import messages, options, output, session
-from fluxhive.core.errors import FluxhiveError
-from fluxhive.protocol.rest import TaskView
-from fluxhive.sdk.client import Client
+from fluxhive.cli import options, output, session
+from fluxhive.cli.each import each
 
 
 @click.command()
@@ -20,30 +18,4 @@ def command(
 ) -> int:
     """Cancel tasks. When this returns no new attempt of them starts; what runs is stopped."""
     client = session.client(control_url)
-    done: list[TaskView] = []
-    code = 0
-    for name in names:
-        task, trouble = _cancel(client, name)
-        code = code or trouble
-        if task is not None:
-            done.append(task)
-    output.rows(
-        output.Form(is_json=is_json, is_quiet=is_quiet),
-        "tasks",
-        ("ID", "NAME", "STATE"),
-        [[task.id, task.name or "-", task.word] for task in done],
-        items=done,
-        ids=[task.id for task in done],
-    )
-    return code
-
-
-def _cancel(client: Client, name: str) -> tuple[TaskView | None, int]:
-    """The cancelled task and 0; or None and the exit code, the reason printed.
-
-    One that cannot be cancelled is no reason to let the others run.
-    """
-    try:
-        return client.cancel(name), 0
-    except FluxhiveError as error:
-        return None, messages.show(error)
+    return each(names, client.cancel, output.Form(is_json=is_json, is_quiet=is_quiet))

@@ -35,6 +35,9 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "logs": Verb("logs", "Print what a task wrote; with -f as it comes"),
         "wait": Verb("wait", "Wait until tasks have ended; gives their exit code"),
         "cancel": Verb("cancel", "Stop tasks, or take them out of the queue"),
+        "hold": Verb("hold", "Keep tasks from starting"),
+        "release": Verb("release", "Let held tasks start"),
+        "edit": Verb("edit", "Change what a waiting task asks for"),
     },
     "Machines": {
         "nodes": Verb("nodes", "List the nodes of the hive"),

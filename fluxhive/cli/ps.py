@@ -19,6 +19,7 @@ TITLES = ("ID", "NAME", "USER", "STATE", "WHERE", "GPU MEM", "TIME", "WHY")
 @click.option("-a", "--all", "is_all", is_flag=True, help="Tasks of all users.")
 @click.option("--all-time", is_flag=True, help="Also what ended more than an hour ago.")
 @click.option("-n", "--name", help="Only tasks of this name.")
+@click.option("--array", metavar="TASK", help="The members of this array that left the queue.")
 @options.control_url
 @output.json_option
 @output.quiet_option
@@ -27,6 +28,7 @@ def command(
     is_all: bool,
     all_time: bool,
     name: str | None,
+    array: str | None,
     control_url: str | None,
     is_json: bool,
     is_quiet: bool,
@@ -36,9 +38,10 @@ def command(
     now_ms = int(time.time() * 1000)
     found = list(
         client.tasks(
-            owner=None if is_all else client.me().username,
+            owner=None if is_all or array else client.me().username,
             name=name,
-            since_ms=None if all_time else now_ms - RECENT_MS,
+            array=array,
+            since_ms=None if all_time or array else now_ms - RECENT_MS,
         )
     )
     output.rows(
@@ -66,7 +69,13 @@ def _row(task: TaskView, now_ms: int) -> list[str]:
 
 
 def why(task: TaskView) -> str:
-    """Why it waits, for one that waits; else the sentence about its state."""
+    """Why it waits, for one that waits; else the sentence about its state.
+
+    Of an array: how its members stand, too.
+    """
+    if task.members is not None:
+        waits = f"; {task.waiting[0].text}" if task.waiting else ""
+        return f"{task.members}{waits}"
     if task.waiting:
         return task.waiting[0].text
     return task.reason or "-"

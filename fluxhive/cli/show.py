@@ -8,13 +8,17 @@ import time
 import click
 
 from fluxhive.cli import options, output, session
+from fluxhive.cli.begin import show_time
 from fluxhive.cli.follow import usage
 from fluxhive.cli.ps import gpu_memory, running_time, where
+from fluxhive.core.array import ArraySpec, MemberCounts
+from fluxhive.core.dependency import Dependency, Edit
 from fluxhive.core.request import Request, show_mib, show_ms
 from fluxhive.core.task import ExecutorKind, TaskSpec
 from fluxhive.protocol.rest import AttemptView, TaskView
 
 COMMAND_LENGTH_MAX = 500
+VALUES_SHOWN = 10
 
 
 @click.command()
@@ -43,17 +47,24 @@ def _facts(task: TaskView) -> list[tuple[str, str]]:
         *(("secret", f"{name} (as a {form.value})") for name, form in task.spec.secrets.items()),
         ("directory", task.spec.workdir or "-"),
         ("request", _request(task.spec.request)),
-        ("priority", task.spec.priority.value),
+        ("priority", task.priority.value),
         ("retry", f"{task.spec.retry}"),
     ]
     if task.spec.time_limit_ms is not None:
         facts.append(("time limit", show_ms(task.spec.time_limit_ms)))
-    facts.append(("submitted", _at(task.submitted_at_ms)))
+    if task.spec.array is not None:
+        facts += _array(task.id, task.spec.array, task.members)
+    if task.spec.after:
+        facts.append(("after", ", ".join(_dependency(each) for each in task.spec.after)))
+    if task.spec.begin_at_ms is not None:
+        facts.append(("not before", show_time(task.spec.begin_at_ms)))
+    facts.append(("submitted", show_time(task.submitted_at_ms)))
+    facts += [("edited", _edit(edit)) for edit in task.edits]
     if task.started_at_ms is not None:
-        facts.append(("started", _at(task.started_at_ms)))
+        facts.append(("started", show_time(task.started_at_ms)))
         facts.append(("ran for", running_time(task, int(time.time() * 1000))))
     if task.ended_at_ms is not None:
-        facts.append(("ended", _at(task.ended_at_ms)))
+        facts.append(("ended", show_time(task.ended_at_ms)))
     facts += [(f"used: {name}", value) for name, value in usage(task) if name != "time"]
     facts += [(f"attempt {attempt.number}", _attempt(attempt)) for attempt in task.attempts]
     return facts
@@ -96,5 +107,22 @@ def _attempt(attempt: AttemptView) -> str:
     return ", ".join(parts)
 
 
-def _at(at_ms: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(at_ms / 1000))
+def _array(task_id: str, array: ArraySpec, members: MemberCounts | None) -> list[tuple[str, str]]:
+    facts = [("members", f"{array.count}: {members}")]
+    for variable in array.variables:
+        shown = ",".join(variable.value(n) for n in range(min(variable.n_values, VALUES_SHOWN)))
+        more = ",…" if variable.n_values > VALUES_SHOWN else ""
+        facts.append(("varies", f"{variable.name}={shown}{more}"))
+    if array.at_most is not None:
+        facts.append(("at most", f"{array.at_most} at once"))
+    facts.append(("see them", f"fluxhive ps --array {task_id}"))
+    return facts
+
+
+def _dependency(dependency: Dependency) -> str:
+    return f"{dependency.task_id}:{dependency.end.value}"
+
+
+def _edit(edit: Edit) -> str:
+    what = ", ".join(f"{change.field} {change.old} → {change.new}" for change in edit.changes)
+    return f"{show_time(edit.at_ms)} by {edit.by}: {what}"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import click
 import msgspec
 
 from fluxhive.cli import messages, options, output, session
+from fluxhive.cli.array import spread
 from fluxhive.cli.environment import gather, gather_secrets
 from fluxhive.cli.follow import follow
 from fluxhive.cli.program import program
+from fluxhive.cli.queueing import QUEUE_NAMES, queue_options, queued
 from fluxhive.core.errors import InputError
 from fluxhive.core.request import Request, parse_duration_ms, parse_mib
 from fluxhive.core.task import Priority, TaskSpec
@@ -48,7 +51,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     words: tuple[str, ...]
 
 
-@click.command(context_settings={"allow_interspersed_args": False})
+class _Submit(click.Command):
+    """Takes `--array a=1,2 b=3,4` as two values of one option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, spread(args))
+
+
+@click.command(cls=_Submit, context_settings={"allow_interspersed_args": False})
 @click.option("--gpus", type=int, default=0, metavar="N", help="How many GPUs. Default: none.")
 @click.option("--gpu-mem", metavar="SIZE", help="Memory per GPU, as 8G; then one GPU is shared.")
 @click.option("--exclusive", is_flag=True, help="Share the GPUs with nobody.")
@@ -59,6 +69,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--project", default="", metavar="NAME", help="Whose share and quota it uses.")
 @click.option("-p", "--priority", type=click.Choice(PRIORITIES), default="normal")
 @click.option("--retry", type=int, default=0, metavar="N", help="Try again after N failures.")
+@queue_options
 @click.option("--env", "variables", multiple=True, metavar="K=V", help="Variable for the task.")
 @click.option("--env-file", type=click.Path(), help="File with lines K=V.")
 @click.option("--secret", "secrets", multiple=True, metavar="K[=file]", help="A secret of yours.")
@@ -72,7 +83,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 @output.json_option
 @output.quiet_option
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
-def command(**given: object) -> int:
+def command(**given: Any) -> int:
     """Queue a command: fluxhive submit [OPTIONS] -- COMMAND…
 
     Several words are executed as they are; one word is a line for the shell, so that
@@ -82,12 +93,20 @@ def command(**given: object) -> int:
     With -f this ends with the task's own exit code, 128 + n for signal n, 124 for the time limit,
     125 when following fails. Ctrl-C lets go of the task; a second one cancels it.
     """
+    is_held = given.pop("hold")
+    asks_when = {name: given.pop(name) for name in QUEUE_NAMES}
     asked = msgspec.convert(given, Asked)  # one typed value instead of twenty arguments
     if asked.is_followed and asked.is_json:
         raise InputError("`--json` and `-f` exclude each other", field="--json")
-    spec = _spec(asked)
+    spec = queued(_spec(asked), asks_when)
+    if spec.array is not None and asked.is_followed:
+        raise InputError(
+            "`-f` follows one task, and `--array` makes many",
+            field="-f",
+            hint="leave it out, and follow one with `fluxhive logs -f 't-…[0]'`",
+        )
     client = session.client(asked.control_url)
-    task = client.submit(spec)
+    task = client.submit(spec, hold=is_held)
     for warning in task.warnings:
         messages.warn(warning)
     if not asked.is_followed:
@@ -188,4 +207,5 @@ def _line(task: TaskView) -> str:
 
 
 def _parts(task: TaskView) -> list[str]:
-    return [task.id, task.name, task.word, task.reason]
+    said = task.reason if task.members is None else f"{task.members}"
+    return [task.id, task.name, task.word, said]

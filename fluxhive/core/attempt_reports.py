@@ -14,8 +14,9 @@ from .events import NodeSaid
 from .gang import with_members
 from .hive_state import HiveState
 from .outcome import Outcome, OutcomeKind, StopCause
+from .reactions import ON_REPORT, Reaction
 from .reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted, Report
-from .task import ON_REPORT, Attempt, AttemptState, Member, Reaction
+from .task import Attempt, AttemptState, Member
 from .values import Ms, NodeId, kebab
 
 

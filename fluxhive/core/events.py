@@ -25,8 +25,10 @@ class TaskSubmitted(Tagged, frozen=True, kw_only=True):
     number: int
     owner: str
     spec: TaskSpec
-    #: Who holds it from the start; None: it queues at once.
+    #: Who holds it from the start; None: no person does.
     held_by: str | None = None
+    #: Of the tasks it comes after, those known to have ended as wanted (the core forgets old ones).
+    settled: tuple[TaskId, ...] = ()
 
 
 class TaskCancelRequested(Tagged, frozen=True, kw_only=True):
@@ -37,14 +39,14 @@ class TaskCancelRequested(Tagged, frozen=True, kw_only=True):
 
 
 class TaskHeld(Tagged, frozen=True, kw_only=True):
-    """A queued task is kept from starting by a person."""
+    """A task that has not started is kept from starting by a person."""
 
     task_id: TaskId
     by: str
 
 
 class TaskReleased(Tagged, frozen=True, kw_only=True):
-    """The hold is taken away."""
+    """A person's hold is taken away; a start time and other tasks hold on."""
 
     task_id: TaskId
     by: str
@@ -55,6 +57,14 @@ class TaskReprioritised(Tagged, frozen=True, kw_only=True):
 
     task_id: TaskId
     priority: Priority
+    by: str
+
+
+class TaskEdited(Tagged, frozen=True, kw_only=True):
+    """A task that waits gets another spec: the whole new one, checked. Its command stays."""
+
+    task_id: TaskId
+    spec: TaskSpec
     by: str
 
 
@@ -138,6 +148,7 @@ HiveEvent: TypeAlias = (
     | TaskHeld
     | TaskReleased
     | TaskReprioritised
+    | TaskEdited
     | NodeJoined
     | NodeReported
     | NodeSaid

@@ -9,14 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
+from .array import MemberCounts
+from .arrays import find_task
 from .gang import live_members
 from .hive_state import HiveState
+from .holds import wanted
 from .node import Node, NodeState
 from .node_record import NodeRecord, serving
 from .placement import Misfit, MisfitCode, capacity_misfit, misfit
 from .request import Request, show_mib, show_ms
 from .task import Attempt, AttemptState, Task, TaskSpec, TaskState
-from .values import TaskId, Value
+from .values import Ms, TaskId, Value
+
+#: Most tasks that one reason names as standing in the way.
+BLOCKERS_MAX = 8
 
 
 class WaitCode(Enum):
@@ -26,13 +32,19 @@ class WaitCode(Enum):
     NEVER = "NEVER"
     #: Fewer nodes than a gang needs have room at once.
     GANG = "GANG"
+    #: A person holds it.
     HELD = "HELD"
+    #: Other tasks have to end first.
+    DEPENDS = "DEPENDS"
+    START_TIME = "START_TIME"
     MEMORY = "MEMORY"
     GPUS = "GPUS"
     CPUS = "CPUS"
     HOST_MEMORY = "HOST_MEMORY"
     #: The nodes that could hold it are out of contact or draining.
     NODES_DOWN = "NODES_DOWN"
+    #: As many members of its array run as may at once.
+    ARRAY_LIMIT = "ARRAY_LIMIT"
     RETRY_BACKOFF = "RETRY_BACKOFF"
     AGENT_REFUSED = "AGENT_REFUSED"
     PRIORITY = "PRIORITY"
@@ -50,6 +62,10 @@ class Reason(Value, frozen=True, kw_only=True):
     text: str
     #: What stands behind it, node by node; empty when it is not about nodes.
     misfits: tuple[Misfit, ...] = ()
+    #: Tasks that stand in the way.
+    blockers: tuple[TaskId, ...] = ()
+    #: When this reason is gone; None when that is not known.
+    until_ms: Ms | None = None
 
 
 _CODE_OF = {
@@ -67,15 +83,23 @@ _ORDER = {code: position for position, code in enumerate(WaitCode)}
 
 def explain(hive: HiveState, task_id: TaskId) -> list[Reason]:
     """The reasons why a task waits, the main one first; empty when it does not wait."""
-    task = hive.tasks.get(task_id)
+    task = find_task(hive, task_id)
     if task is None:
         return []
+    if task_id not in hive.tasks:
+        # A member that waits with its array.
+        assert task.array_id is not None, f"{task_id} is no member and no task"
+        return explain(hive, task.array_id)
     if task.state is TaskState.HELD:
-        return [Reason(code=WaitCode.HELD, text=f"held by {task.held_by}")]
+        return _held(hive, task)
+    if task.spec.array is not None and task.state is TaskState.ACTIVE:
+        return []
     if task.state is TaskState.ACTIVE:
         return _adrift(hive, task)
     if task.state is not TaskState.QUEUED:
         return []
+    if task_id not in hive.queue and hive.is_kept_out(task):
+        return [_full(hive, task)]
     if task_id not in hive.queue:
         return [_paused(hive, task)]
     return _not_placed(hive, task)
@@ -95,6 +119,13 @@ def word(task: Task, attempt: Attempt | None, nodes: Iterable[Node | None]) -> s
     return "running" if attempt.state is AttemptState.RUNNING else "starting"
 
 
+def word_of_array(array: Task, members: MemberCounts | None) -> str:
+    """The same for an array; ``members`` while it lives."""
+    if members is not None and members.live and array.state is not TaskState.HELD:
+        return "running"
+    return str(array.state.value)
+
+
 def warnings(spec: TaskSpec, nodes: Iterable[Node], owner: str | None = None) -> list[str]:
     """What the author should know at once: that no node could hold the task, and why.
 
@@ -111,6 +142,41 @@ def warnings(spec: TaskSpec, nodes: Iterable[Node], owner: str | None = None) ->
     if n_could:
         return [f"{_too_few(n_could, spec.request)}; the task waits for more"]
     return [f"no node could hold it: {_closest(never, spec.request)}; the task waits for one"]
+
+
+def _held(hive: HiveState, task: Task) -> list[Reason]:
+    reasons: list[Reason] = []
+    if task.held_by is not None:
+        reasons.append(Reason(code=WaitCode.HELD, text=f"held by {task.held_by}"))
+    for dependency in task.waits_for:
+        other = find_task(hive, dependency.task_id)
+        assert other is not None, f"law 12: {task.id} waits for {dependency.task_id}"
+        text = f"{wanted(dependency)}; it is {_now(hive, other)}"
+        reasons.append(Reason(code=WaitCode.DEPENDS, text=text, blockers=(other.id,)))
+    if task.begin_at_ms is not None:
+        left = show_ms(max(0, task.begin_at_ms - hive.now_ms))
+        reasons.append(
+            Reason(
+                code=WaitCode.START_TIME,
+                text=f"its start time comes in {left}",
+                until_ms=task.begin_at_ms,
+            )
+        )
+    return reasons
+
+
+def _now(hive: HiveState, task: Task) -> str:
+    live = hive.live_of.get(task.id)
+    attempt = None if live is None else hive.attempts[live]
+    members = () if attempt is None else live_members(attempt)
+    return word(task, attempt, [hive.nodes[member.node_id].node for member in members])
+
+
+def _full(hive: HiveState, task: Task) -> Reason:
+    record = hive.arrays[task.array_id or task.id]
+    running = [each for each in record.live if hive.tasks[each].state is TaskState.ACTIVE]
+    text = f"{_n(record.n_active, 'member')} of {record.id} run, at most {record.at_most} at once"
+    return Reason(code=WaitCode.ARRAY_LIMIT, text=text, blockers=tuple(running[:BLOCKERS_MAX]))
 
 
 def _paused(hive: HiveState, task: Task) -> Reason:

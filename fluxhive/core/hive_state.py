@@ -11,8 +11,11 @@ from collections import deque
 
 from msgspec.structs import replace
 
+from .array_record import ArrayRecord
+from .dependency import Dependency
 from .effects import Dispatch, Forget, HiveEffect, Publish, SaveAttempt, SaveNode, SaveTask, Stop
 from .gang import first_end_ms, gang_state, lingers
+from .hive_settings import HiveSettings
 from .node import Node, NodeState
 from .node_record import NodeRecord
 from .outcome import StopCause
@@ -27,33 +30,9 @@ from .task import (
     check_attempt_move,
     check_task_move,
 )
-from .task_queue import ClassKey, TaskQueue
+from .task_queue import ClassKey, Place, TaskQueue
 from .timers import TimerKind, Timers
-from .values import AttemptId, Ms, NodeId, TaskId, Value
-
-
-class HiveSettings(Value, frozen=True, kw_only=True):
-    """The brain's figures; one set for a hive."""
-
-    #: How often nodes report.
-    heartbeat_ms: Ms = 2_000
-    #: Not heard for so long: the node is silent (three missed heartbeats).
-    silent_after_ms: Ms = 6_000
-    #: How much faster or slower than ours a node's clock may run.
-    clock_drift_percent: int = 5
-    #: On top of a fence, for messages and kills that take their time.
-    fence_margin_ms: Ms = 10_000
-    #: A node stops its attempts at their time limit; the brain does so this much later.
-    time_limit_slack_ms: Ms = 15_000
-    #: Longest time for which a task is kept off a node that handed it back.
-    refusal_block_ms: Ms = 60_000
-    #: Once a member of a gang has ended well, the others have so long to finish.
-    gang_linger_ms: Ms = 10 * 60_000
-    #: Ended tasks kept in memory, newest last; older ones are in the store alone.
-    ended_tasks_max: int = 20_000
-
-
-DEFAULT_SETTINGS = HiveSettings()
+from .values import AttemptId, Ms, NodeId, TaskId
 
 
 class HiveState:
@@ -69,6 +48,13 @@ class HiveState:
         self.attempts_of: dict[TaskId, list[AttemptId]] = {}
         #: The one attempt of each active task that has not ended.
         self.live_of: dict[TaskId, AttemptId] = {}
+        #: Who waits for the end of a task, by that task.
+        self.dependents: dict[TaskId, dict[TaskId, None]] = {}
+        #: Tasks that ended in this step, for those who wait for them.
+        self.just_ended: deque[Task] = deque()
+        #: Arrays that have not ended, and those with a member that changed in this step.
+        self.arrays: dict[TaskId, ArrayRecord] = {}
+        self.touched_arrays: dict[TaskId, None] = {}
         self.queue = TaskQueue()
         self.timers = Timers()
         #: Nodes on which room may have appeared since the last placement pass.
@@ -94,6 +80,8 @@ class HiveState:
         self.tasks[task.id] = task
         self.effects.append(SaveTask(task=task))
         self.effects.append(Publish(task_id=task.id, state=task.state.value, reason=task.reason))
+        self._index_holds(task, () if old is None else old.waits_for)
+        self._index_array(old, task)
         if task.state is TaskState.QUEUED:
             self.queue.remove(task.id)
             self.enqueue(task)
@@ -101,11 +89,15 @@ class HiveState:
             self.queue.remove(task.id)
             self.timers.cancel(TimerKind.PAUSE, task.id)
         if task.state.is_final:
+            self.just_ended.append(task)
             self._retire(task.id)
 
     def load_task(self, task: Task) -> None:
         """Take a stored task as it is: nothing is saved or published."""
         self.tasks[task.id] = task
+        self._index_holds(task, ())
+        if task.array_id is not None and not task.state.is_final:
+            self.arrays[task.array_id].load(task)
         if task.state is TaskState.QUEUED:
             self.enqueue(task)
         elif task.state.is_final:
@@ -115,8 +107,32 @@ class HiveState:
         """Put a queued task in line, or set the end of its pause."""
         if task.not_before_ms > self.now_ms:
             self.timers.set(TimerKind.PAUSE, task.id, task.not_before_ms)
-        else:
-            self.queue.add((task.priority.rank, task.number, task.id), self.class_key(task))
+        elif not self.is_kept_out(task):
+            self.queue.add(self.place(task), self.class_key(task))
+
+    def place(self, task: Task) -> Place:
+        """Where a queued task stands against others; an array stands where its next member does."""
+        number = task.number
+        if task.spec.array is not None:
+            number += 1 + self.arrays[task.id].next_index - task.spec.array.first
+        return task.priority.rank, number, task.id
+
+    def is_kept_out(self, task: Task) -> bool:
+        """Whether as many members of its array run as may at once."""
+        record = self.arrays.get(task.array_id or task.id)
+        return record is not None and record.is_full
+
+    def take_out(self, record: ArrayRecord) -> None:
+        """Take an array and its members out of line: enough of them run."""
+        for task_id in (record.id, *record.queued):
+            self.queue.remove(task_id)
+
+    def put_back(self, record: ArrayRecord) -> None:
+        """Put an array that has room for another member in line again, and its members."""
+        for task_id in (record.id, *record.queued):
+            task = self.tasks[task_id]
+            if task.state is TaskState.QUEUED and task_id not in self.queue:
+                self.enqueue(task)
 
     def class_key(self, task: Task) -> ClassKey:
         """The line of the queue that a task belongs to."""
@@ -296,6 +312,36 @@ class HiveState:
             self.effects.append(Forget(node_id=node_id, session=session, attempt_id=attempt_id))
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────
+
+    def _index_holds(self, task: Task, waited_for: tuple[Dependency, ...]) -> None:
+        """Who waits for whom, and when a start time comes, as this record has it."""
+        if task.waits_for != waited_for:
+            for dependency in waited_for:
+                waiting = self.dependents.get(dependency.task_id, {})
+                waiting.pop(task.id, None)
+                if not waiting:
+                    self.dependents.pop(dependency.task_id, None)
+            for dependency in task.waits_for:
+                self.dependents.setdefault(dependency.task_id, {})[task.id] = None
+        if task.begin_at_ms is not None:
+            self.timers.set(TimerKind.BEGIN, task.id, task.begin_at_ms)
+        else:
+            self.timers.cancel(TimerKind.BEGIN, task.id)
+
+    def _index_array(self, old: Task | None, task: Task) -> None:
+        """Count an array's member, or the array itself while it lives."""
+        if task.array_id is not None:
+            record = self.arrays.get(task.array_id)
+            assert record is not None, f"law 24: {task.array_id} had ended before {task.id}"
+            record.note(old, task)
+            self.touched_arrays[task.array_id] = None
+            if record.id in self.queue:
+                # Its place is that of its next member.
+                self.queue.move(self.place(self.tasks[record.id]))
+        elif task.state.is_final:
+            self.arrays.pop(task.id, None)
+        elif task.spec.array is not None and task.id not in self.arrays:
+            self.arrays[task.id] = ArrayRecord(task.id, task.spec.array)
 
     def _index_attempt(self, attempt: Attempt) -> None:
         self.attempts_of.setdefault(attempt.task_id, []).append(attempt.id)

@@ -17,7 +17,8 @@ in the simulator, and once when a hive is restored. The numbers are those used a
  9 a task's next attempt comes after the end of the one before; an end without the node's word
    comes after the fence, or with a person's word or the node's return
 10 attempts stay within retries, restarts and those that were handed back
-12 held tasks have a holder, queued ones none
+12 held tasks have a holder (a person, a start time, other tasks), others none; what a task waits
+   for has not ended, and it is freed only by an end as wanted
 13 whoever is placed had nobody before them that fits
 14 ``next_wakeup()`` is later than now, or None
 15 every change of state has exactly one save and one publish
@@ -25,6 +26,8 @@ in the simulator, and once when a hive is restored. The numbers are those used a
 18 every queued task has a reason to wait
 19 unknown ids, old sessions and wrong epochs change nothing
 21 what could be placed is placed
+24 of an array each member waits, lives or has ended, once; no more run than may at once; it is
+   active when none waits to be made, and ended when none is left
 
 Law 11 speaks of repair after running out of memory, 20, 22 and 23 of what comes in the end (tests);
 16 (restore behaves the same), 17 and 19 need two runs and stand in tests.
@@ -34,10 +37,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .array_laws import check_array
+from .arrays import find_task
 from .effects import Dispatch, HiveEffect, Publish, SaveAttempt, SaveTask
 from .events import HiveEvent
 from .explain import explain
 from .gang import lingers
+from .holds import is_met
 from .node import GpuState, NodeState
 from .node_record import NodeRecord
 from .outcome import OutcomeKind
@@ -83,11 +89,16 @@ def check(manager: TaskManager, *, full: bool) -> None:
         real = holders_of.get(attempt.id, set())
         assert real == due, f"law 3 and 6: {attempt.id} {attempt.state} holds on {real}, not {due}"
         _check_gang(manager, attempt)
+    for array in hive.arrays.values():
+        check_array(hive, array)
     _check_queue(manager)
 
 
 def _check_gang(manager: TaskManager, attempt: Attempt) -> None:
     members, n_nodes = attempt.members, manager.hive.spec_of(attempt).request.nodes
+    if attempt.state is AttemptState.ENDED:
+        # An edit after its end may ask for more nodes or fewer.
+        n_nodes = len(members)
     assert len(members) == n_nodes, f"law 6: {attempt.id} has {len(members)} of {n_nodes} members"
     if not attempt.gang:
         return
@@ -112,11 +123,15 @@ def _check_task(manager: TaskManager, task: Task) -> None:
     hive = manager.hive
     attempts = manager.attempts_of(task.id)
     live = [attempt for attempt in attempts if attempt.state is not AttemptState.ENDED]
-    is_active = task.state is TaskState.ACTIVE
+    is_active = task.state is TaskState.ACTIVE and task.spec.array is None
     assert len(live) == is_active, f"law 1: {task.id} is {task.state} with {len(live)} live"
     assert hive.live_of.get(task.id) == (live[0].id if live else None), f"law 1: {task.id}"
-    held_well = (task.held_by is not None) == (task.state is TaskState.HELD)
+    held_well = task.is_held == (task.state is TaskState.HELD)
     assert held_well, f"law 12: {task.id} is {task.state}, held by {task.held_by}"
+    for dependency in task.waits_for:
+        other = find_task(hive, dependency.task_id)
+        waits = other is not None and not other.state.is_final
+        assert waits, f"law 12: {task.id} waits for {dependency.task_id}, which has ended"
     epochs = [attempt.epoch for attempt in attempts]
     assert epochs == sorted(set(epochs)), f"law 8: epochs of {task.id}: {epochs}"
     assert not epochs or task.epoch >= epochs[-1], f"law 8: {task.id} forgot its epoch"
@@ -179,14 +194,14 @@ def _check_queue(manager: TaskManager) -> None:
             task = hive.tasks[task_id]
             assert task.state is TaskState.QUEUED, f"{task_id} is in line and {task.state}"
             assert hive.class_key(task) == key, f"{task_id} stands in the wrong line"
-            place = (task.priority.rank, task.number, task.id)
+            place = hive.place(task)
             assert line.places[task_id] == place, f"law 13: {task_id} stands in the wrong place"
             # Cheap for one, but the laws are asked after every event: the head speaks for all.
             if place == line.head():
                 assert explain(hive, task_id), f"law 18: nothing explains why {task_id} waits"
     for task in hive.tasks.values():
         if task.state is TaskState.QUEUED and task.id not in hive.queue:
-            waits = task.not_before_ms > hive.now_ms
+            waits = task.not_before_ms > hive.now_ms or hive.is_kept_out(task)
             assert waits, f"law 21: {task.id} is queued, in no line and in no pause"
             assert explain(hive, task.id), f"law 18: nothing explains why {task.id} waits"
 
@@ -214,6 +229,7 @@ class StepLaws:
         self._check_ended_stay(effects)
         self._check_fences(manager, effects)
         self._check_saves(manager, effects)
+        self._check_freed(manager, effects)
         fresh = self._check_dispatches(manager, effects)
         self._check_order(manager, fresh)
         self._tasks = dict(manager.hive.tasks)
@@ -284,6 +300,26 @@ class StepLaws:
                 n_saved = saves.get((attempt.id, attempt.state.value), 0)
                 changed = before is None or before.state is not attempt.state
                 assert n_saved == 1 or (n_saved and not changed), f"law 15: {attempt.id} {n_saved}"
+
+    def _check_freed(self, manager: TaskManager, effects: list[HiveEffect]) -> None:
+        """Law 12: nobody is freed before the other task ended as wanted, or the time has come."""
+        saved = {effect.task.id: effect.task for effect in effects if isinstance(effect, SaveTask)}
+        for task in saved.values():
+            if task.state is TaskState.CANCELLED:
+                continue
+            old = self._tasks.get(task.id)
+            waited = task.spec.after if old is None else old.waits_for
+            for dependency in waited:
+                if dependency in task.waits_for:
+                    continue
+                other = saved.get(dependency.task_id) or manager.hive.tasks.get(dependency.task_id)
+                if other is None and old is None:
+                    continue  # Known to the shell alone (``TaskSubmitted.settled``).
+                met = other is not None and is_met(dependency.end, other.state)
+                assert met, f"law 12: {task.id} was freed of {dependency}: {other}"
+            at_ms = task.spec.begin_at_ms
+            came = at_ms is None or task.begin_at_ms is not None or at_ms <= manager.hive.now_ms
+            assert came, f"law 12: {task.id} was freed before {at_ms}"
 
     def _check_dispatches(self, manager: TaskManager, effects: list[HiveEffect]) -> list[Attempt]:
         """Checks every dispatch; answers the attempts that are new."""

@@ -26,8 +26,9 @@ from .hive_state import HiveState
 from .node import HeldAttempt, HeldPhase, Journal, Node, NodeState
 from .node_record import NodeRecord
 from .outcome import Outcome, OutcomeKind, StopCause
+from .reactions import ON_ABSENT, Reaction
 from .request import show_ms
-from .task import NEVER_AT_MS, ON_ABSENT, Attempt, AttemptState, Member, Reaction
+from .task import NEVER_AT_MS, Attempt, AttemptState, Member
 from .timers import TimerKind
 from .values import AttemptId, NodeId
 

@@ -10,6 +10,7 @@ from heapq import heapify, heappop, heapreplace
 
 from msgspec.structs import replace
 
+from . import arrays
 from .gang import new_members
 from .hive_state import HiveState
 from .ids import attempt_id
@@ -38,7 +39,15 @@ def place_waiting(hive: HiveState) -> None:
         heads.append((*head, line))
     heapify(heads)
     while heads:
-        _, _, task_id, line = heads[0]
+        *known, line = heads[0]
+        head = line.head()
+        if head is None:
+            heappop(heads)
+            continue
+        if head != tuple(known):
+            # Whoever was first went out of line: enough members of its array run.
+            heapreplace(heads, (*head, line))
+            continue
         # A gang may need room that was there before beside room that appeared.
         alone = line.request.nodes == 1
         nodes = roomy if line.is_proven and alone else hive.nodes
@@ -47,17 +56,15 @@ def place_waiting(hive: HiveState) -> None:
             # Nobody in this line fits: it is out of the pass.
             heappop(heads)
             continue
-        _start(hive, task_id, fit)
-        head = line.head()
-        if head is None:
-            heappop(heads)
-        else:
-            heapreplace(heads, (*head, line))
+        _start(hive, head[2], fit)
     queue.mark_proven()
 
 
 def _start(hive: HiveState, task_id: TaskId, reservations: tuple[Reservation, ...]) -> None:
     old = hive.tasks[task_id]
+    if old.spec.array is not None:
+        old = arrays.next_member(hive, old)
+        task_id = old.id
     number, epoch, channel = old.attempts + 1, old.epoch + 1, hive.last_channel + 1
     on = ", ".join(hive.nodes[reservation.node_id].node.label for reservation in reservations)
     first = reservations[0]
@@ -87,3 +94,4 @@ def _start(hive: HiveState, task_id: TaskId, reservations: tuple[Reservation, ..
     hive.put_attempt(attempt, f"placed on {on}")
     for member in attempt.members:
         hive.say_dispatch(attempt, member)
+    arrays.started(hive, old)

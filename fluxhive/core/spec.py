@@ -1,4 +1,4 @@
-"""What an author writes about a task. Checked in spec_check.py; never changes once accepted."""
+"""What an author writes about a task. Checked in spec_check.py; edits make another."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from enum import Enum
 
 from msgspec import field
 
+from .array import ArraySpec
+from .dependency import Dependency
 from .request import Request
 from .values import Ms, Value
 
@@ -87,3 +89,9 @@ class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     merge_output: bool = False
     #: Whose share and quota it counts against. Empty: the owner's own project, called as they are.
     project: str = ""
+    #: Held until this hive time (Unix time). None: it may start at once.
+    begin_at_ms: Ms | None = None
+    #: Held until these tasks have ended like this; cancelled when one cannot any more.
+    after: tuple[Dependency, ...] = ()
+    #: Many tasks alike in one. None: a single task.
+    array: ArraySpec | None = None

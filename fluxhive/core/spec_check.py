@@ -10,6 +10,8 @@ import re
 
 from msgspec.structs import replace
 
+from .array import check_array
+from .dependency import Dependency
 from .errors import InputError
 from .interpreter import parse_python
 from .request import Request
@@ -25,6 +27,10 @@ MAX_PATH_BYTES = 4096
 MAX_COUNT = 2**31 - 1
 #: Nodes of one gang; a member's channel is its attempt's and its rank.
 MAX_NODES = 1024
+#: The largest integer that every reader of JSON keeps whole.
+MAX_TIME_MS = 2**53 - 1
+#: Tasks that one task may come after.
+MAX_DEPENDENCIES = 1_000
 #: A hundred years: longer than any wait, and sums stay far below what JSON keeps whole.
 MAX_LENGTH_MS = 100 * 365 * 86_400_000
 
@@ -53,6 +59,16 @@ def check_spec(spec: TaskSpec) -> None:
         )
     if spec.project:
         check_project(spec.project)
+    if spec.begin_at_ms is not None and not 0 <= spec.begin_at_ms <= MAX_TIME_MS:
+        raise InputError(
+            f"begin_at_ms: not a time that can come: {spec.begin_at_ms}",
+            hint="milliseconds since 1970, such as 1795773600000",
+            field="begin_at_ms",
+            value=spec.begin_at_ms,
+        )
+    _check_after(spec.after)
+    if spec.array is not None:
+        check_array(spec.array)
     _check_path("workdir", spec.workdir)
     _check_path("venv", spec.venv)
     _check_count("retry", spec.retry)
@@ -70,6 +86,27 @@ def check_spec(spec: TaskSpec) -> None:
         )
 
 
+def _check_after(after: tuple[Dependency, ...]) -> None:
+    if len(after) > MAX_DEPENDENCIES:
+        raise InputError(
+            f"after: {len(after)} tasks, at most {MAX_DEPENDENCIES} are allowed",
+            hint="wait for an array of tasks as a whole, or for a task that waits for them",
+            field="after",
+            value=len(after),
+        )
+    names: set[str] = set()
+    for number, dependency in enumerate(after):
+        _check_text(f"after[{number}].task_id", dependency.task_id)
+        if dependency.task_id in names:
+            raise InputError(
+                f"after[{number}].task_id: named twice: `{dependency.task_id}`",
+                hint="name each task once",
+                field=f"after[{number}].task_id",
+                value=dependency.task_id,
+            )
+        names.add(dependency.task_id)
+
+
 def check_project(project: str, *, field: str = "project") -> None:
     """Raises ``InputError`` for what cannot be the name of a project."""
     _check_text(field, project)
@@ -84,6 +121,8 @@ def check_project(project: str, *, field: str = "project") -> None:
 
 def apply_defaults(spec: TaskSpec) -> TaskSpec:
     """The spec with what follows from it: what is stored and acted on."""
+    if spec.array is not None:
+        spec = replace(spec, array=check_array(spec.array))
     if spec.at_most_once:
         return replace(spec, retry=0, restarts=0)
     if spec.retry and spec.failover_ms is None:

@@ -5,14 +5,15 @@ Every change of state anywhere passes through these tables (``check_task_move``,
 once; an ended attempt is never opened again: another try is another attempt with a higher epoch.
 What an author writes (``TaskSpec`` and its words) stands in spec.py and can be had from here too.
 
-What to do when a message meets an attempt in some state is data too: ``ON_REPORT`` for what a
-running node says, ``ON_ABSENT`` for what its silence about an attempt means.
+What to do when a message meets an attempt in some state is data too, in reactions.py.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 
+from .array import MemberCounts
+from .dependency import Dependency, Edit
 from .outcome import ExitFacts, Outcome, OutcomeKind, StopCause
 from .request import Estimate, Promise, Reservation
 from .spec import DEFAULT_BACKOFF_MS as DEFAULT_BACKOFF_MS
@@ -65,14 +66,27 @@ class Task(Value, frozen=True, kw_only=True):
     #: Order of submission; unique.
     number: int
     owner: str
+    #: What the author asks for, edits included.
     spec: TaskSpec
     state: TaskState
     #: As the author asked at first; people may change it while the task has not ended.
     priority: Priority = Priority.NORMAL
     submitted_at_ms: Ms
     ended_at_ms: Ms | None = None
-    #: Who holds it, when held.
+    #: The person who holds it.
     held_by: str | None = None
+    #: Its start time, until it has come.
+    begin_at_ms: Ms | None = None
+    #: Which of the tasks it comes after have still to end.
+    waits_for: tuple[Dependency, ...] = ()
+    #: What its author asked for at first, once an edit has changed that.
+    original: TaskSpec | None = None
+    edits: tuple[Edit, ...] = ()
+    #: Of a member: its array, and which of its members it is.
+    array_id: TaskId | None = None
+    member_index: int | None = None
+    #: Of an array that has ended: how its members did.
+    members: MemberCounts | None = None
     #: Not placed before this hive time (backoff).
     not_before_ms: Ms = 0
     #: Attempts made so far; the next one's number is one more.
@@ -100,6 +114,16 @@ class Task(Value, frozen=True, kw_only=True):
     #: How often it ran out because a neighbour exceeded what he had reserved; never counted.
     neighbour_ooms: int = 0
     promise: Promise | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is held or queued: it runs nowhere and may still do so."""
+        return self.state in (TaskState.HELD, TaskState.QUEUED)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether anything keeps it from the queue (law 12)."""
+        return self.held_by is not None or self.begin_at_ms is not None or bool(self.waits_for)
 
     @property
     def project(self) -> str:
@@ -218,12 +242,15 @@ T, A = TaskState, AttemptState
 #: Every allowed change of a task's state, with its causes. "" is before submission.
 TASK_MOVES: dict[tuple[TaskState | None, TaskState], str] = {
     (None, T.QUEUED): "submitted, waits for nobody",
-    (None, T.HELD): "submitted with a hold",
+    (None, T.HELD): "submitted with a hold: a person's, a start time, or other tasks",
+    (None, T.CANCELLED): "submitted after what can never end as wanted",
+    (None, T.ACTIVE): "a member of an array, placed",
+    (T.HELD, T.ACTIVE): "an array whose last members have left the queue",
     (T.HELD, T.QUEUED): "last hold taken away",
-    (T.HELD, T.CANCELLED): "cancel wanted",
+    (T.HELD, T.CANCELLED): "cancel wanted, or what it waits for can never be",
     (T.QUEUED, T.CANCELLED): "cancel wanted",
-    (T.QUEUED, T.HELD): "a person holds it",
-    (T.QUEUED, T.ACTIVE): "placed",
+    (T.QUEUED, T.HELD): "a person holds it, or gives it a start time",
+    (T.QUEUED, T.ACTIVE): "placed; of an array: its last member",
     (T.ACTIVE, T.SUCCEEDED): "attempt ended: success",
     (T.ACTIVE, T.CANCELLED): "attempt ended, cancel wanted",
     (T.ACTIVE, T.QUEUED): "attempt ended, tried again",
@@ -245,78 +272,6 @@ ATTEMPT_MOVES: dict[tuple[AttemptState | None, AttemptState], str] = {
     (A.STOPPING, A.ENDED): "ended, refused, or known not to run any more",
 }
 
-
-class Reaction(Enum):
-    """What a report does to an attempt in some state."""
-
-    MOVE_STARTING = "move to starting"
-    MOVE_RUNNING = "move to running"
-    END = "end it"
-    #: Stays as it is; what is new in the report (pid, times) is kept.
-    KEEP = "keep"
-    #: A repeat or a late word: nothing to do.
-    NOTHING = "nothing"
-    ANSWER_STOP = "answer stop"
-    ANSWER_FORGET = "answer forget"
-    #: The node broke the protocol: logged, nothing changes.
-    PROTOCOL_ERROR = "protocol error"
-    #: Dispatch again: same attempt, same epoch, the new session.
-    DISPATCH_AGAIN = "dispatch again"
-    END_NODE_LOST = "end as node-lost"
-    #: It may be running although its node does not know: wait for the fence.
-    KEEP_UNTIL_FENCE = "keep until the fence"
-
-
-#: What a node's report does, by kind of report and state of the attempt.
-ON_REPORT: dict[str, dict[AttemptState, Reaction]] = {
-    "attempt-accepted": {
-        A.RESERVED: Reaction.MOVE_STARTING,
-        A.STARTING: Reaction.NOTHING,
-        A.RUNNING: Reaction.NOTHING,
-        A.STOPPING: Reaction.NOTHING,
-        A.ENDED: Reaction.ANSWER_FORGET,
-    },
-    "attempt-refused": {
-        A.RESERVED: Reaction.END,
-        A.STARTING: Reaction.END,
-        A.RUNNING: Reaction.PROTOCOL_ERROR,
-        A.STOPPING: Reaction.END,
-        A.ENDED: Reaction.ANSWER_FORGET,
-    },
-    "attempt-started": {
-        A.RESERVED: Reaction.MOVE_RUNNING,
-        A.STARTING: Reaction.MOVE_RUNNING,
-        # Known to run from its node's hello, which does not name the process.
-        A.RUNNING: Reaction.KEEP,
-        A.STOPPING: Reaction.KEEP,
-        A.ENDED: Reaction.ANSWER_STOP,
-    },
-    "attempt-ended": {
-        A.RESERVED: Reaction.END,
-        A.STARTING: Reaction.END,
-        A.RUNNING: Reaction.END,
-        A.STOPPING: Reaction.END,
-        A.ENDED: Reaction.ANSWER_FORGET,
-    },
-}
-
-#: What it means that a node joins and does not hold an attempt, by whether its journal is whole.
-ON_ABSENT: dict[bool, dict[AttemptState, Reaction]] = {
-    True: {
-        A.RESERVED: Reaction.DISPATCH_AGAIN,
-        A.STARTING: Reaction.END_NODE_LOST,
-        A.RUNNING: Reaction.END_NODE_LOST,
-        A.STOPPING: Reaction.END_NODE_LOST,
-        A.ENDED: Reaction.NOTHING,
-    },
-    False: {
-        A.RESERVED: Reaction.KEEP_UNTIL_FENCE,
-        A.STARTING: Reaction.KEEP_UNTIL_FENCE,
-        A.RUNNING: Reaction.KEEP_UNTIL_FENCE,
-        A.STOPPING: Reaction.KEEP_UNTIL_FENCE,
-        A.ENDED: Reaction.NOTHING,
-    },
-}
 
 #: Ends that are the task's own failure: tried again by ``retry``.
 OWN_FAILURES = frozenset({OutcomeKind.FAILURE, OutcomeKind.TIME_LIMIT, OutcomeKind.HOST_OOM})

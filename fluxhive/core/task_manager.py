@@ -16,6 +16,9 @@ import sys
 from collections.abc import Iterator
 
 from . import attempt_reports, node_contact, task_orders
+from .array import ArrayCount, MemberCounts
+from .array_record import ArrayRecord
+from .arrays import find_task, settle_arrays
 from .attempt_end import stop_attempt
 from .effects import HiveEffect
 from .events import (
@@ -29,6 +32,7 @@ from .events import (
     NodeReported,
     NodeSaid,
     TaskCancelRequested,
+    TaskEdited,
     TaskHeld,
     TaskReleased,
     TaskReprioritised,
@@ -36,7 +40,9 @@ from .events import (
     TimePassed,
 )
 from .explain import Reason, explain
-from .hive_state import DEFAULT_SETTINGS, HiveSettings, HiveState
+from .hive_settings import DEFAULT_SETTINGS, HiveSettings
+from .hive_state import HiveState
+from .holds import begin, settle_dependents
 from .invariants import check
 from .node import Node
 from .node_record import Reserved
@@ -59,6 +65,8 @@ class HiveSnapshot(Value, frozen=True, kw_only=True):
     tasks: tuple[Task, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     nodes: tuple[Node, ...] = ()
+    #: Of every array that has not ended.
+    arrays: tuple[ArrayCount, ...] = ()
 
 
 class TaskManager:
@@ -76,6 +84,7 @@ class TaskManager:
         hive.effects = []
         self._apply(event)
         self._run_due()
+        self._settle()
         place_waiting(hive)
         effects, hive.effects = hive.effects, []
         return effects
@@ -98,8 +107,16 @@ class TaskManager:
     # ── views ─────────────────────────────────────────────────────────────────────────────────
 
     def task(self, task_id: TaskId) -> Task | None:
-        """A task; None when unknown (tasks that ended long ago are in the store alone)."""
-        return self.hive.tasks.get(task_id)
+        """A task; None when unknown (tasks that ended long ago are in the store alone).
+
+        A member of an array that has not left the queue yet is shown as it would leave it now.
+        """
+        return find_task(self.hive, task_id)
+
+    def members_of(self, array_id: TaskId) -> MemberCounts | None:
+        """How the members of an array stand; None when it has ended or is none."""
+        record = self.hive.arrays.get(array_id)
+        return None if record is None else record.counts
 
     def tasks(self) -> Iterator[Task]:
         """Every task, in the order in which the hive learned of them."""
@@ -145,6 +162,7 @@ class TaskManager:
             tasks=tuple(hive.tasks.values()),
             attempts=tuple(hive.attempts.values()),
             nodes=tuple(self.nodes()),
+            arrays=tuple(record.count for record in hive.arrays.values()),
         )
 
     @classmethod
@@ -163,17 +181,30 @@ class TaskManager:
             if not node.removed:
                 hive.load_node(node)
         tasks = sorted(snapshot.tasks, key=lambda task: task.number)
+        counts = {count.array_id: count for count in snapshot.arrays}
         for task in tasks:
             hive.tasks[task.id] = task
+            if task.spec.array is not None and not task.state.is_final:
+                count = counts.get(task.id)
+                hive.arrays[task.id] = ArrayRecord(task.id, task.spec.array, count)
         for attempt in sorted(snapshot.attempts, key=lambda attempt: attempt.channel):
             hive.load_attempt(attempt)
         for task in tasks:
             hive.load_task(task)
+        for full in [array for array in hive.arrays.values() if array.is_full]:
+            hive.take_out(full)
         for record in list(hive.nodes.values()):
             for attempt in hive.live_on(record.node.id):
                 node_contact.grant_full_length(hive, attempt, record.node.id)
         check(manager, full=True)
         return manager
+
+    def _settle(self) -> None:
+        """What follows for others from the ends of this step, until nothing does."""
+        hive = self.hive
+        while hive.touched_arrays or hive.just_ended:
+            settle_arrays(hive)
+            settle_dependents(hive)
 
     # ── one method per event ──────────────────────────────────────────────────────────────────
 
@@ -190,6 +221,8 @@ class TaskManager:
                 task_orders.released(hive, event)
             case TaskReprioritised():
                 task_orders.reprioritised(hive, event)
+            case TaskEdited():
+                task_orders.edited(hive, event)
             case NodeJoined():
                 node_contact.joined(hive, event)
             case NodeReported():
@@ -234,6 +267,8 @@ class TaskManager:
                     stop_attempt(hive, attempt, StopCause.GANG, "others had ended long before")
                 case TimerKind.PAUSE:
                     hive.enqueue(hive.tasks[TaskId(owner)])
+                case TimerKind.BEGIN:
+                    begin(hive, hive.tasks[TaskId(owner)])
                 case TimerKind.BLOCK:
                     hive.unblock(TaskId(owner), NodeId(other))
                 case _:

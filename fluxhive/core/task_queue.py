@@ -81,6 +81,10 @@ class TaskQueue:
         line.add(place)
         self._key_of[task_id] = key
 
+    def move(self, place: Place) -> None:
+        """Give a task in line another place in the same line."""
+        self.classes[self._key_of[place[2]]].add(place)
+
     def remove(self, task_id: TaskId) -> None:
         """Take a task out, wherever it stands; nothing when it is in no line."""
         key = self._key_of.pop(task_id, None)

@@ -30,6 +30,8 @@ class TimerKind(IntEnum):
     BLOCK = 4
     #: Members of a gang went on for too long after another had ended well (id of the attempt).
     LINGER = 5
+    #: A held task's start time has come (id of the task).
+    BEGIN = 6
 
 
 TimerKey = tuple[TimerKind, str, str]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from enum import Enum
 
+from fluxhive.core.array import MemberCounts
+from fluxhive.core.dependency import Edit
 from fluxhive.core.node import GpuReport, NodeState
 from fluxhive.core.outcome import ExitFacts, Outcome
 from fluxhive.core.request import Reservation
-from fluxhive.core.task import AttemptState, TaskSpec, TaskState
+from fluxhive.core.task import AttemptState, Priority, TaskSpec, TaskState
 from fluxhive.core.values import Value
 
 #: Largest request body.
@@ -73,6 +75,10 @@ class ReasonView(Value, frozen=True, kw_only=True):
 
     code: str
     text: str
+    #: Tasks that stand in the way.
+    blockers: tuple[str, ...] = ()
+    #: When it is gone, where that is known.
+    until_ms: int | None = None
 
 
 class TaskView(Value, frozen=True, kw_only=True):
@@ -100,6 +106,16 @@ class TaskView(Value, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     #: What it counts against: the spec's project, or the owner's own.
     project: str = ""
+    #: As it stands in the queue; the spec has what was asked for.
+    priority: Priority = Priority.NORMAL
+    #: The spec as it was submitted, when edits changed it since.
+    original: TaskSpec | None = None
+    edits: tuple[Edit, ...] = ()
+    #: Of an array: how its members stand.
+    members: MemberCounts | None = None
+    #: Of a member: its array, and which of its members it is.
+    array_id: str | None = None
+    member_index: int | None = None
 
 
 class TaskPage(Value, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from fluxhive.core.errors import InputError, NotFound
 from fluxhive.core.task import TaskSpec, TaskState
 from fluxhive.protocol import rest
 from fluxhive.protocol.rest import LogEnd, LogEvent, TaskView
+from fluxhive.protocol.task_change import TaskChange
 from fluxhive.sdk.follow import Follower
 from fluxhive.transport import Transport, new_idempotency_key
 
@@ -80,13 +81,21 @@ class Client:
 
     # ── tasks ────────────────────────────────────────────────────────────────────────────────
 
-    def submit(self, spec: TaskSpec, *, idempotency_key: str | None = None) -> TaskView:
-        """Hands a task in; when this returns it is stored.
+    def submit(
+        self, spec: TaskSpec, *, hold: bool = False, idempotency_key: str | None = None
+    ) -> TaskView:
+        """Hands a task in; when this returns it is stored. `hold`: it waits to be released.
 
         The same key and spec again give the same task, so a doubtful call may be repeated.
         """
-        key = idempotency_key or new_idempotency_key()
-        return self.transport.call("POST", f"{API}/tasks", TaskView, body=spec, idempotency_key=key)
+        return self.transport.call(
+            "POST",
+            f"{API}/tasks",
+            TaskView,
+            query={"hold": "true" if hold else None},
+            body=spec,
+            idempotency_key=idempotency_key or new_idempotency_key(),
+        )
 
     def tasks(
         self,
@@ -94,10 +103,14 @@ class Client:
         state: TaskState | None = None,
         owner: str | None = None,
         name: str | None = None,
+        array: str | None = None,
         since_ms: int | None = None,
         limit: int | None = None,
     ) -> Iterator[TaskView]:
-        """Tasks, newest first; `since_ms`: those that live, or ended at or after that time."""
+        """Tasks, newest first; `since_ms`: those that live, or ended at or after that time.
+
+        An array counts as one; `array` lists those of its members that have left the queue.
+        """
         cursor: str | None = None
         left = limit
         while left is None or left > 0:
@@ -109,6 +122,7 @@ class Client:
                     "state": None if state is None else state.value,
                     "owner": owner,
                     "name": name,
+                    "array": array,
                     "since_ms": since_ms,
                     "limit": PAGE_SIZE if left is None else min(left, PAGE_SIZE),
                     "cursor": cursor,
@@ -126,12 +140,19 @@ class Client:
 
     def cancel(self, task_id: str) -> TaskView:
         """Cancels a task. When this returns no new attempt starts; one that runs is stopped."""
-        return self.transport.call(
-            "POST",
-            f"{_task_path(task_id)}/cancel",
-            TaskView,
-            idempotency_key=new_idempotency_key(),
-        )
+        return self._order(task_id, "cancel")
+
+    def hold(self, task_id: str) -> TaskView:
+        """Keeps a task that has not started from starting, until it is released."""
+        return self._order(task_id, "hold")
+
+    def release(self, task_id: str) -> TaskView:
+        """Takes a person's hold away; start times and other tasks hold on."""
+        return self._order(task_id, "release")
+
+    def edit(self, task_id: str, change: TaskChange) -> TaskView:
+        """Changes what a waiting task asks for; the priority also while it runs."""
+        return self.transport.call("PATCH", _task_path(task_id), TaskView, body=change)
 
     def wait(self, task_id: str, *, timeout_s: float | None = None) -> TaskView:
         """The task when it has ended, or as it is after `timeout_s`."""
@@ -146,6 +167,10 @@ class Client:
             )
             if task.state.is_final or (until is not None and time.monotonic() >= until):
                 return task
+
+    def _order(self, task_id: str, verb: str) -> TaskView:
+        path, key = f"{_task_path(task_id)}/{verb}", new_idempotency_key()
+        return self.transport.call("POST", path, TaskView, idempotency_key=key)
 
     # ── logs ─────────────────────────────────────────────────────────────────────────────────
 

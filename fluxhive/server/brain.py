@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import anyio
@@ -37,15 +37,11 @@ from fluxhive.core.effects import (
     Welcome,
 )
 from fluxhive.core.errors import InternalError
-from fluxhive.core.events import (
-    HiveEvent,
-    TaskSubmitted,
-    TimePassed,
-)
-from fluxhive.core.hive_state import HiveSettings
-from fluxhive.core.ids import task_id
+from fluxhive.core.events import HiveEvent, TimePassed
+from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.task import Task, TaskSpec
 from fluxhive.core.task_manager import HiveSnapshot, TaskManager
+from fluxhive.core.values import TaskId
 
 from .brain_journal import BrainJournal
 from .clock import HiveClock
@@ -53,7 +49,7 @@ from .quarantine import TIME, Quarantine, event_key, set_aside
 from .store.failures import StoreUnavailable
 from .store.queries import Loaded
 from .store.store import Extra, Store
-from .submissions import Submission, Submissions, store_submission
+from .submissions import NewTasks, Submission, Submissions, store_submission
 
 log = logging.getLogger(__name__)
 
@@ -173,32 +169,29 @@ class Brain:
         body_hash: str = "",
         *,
         held_by: str | None = None,
+        settled: Collection[TaskId] = (),
     ) -> list[Task]:
         """New tasks, stored: all of them or none. A known key gives the tasks it got before.
 
-        The specs must have been checked. Raises ``Conflict`` for a key with another body.
+        The specs must have been checked; ``settled`` names the tasks they come after that have
+        ended as wanted. Raises ``Conflict`` for a key with another body.
         """
+        wanted = Submission(owner=owner, key=idempotency_key or "", body_hash=body_hash)
+        new = NewTasks(specs=specs, owner=owner, held_by=held_by, settled=settled)
         if idempotency_key is None:
-            return await self._submit_new(specs, owner, held_by, None)
-        wanted = Submission(owner=owner, key=idempotency_key, body_hash=body_hash)
-        return await self._submissions.once(
-            wanted, lambda: self._submit_new(specs, owner, held_by, wanted)
-        )
+            return await self._submit_new(new, None)
+        return await self._submissions.once(wanted, lambda: self._submit_new(new, wanted))
+
+    async def submitted_before(self, submission: Submission) -> list[Task] | None:
+        """What a key got before; None: it is new. Raises ``Conflict`` like ``submit``."""
+        return await self._submissions.earlier(submission)
 
     def _submit_new(
-        self,
-        specs: Sequence[TaskSpec],
-        owner: str,
-        held_by: str | None,
-        submission: Submission | None,
+        self, new: NewTasks, submission: Submission | None
     ) -> asyncio.Future[list[Task]]:
-        first = self._next_number
-        self._next_number += len(specs)
-        ids = tuple(task_id(first + n) for n in range(len(specs)))
-        events = [
-            TaskSubmitted(task_id=ids[n], number=first + n, owner=owner, spec=spec, held_by=held_by)
-            for n, spec in enumerate(specs)
-        ]
+        events = new.events(self._next_number)
+        self._next_number = new.next_number(self._next_number)
+        ids = tuple(event.task_id for event in events)
         extra: Extra | None = None
         if submission is not None:
             full = replace(submission, task_ids=ids)
@@ -226,7 +219,12 @@ class Brain:
     def take_up(self, loaded: Loaded) -> None:
         """Goes on from this. Raises ``InternalError`` when a law does not hold in it."""
         self._next_number = max(self._next_number, loaded.next_number)
-        snapshot = HiveSnapshot(tasks=loaded.tasks, attempts=loaded.attempts, nodes=loaded.nodes)
+        snapshot = HiveSnapshot(
+            tasks=loaded.tasks,
+            attempts=loaded.attempts,
+            nodes=loaded.nodes,
+            arrays=loaded.arrays,
+        )
         try:
             self.manager = TaskManager.restore(
                 snapshot, self._clock.now_ms(), settings=self.settings

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import anyio
 
+from fluxhive.core.array import split_member
 from fluxhive.core.effects import Publish
 from fluxhive.core.ids import task_of
 from fluxhive.core.values import NodeId, TaskId
@@ -89,8 +90,12 @@ class Feed:
                     event.set()
             if self._readers:
                 key = (_NODE, change.node_id) if change.node_id else (_TASK, str(task_id))
+                member = None if task_id is None else split_member(task_id)
                 for reader in self._readers:
                     reader.add(key)
+                    if member is not None:
+                        # Its array is told by its numbers.
+                        reader.add((_TASK, member[0]))
 
     async def run(self) -> None:
         """Tells readers about new readings, until cancelled."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import anyio
 import anyio.to_thread
 
-from fluxhive.core.hive_state import HiveSettings
+from fluxhive.core.hive_settings import HiveSettings
 
 from .brain import Brain
 from .brain_journal import BrainJournal

@@ -9,11 +9,14 @@ from functools import partial
 from typing import NamedTuple
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
+from fluxhive.core.array import member_id, split_member
+from fluxhive.core.arrays import member_of
 from fluxhive.core.errors import Conflict, NotFound
 from fluxhive.core.ids import ALPHABET
 from fluxhive.core.node import Node
-from fluxhive.core.task import Attempt, Task
+from fluxhive.core.task import Attempt, Task, TaskState
 from fluxhive.core.values import TaskId
 
 from .hive import Hive
@@ -39,6 +42,9 @@ async def find_task(hive: Hive, text: str) -> Found:
     known = in_memory(hive, TaskId(text))
     if known is not None:
         return known
+    member = split_member(text)
+    if member is not None:
+        return await _find_member(hive, *member)
     exact = await hive.store.call(partial(_by_id, task_id=TaskId(text)), durable=False)
     if exact is not None:
         return exact
@@ -60,19 +66,64 @@ async def find_task(hive: Hive, text: str) -> Found:
     return (await find_tasks(hive, [(named or found)[0].id]))[0]
 
 
+async def _find_member(hive: Hive, text: str, index: int) -> Found:
+    """A member of the array that the text names, be it a task of its own or not."""
+    array = (await find_task(hive, text)).task
+    spec = array.spec.array
+    if spec is None:
+        raise NotFound(f"{array.id} is a single task", hint=f"see it: fluxhive show {array.id}")
+    if not spec.first <= index < spec.end:
+        raise NotFound(
+            f"{array.id} has no member {index}",
+            hint=f"its members go from {spec.first} to {spec.end - 1}",
+        )
+    (found,) = await find_tasks(hive, [member_id(array.id, index)])
+    return found
+
+
 async def find_tasks(hive: Hive, task_ids: list[TaskId]) -> list[Found]:
     """These tasks in this order; those that do not exist are left out."""
     found = {task_id: in_memory(hive, task_id) for task_id in task_ids}
     missing = [task_id for task_id, known in found.items() if known is None]
     if missing:
         found |= await hive.store.call(partial(_by_ids, task_ids=missing), durable=False)
+        for task_id in missing:
+            if found[task_id] is None:
+                found[task_id] = await _never_made(hive, task_id)
     return [known for task_id in task_ids if (known := found[task_id]) is not None]
+
+
+async def _never_made(hive: Hive, task_id: TaskId) -> Found | None:
+    """A member that was cancelled with its array before it left the queue; None: it is none."""
+    parts = split_member(task_id)
+    if parts is None:
+        return None
+    found = await find_tasks(hive, [TaskId(parts[0])])
+    array = found[0].task if found else None
+    if array is None or array.spec.array is None:
+        return None
+    if not array.spec.array.first <= parts[1] < array.spec.array.end:
+        return None
+    member = member_of(array, parts[1])
+    state, ended_at_ms = TaskState.CANCELLED, array.ended_at_ms
+    return Found(replace(member, state=state, ended_at_ms=ended_at_ms), [])
 
 
 def in_memory(hive: Hive, task_id: TaskId) -> Found | None:
     """A task that the brain has; None: it ended long ago, or never was."""
     task = hive.brain.manager.task(task_id)
     return None if task is None else Found(task, hive.brain.manager.attempts_of(task_id))
+
+
+def check_single(found: Found) -> Found:
+    """The same. Raises ``Conflict`` for an array: its members have the attempts and the output."""
+    array = found.task.spec.array
+    if array is not None:
+        raise Conflict(
+            f"{found.task.id} is an array: each of its members has its own output",
+            hint=f"name one of them, such as `{found.task.id}[{array.first}]`",
+        )
+    return found
 
 
 def attempt_of(found: Found, text: str) -> Attempt:

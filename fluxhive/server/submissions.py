@@ -7,7 +7,7 @@ not; with another body it is refused. Keys belong to their owner.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -15,7 +15,9 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from fluxhive.core.errors import Conflict
-from fluxhive.core.task import Task
+from fluxhive.core.events import TaskSubmitted
+from fluxhive.core.ids import task_id
+from fluxhive.core.task import Task, TaskSpec
 from fluxhive.core.values import Ms, TaskId, Value
 
 from .store.queries import read_task
@@ -49,6 +51,44 @@ class Submission(Value, frozen=True, kw_only=True):
     task_ids: tuple[TaskId, ...] = ()
 
 
+class NewTasks(Value, frozen=True, kw_only=True):
+    """What somebody hands in at once."""
+
+    specs: Sequence[TaskSpec]
+    owner: str
+    held_by: str | None = None
+    #: Tasks they come after that have ended as wanted already.
+    settled: Collection[TaskId] = ()
+
+    def events(self, first_number: int) -> list[TaskSubmitted]:
+        """One event for each task, numbered on from here."""
+        events: list[TaskSubmitted] = []
+        number = first_number
+        for spec in self.specs:
+            events.append(
+                TaskSubmitted(
+                    task_id=task_id(number),
+                    number=number,
+                    owner=self.owner,
+                    spec=spec,
+                    held_by=self.held_by,
+                    settled=tuple(
+                        each.task_id for each in spec.after if each.task_id in self.settled
+                    ),
+                )
+            )
+            number += 1 + _n_members(spec)
+        return events
+
+    def next_number(self, first_number: int) -> int:
+        """The first number that these tasks and their members leave free."""
+        return first_number + len(self.specs) + sum(map(_n_members, self.specs))
+
+
+def _n_members(spec: TaskSpec) -> int:
+    return 0 if spec.array is None else spec.array.count
+
+
 class Submissions:
     """Keeps two requests with one key from both being new, however close together they come."""
 
@@ -73,6 +113,14 @@ class Submissions:
         lookup.add_done_callback(partial(_looked_up, wanted, submit, promise))
         # Whoever gives up waiting changes nothing: the request goes its way to the end.
         return await asyncio.shield(promise)
+
+    async def earlier(self, wanted: Submission) -> list[Task] | None:
+        """What the key got before; None: nothing. Raises ``Conflict`` like ``once``."""
+        found = await self._store.call(partial(_read, wanted=wanted), durable=False)
+        if found is None:
+            return None
+        _check_same(found[0], wanted)
+        return found[1]
 
     def _forget(self, key: tuple[str, str], promise: Promise) -> None:
         del self._under_way[key]

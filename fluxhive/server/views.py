@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from fluxhive.core.explain import Reason, warnings, word
+from fluxhive.core.array import MemberCounts
+from fluxhive.core.explain import Reason, warnings, word, word_of_array
 from fluxhive.core.gang import live_members
 from fluxhive.core.node import GpuReport, Node
 from fluxhive.core.node_record import GpuReserved
@@ -56,7 +57,9 @@ class Views:
             name=task.spec.name,
             owner=task.owner,
             state=task.state,
-            word=word(task, live, nodes),
+            word=word_of_array(task, self._manager.members_of(task.id))
+            if task.spec.array is not None
+            else word(task, live, nodes),
             reason=task.reason,
             spec=shown_spec(task.spec, task.owner, caller),
             submitted_at_ms=task.submitted_at_ms,
@@ -64,10 +67,26 @@ class Views:
             ended_at_ms=task.ended_at_ms,
             outcome=task.outcome,
             attempts=tuple(self._attempt(attempt) for attempt in attempts),
-            waiting=tuple(ReasonView(code=r.code.value, text=r.text) for r in reasons),
+            waiting=tuple(_reason(reason) for reason in reasons),
             warnings=tuple(self.warnings(task.spec, task.owner)) if warns else (),
             project=task.project,
+            priority=task.priority,
+            original=None
+            if task.original is None
+            else shown_spec(task.original, task.owner, caller),
+            edits=task.edits,
+            members=self._members(task),
+            array_id=task.array_id,
+            member_index=task.member_index,
         )
+
+    def _members(self, task: Task) -> MemberCounts | None:
+        """How the members of an array stand; None: it is none."""
+        if task.spec.array is None:
+            return None
+        if not task.state.is_final:
+            return self._manager.members_of(task.id)
+        return task.members or MemberCounts(cancelled=task.spec.array.count)
 
     def tasks(self, found: Iterable[Found], caller: Caller) -> tuple[TaskView, ...]:
         """Several tasks; those in line with why, as far as that costs little."""
@@ -164,6 +183,15 @@ class Views:
             gpus=tuple(_gpu(report, held.get(report.uuid)) for report in reports.values()),
             attempts=tuple(attempt.id for attempt in self._manager.running_on(node.id)),
         )
+
+
+def _reason(reason: Reason) -> ReasonView:
+    return ReasonView(
+        code=reason.code.value,
+        text=reason.text,
+        blockers=reason.blockers,
+        until_ms=reason.until_ms,
+    )
 
 
 def shown_spec(spec: TaskSpec, owner: str, caller: Caller) -> TaskSpec:

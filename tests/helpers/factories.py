@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from fluxhive.core.dependency import Dependency, EndWanted
 from fluxhive.core.node import AttemptUsage, GpuReport, GpuState, Inventory
 from fluxhive.core.request import Request, parse_duration_ms, parse_mib
 from fluxhive.core.task import TaskSpec
-from fluxhive.core.values import AttemptId, GpuUuid
+from fluxhive.core.values import AttemptId, GpuUuid, TaskId
 
 
 def mib(size: str | int | None) -> int | None:
@@ -71,6 +72,12 @@ def request(
         memory_mib=mib(memory),
         nodes=nodes,
     )
+
+
+def dependency(text: str) -> Dependency:
+    """From ``t1``, ``t1:any``, ``t1:fail``."""
+    name, _, end = text.partition(":")
+    return Dependency(task_id=TaskId(name), end=EndWanted(end or "ok"))
 
 
 def spec(*command: str, **fields: object) -> TaskSpec:

@@ -25,7 +25,7 @@ from fluxhive.core.events import (
     NodeSaid,
     TimePassed,
 )
-from fluxhive.core.hive_state import DEFAULT_SETTINGS, HiveSettings
+from fluxhive.core.hive_settings import DEFAULT_SETTINGS, HiveSettings
 from fluxhive.core.invariants import StepLaws
 from fluxhive.core.node import GpuReport, HeldAttempt, HeldPhase, Journal
 from fluxhive.core.outcome import ExitFacts, GpuPeak, Outcome, OutcomeKind

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from msgspec import structs
+
+from fluxhive.core.array import ArraySpec, check_array
 from fluxhive.core.events import (
     NodeAccepted,
     NodeDrained,
     NodeGivenUp,
     TaskCancelRequested,
+    TaskEdited,
     TaskHeld,
     TaskReleased,
     TaskReprioritised,
     TaskSubmitted,
 )
-from fluxhive.core.hive_state import HiveSettings
+from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.spec_check import apply_defaults, check_spec
 from fluxhive.core.task import Priority, TaskSpec
 from fluxhive.core.values import NodeId, TaskId
@@ -51,8 +55,13 @@ class PeopledHive(ToldHive):
         at_most_once: bool = False,
         workdir: str | None = None,
         nodes: int = 1,
+        project: str = "",
+        begin: str | None = None,
+        after: tuple[str, ...] = (),
+        settled: tuple[str, ...] = (),
+        array: ArraySpec | None = None,
     ) -> None:
-        """A task is submitted; its id is the name."""
+        """A task is submitted; its id is the name. ``begin`` from now, ``after`` as ``t1:any``."""
         spec = TaskSpec(
             command=("true",),
             request=factories.request(
@@ -71,6 +80,10 @@ class PeopledHive(ToldHive):
             failover_ms=ms(failover),
             at_most_once=at_most_once,
             workdir=workdir,
+            project=project,
+            begin_at_ms=None if begin is None else self.now_ms + (ms(begin) or 0),
+            after=tuple(factories.dependency(text) for text in after),
+            array=array,
         )
         check_spec(spec)
         self._number += 1
@@ -81,8 +94,19 @@ class PeopledHive(ToldHive):
                 owner=owner,
                 spec=apply_defaults(spec),
                 held_by=held_by,
+                settled=tuple(TaskId(task) for task in settled),
             )
         )
+        # The numbers that follow an array's are its members'.
+        self._number += 0 if array is None else check_array(array).count
+
+    def edit(self, task: str, /, by: str = "ann", **changes: object) -> None:
+        """Somebody changes what a task asks; fields of the request are named as they are."""
+        old = self.task(task).spec
+        parts = {key: changes.pop(key) for key in list(changes) if hasattr(old.request, key)}
+        new = structs.replace(old, request=structs.replace(old.request, **parts), **changes)
+        check_spec(new)
+        self.handle(TaskEdited(task_id=TaskId(task), spec=new, by=by))
 
     def cancel(self, name: str, by: str = "ann") -> None:
         """Somebody cancels a task."""

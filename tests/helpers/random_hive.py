@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from fluxhive.core.array import ArraySpec, member_id
+from fluxhive.core.dependency import Dependency, EndWanted
 from fluxhive.core.effects import Dispatch, HiveEffect, SaveAttempt, SaveNode, SaveTask, TurnAway
 from fluxhive.core.events import (
     HiveEvent,
@@ -19,6 +21,7 @@ from fluxhive.core.events import (
     NodeReported,
     NodeSaid,
     TaskCancelRequested,
+    TaskEdited,
     TaskHeld,
     TaskReleased,
     TaskReprioritised,
@@ -79,12 +82,15 @@ class RandomHive:
             at_most_once=pick % 7 == 3,
             failover_ms=60_000 if pick % 2 else None,
             time_limit_ms=80_000 if pick % 5 == 0 else None,
+            begin_at_ms=self.now_ms + 50 * pick if pick % 16 == 6 else None,
+            after=self._after(pick),
+            array=self._array(pick),
         )
         check_spec(spec)
         self.handle(
             TaskSubmitted(
                 task_id=TaskId(f"t{self.n_tasks}"),
-                number=self.n_tasks,
+                number=10 * self.n_tasks,
                 owner=f"user{pick % 2}",
                 spec=apply_defaults(spec),
                 held_by="ann" if pick % 10 == 9 else None,
@@ -93,19 +99,63 @@ class RandomHive:
         self.n_tasks += 1
 
     def person(self, number: int, what: str) -> None:
-        """Somebody does something to a task that may not exist."""
-        task_id = TaskId(f"t{number}")
+        """Somebody does something to a task, or to a member of it, that may not exist."""
+        self.do(TaskId(f"t{number}"), number, what)
+
+    def member(self, number: int, index: int, what: str) -> None:
+        """Somebody does something to a member of an array that may not exist."""
+        self.do(member_id(TaskId(f"t{number}"), index), number, what)
+
+    def do(self, task_id: TaskId, number: int, what: str) -> None:
+        """Somebody does something to a task."""
         if what == "cancel":
             self.handle(TaskCancelRequested(task_id=task_id, by="ann"))
         elif what == "hold":
             self.handle(TaskHeld(task_id=task_id, by="ann"))
         elif what == "release":
             self.handle(TaskReleased(task_id=task_id, by="ann"))
+        elif what == "edit":
+            self._edit(task_id)
         elif what == "raise":
             self.handle(TaskReprioritised(task_id=task_id, priority=Priority.URGENT, by="ann"))
         elif self.manager.task(task_id) is not None:
             again = TaskSpec(command=("another",))
-            self.handle(TaskSubmitted(task_id=task_id, number=number, owner="ann", spec=again))
+            event = TaskSubmitted(task_id=task_id, number=10 * number, owner="ann", spec=again)
+            self.handle(event)
+
+    def _array(self, pick: int) -> ArraySpec | None:
+        """Sometimes a few members, all or two at once."""
+        if pick % 5 != 2:
+            return None
+        return ArraySpec(first=pick % 2, count=1 + pick % 4, at_most=2 if pick % 3 else None)
+
+    def _after(self, pick: int) -> tuple[Dependency, ...]:
+        """Sometimes one or two earlier tasks, living or dead, that can run somewhere."""
+        if not self.n_tasks or pick % 9 != 4:
+            return ()
+        found: dict[str, Dependency] = {}
+        for shift in range(1 + pick % 2):
+            name = TaskId(f"t{(pick // 9 + shift) % self.n_tasks}")
+            other = self.manager.task(name)
+            if other is not None and other.spec.array is not None and pick % 2:
+                other = self.manager.task(member_id(name, pick % 5))
+            if other is not None and other.spec.request not in factories.NEVER:
+                end = list(EndWanted)[(pick + shift) % 3]
+                found[other.id] = Dependency(task_id=other.id, end=end)
+        return tuple(found.values())
+
+    def _edit(self, task_id: TaskId) -> None:
+        """Asks for a little less, another name, and a start time that is soon or over."""
+        task = self.manager.task(task_id)
+        if task is None:
+            return
+        spec = replace(
+            task.spec,
+            name=task.spec.name + "e",
+            request=factories.REQUESTS[(task.number + len(task.edits)) % 6],
+            begin_at_ms=self.now_ms + 20_000 * (task.number % 3 - 1),
+        )
+        self.handle(TaskEdited(task_id=task_id, spec=spec, by="ann"))
 
     def join(self, node: int, pick: int) -> None:
         """A hello that holds some of the node's attempts, ended ones and strangers among them."""
@@ -285,8 +335,8 @@ class RandomHive:
 
     def settle(self) -> None:
         """Laws 20 and 23: when faults stop, every task ends and nothing stays reserved."""
-        for number in range(self.n_tasks):
-            self.person(number, "release")
+        for task in list(self.manager.tasks()):
+            self.do(task.id, 0, "release")
         for round_number in range(40):
             for node in range(4):
                 self._rejoin_truly(node)

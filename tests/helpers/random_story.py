@@ -16,8 +16,11 @@ def random_story(seed: int, n_steps: int = 80) -> RandomHive:
         if roll < 18:
             hive.submit(pick)
         elif roll < 26:
-            what = ["cancel", "hold", "release", "raise", "repeat"][pick % 5]
-            hive.person(numbers.below(MAX_TASKS), what)
+            what = ["cancel", "hold", "release", "raise", "repeat", "edit"][pick % 6]
+            if pick % 4 == 0:
+                hive.member(numbers.below(MAX_TASKS), numbers.below(5), what)
+            else:
+                hive.person(numbers.below(MAX_TASKS), what)
         elif roll < 34:
             hive.join(numbers.below(3), pick)
         elif roll < 44:
@@ -29,7 +32,9 @@ def random_story(seed: int, n_steps: int = 80) -> RandomHive:
             word = ["accepted", "refused", "started", "ended"][pick % 4]
             hive.says(numbers.below(1000), word, pick)
         elif roll < 80:
-            hive.live_says(numbers.below(1000), ["accepted", "started", "ended"][pick % 3])
+            hive.live_says(
+                numbers.below(1000), ["accepted", "started", "ended", "refused"][pick % 4]
+            )
         elif roll < 92:
             hive.wait([1, 100, 1500, 7000, 40_000, 90_000][pick % 6])
         elif roll < 96:

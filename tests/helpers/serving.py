@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from fluxhive.core.hive_state import HiveSettings
+from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.values import NodeId
 from fluxhive.server.hive import Hive, open_hive
 from fluxhive.server.sessions import NodeIdentity

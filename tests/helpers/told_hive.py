@@ -23,7 +23,7 @@ from fluxhive.core.events import (
     TimePassed,
 )
 from fluxhive.core.explain import word
-from fluxhive.core.hive_state import HiveSettings
+from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.invariants import StepLaws, check
 from fluxhive.core.node import Journal
 from fluxhive.core.task import Attempt, AttemptState, Task

@@ -18,6 +18,8 @@ from tests.helpers.random_hive import RandomHive
 EXAMPLES = 150
 STEPS = 60
 
+PEOPLE = ["cancel", "hold", "release", "raise", "repeat", "edit"]
+
 names = st.integers(min_value=0, max_value=11)
 nodes = st.integers(min_value=0, max_value=2)
 choice = st.integers(min_value=0, max_value=999)
@@ -34,9 +36,13 @@ class ManagerMachine(RuleBasedStateMachine):
     def submit(self, pick: int) -> None:
         self.hive.submit(pick)
 
-    @rule(task=names, what=st.sampled_from(["cancel", "hold", "release", "raise", "repeat"]))
+    @rule(task=names, what=st.sampled_from(PEOPLE))
     def person(self, task: int, what: str) -> None:
         self.hive.person(task, what)
+
+    @rule(task=names, index=st.integers(0, 4), what=st.sampled_from(PEOPLE))
+    def person_and_member(self, task: int, index: int, what: str) -> None:
+        self.hive.member(task, index, what)
 
     @rule(node=nodes, pick=choice)
     def join(self, node: int, pick: int) -> None:
@@ -61,7 +67,7 @@ class ManagerMachine(RuleBasedStateMachine):
     def says(self, attempt: int, word: str, pick: int) -> None:
         self.hive.says(attempt, word, pick)
 
-    @rule(attempt=choice, word=st.sampled_from(["accepted", "started", "ended"]))
+    @rule(attempt=choice, word=st.sampled_from(["accepted", "started", "ended", "refused"]))
     def live_says(self, attempt: int, word: str) -> None:
         self.hive.live_says(attempt, word)
 

@@ -11,7 +11,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fluxhive.core.task import ATTEMPT_MOVES, ON_ABSENT, ON_REPORT, TASK_MOVES
+from fluxhive.core.reactions import ON_ABSENT, ON_REPORT
+from fluxhive.core.task import ATTEMPT_MOVES, TASK_MOVES
 from tests.helpers.hive import Hive
 from tests.helpers.told_hive import Row
 

@@ -18,7 +18,7 @@ from fluxhive.protocol.wire import STREAM_NAMES
 from fluxhive.server.bridge import answer, new_router, route
 from fluxhive.server.event_stream import EventStream
 from fluxhive.server.follow import Follow
-from fluxhive.server.lookup import attempt_of, find_task
+from fluxhive.server.lookup import attempt_of, check_single, find_task
 from fluxhive.server.problems import Malformed
 from fluxhive.server.services import Services
 
@@ -42,7 +42,7 @@ async def list_logs(
     task: TaskName, caller: OfCaller, services: OfServices, attempt: AttemptName = None
 ) -> Response:
     """List the streams of a task's output, of all attempts unless one is named."""
-    found = await find_task(services.hive, task)
+    found = check_single(await find_task(services.hive, task))
     attempts = found.attempts if attempt is None else [attempt_of(found, attempt)]
     logs = services.hive.logs
     await logs.load(attempts)
@@ -63,7 +63,7 @@ async def follow_logs(
     All attempts in order until the task is over; with `attempt` that one alone, from these
     offsets. To go on after a lost connection, ask again with the attempt and offsets of what came.
     """
-    found = await find_task(services.hive, task)
+    found = check_single(await find_task(services.hive, task))
     only = None if attempt is None else attempt_of(found, attempt)
     events = Follow(services, caller, found).stream(only, (stdout, stderr))
     return EventStream(events, services, caller.token_id)
@@ -95,7 +95,7 @@ async def read_log(
         raise InputError(
             "tail_bytes: excludes `offset` and `limit`", field="tail_bytes", value=tail_bytes
         )
-    found = await find_task(services.hive, task)
+    found = check_single(await find_task(services.hive, task))
     if not found.attempts and attempt is None:
         return _bytes(b"", 0, 0, is_complete=found.task.state.is_final)
     chosen = found.attempts[-1] if attempt is None else attempt_of(found, attempt)

@@ -12,18 +12,20 @@ from fastapi import Depends, Header, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fluxhive.core.errors import InputError
+from fluxhive.core.errors import FluxhiveError, InputError
 from fluxhive.core.events import TaskCancelRequested
 from fluxhive.core.spec_check import apply_defaults, check_spec
 from fluxhive.core.task import Task, TaskSpec, TaskState
+from fluxhive.core.values import TaskId
 from fluxhive.protocol.rest import BATCH_MAX, TaskBatch, TaskPage, TaskView
 from fluxhive.server.auth import Caller, check_owner
 from fluxhive.server.bridge import answer, body_of, new_router, route
+from fluxhive.server.dependencies import resolve
 from fluxhive.server.gate import caller_of
 from fluxhive.server.lookup import Found, find_task, find_tasks, in_memory
 from fluxhive.server.services import Services, services_of
 from fluxhive.server.store.listing import TaskChoice, page_of_ids
-from fluxhive.server.submissions import KEY_LENGTH_MAX
+from fluxhive.server.submissions import KEY_LENGTH_MAX, Submission
 from fluxhive.server.views import Views
 
 router = new_router()
@@ -56,13 +58,15 @@ async def submit_task(
     caller: OfCaller,
     services: OfServices,
     key: IdempotencyKey = None,
+    hold: Annotated[bool, Query(description="It waits until it is released.")] = False,
 ) -> Response:
     """Submit a task. When this answers, it is stored.
 
-    A task that no node could hold is accepted with a warning and waits for one that can.
+    A task that no node could hold is accepted with a warning and waits for one that can. One that
+    comes after a task whose end can never be as wanted is refused.
     """
     check_spec(spec)
-    (task,) = await _submit(request, [spec], caller, services, key)
+    (task,) = await _submit(request, [spec], caller, services, key, hold=hold)
     (found,) = await _found(services, [task])
     shown = Views(services.hive).task(found, caller, is_single=True, warns=True)
     return answer(shown, status=201, headers={"Location": f"/api/v1/tasks/{task.id}"})
@@ -103,6 +107,8 @@ async def _submit(
     caller: Caller,
     services: Services,
     key: str | None,
+    *,
+    hold: bool = False,
 ) -> list[Task]:
     if key is not None and not (1 <= len(key) <= KEY_LENGTH_MAX and key.isprintable()):
         raise InputError(
@@ -112,11 +118,26 @@ async def _submit(
             hint="a random text of 32 characters does",
         )
     await services.secrets.check(caller.username, specs)
-    checked = [apply_defaults(spec) for spec in specs]
-    if key is None:
-        return await services.hive.brain.submit(checked, caller.username)
-    body = hashlib.sha256(request.url.path.encode() + b"\n" + await request.body()).hexdigest()
-    return await services.hive.brain.submit(checked, caller.username, key, body)
+    asked = f"{request.url.path}?{request.url.query}" if hold else request.url.path
+    body = hashlib.sha256(asked.encode() + b"\n" + await request.body()).hexdigest()
+    brain, owner = services.hive.brain, caller.username
+    settled: set[TaskId] = set()
+    checked: list[TaskSpec] = []
+    try:
+        for number, spec in enumerate(specs):
+            prefix = f"tasks[{number}]." if len(specs) > 1 else ""
+            known, ended = await resolve(services.hive, spec, prefix=prefix)
+            checked.append(apply_defaults(known))
+            settled.update(ended)
+    except FluxhiveError:
+        # What it comes after may have ended otherwise since the first request with this key.
+        wanted = Submission(owner=owner, key=key or "", body_hash=body)
+        earlier = None if key is None else await brain.submitted_before(wanted)
+        if earlier is None:
+            raise
+        return earlier
+    held_by = owner if hold else None
+    return await brain.submit(checked, owner, key, body, held_by=held_by, settled=settled)
 
 
 async def _found(services: Services, tasks: Sequence[Task]) -> list[Found]:
@@ -130,6 +151,9 @@ async def list_tasks(
     state: Annotated[list[TaskState] | None, Query(description="Only these states.")] = None,
     owner: Annotated[str | None, Query(description="Only this user's.")] = None,
     name: Annotated[str | None, Query(description="Only of exactly this name.")] = None,
+    array: Annotated[
+        str | None, Query(description="Members of this array that have left the queue.")
+    ] = None,
     since_ms: Annotated[
         int | None,
         Query(ge=0, le=INTEGER_MAX, description="Not ended, or ended at or after this time."),
@@ -148,8 +172,14 @@ async def list_tasks(
                 hint="give the `next` of the page before as it is",
             )
         before = int(cursor)
+    whole = None if array is None else (await find_task(services.hive, array)).task.id
     chosen = TaskChoice(
-        states=tuple(state or ()), owner=owner, name=name, since_ms=since_ms, before_number=before
+        states=tuple(state or ()),
+        owner=owner,
+        name=name,
+        array_id=whole,
+        since_ms=since_ms,
+        before_number=before,
     )
     ids = await services.hive.store.call(
         partial(page_of_ids, chosen=chosen, limit=limit + 1), durable=False

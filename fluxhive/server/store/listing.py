@@ -20,6 +20,8 @@ class TaskChoice(Value, frozen=True, kw_only=True):
     name: str | None = None
     #: Those that have not ended, and those that ended at or after this hive time.
     since_ms: Ms | None = None
+    #: Members of this array that are tasks of their own. None: no members.
+    array_id: TaskId | None = None
     #: Submitted before the task of this number (the cursor of a page).
     before_number: int | None = None
 
@@ -27,6 +29,11 @@ class TaskChoice(Value, frozen=True, kw_only=True):
 def page_of_ids(connection: sa.Connection, chosen: TaskChoice, limit: int) -> list[TaskId]:
     """Ids of at most ``limit`` tasks, newest first."""
     query = sa.select(tasks.c.id).order_by(tasks.c.number.desc()).limit(limit)
+    query = query.where(
+        tasks.c.array_id.is_(None)
+        if chosen.array_id is None
+        else tasks.c.array_id == chosen.array_id
+    )
     if chosen.states:
         query = query.where(tasks.c.state.in_([state.value for state in chosen.states]))
     if chosen.owner is not None:

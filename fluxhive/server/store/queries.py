@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
+from fluxhive.core.array import ArrayCount
 from fluxhive.core.node import Node
-from fluxhive.core.task import FINAL_STATES, Attempt, Task
+from fluxhive.core.task import FINAL_STATES, Attempt, Task, TaskState
 from fluxhive.core.values import AttemptId, Ms, TaskId, Value
 
 from .rows import (
@@ -40,6 +41,8 @@ class Loaded(Value, frozen=True, kw_only=True):
     tasks: tuple[Task, ...]
     attempts: tuple[Attempt, ...]
     nodes: tuple[Node, ...]
+    #: Of every array that has not ended.
+    arrays: tuple[ArrayCount, ...] = ()
     #: Number of the next new task.
     next_number: int
     #: Hive time of the last stored change; 0 before the first.
@@ -64,8 +67,45 @@ def load(connection: sa.Connection) -> Loaded:
         tasks=tuple(sorted(found.values(), key=lambda task: task.number)),
         attempts=tuple(attempts_of(connection, found)),
         nodes=tuple(node_of_row(row) for row in node_rows),
+        arrays=tuple(
+            count_members(connection, task)
+            for task in found.values()
+            if task.spec.array is not None and not task.state.is_final
+        ),
         next_number=int(notes.get(NEXT_NUMBER, "0")),
         hive_time_ms=int(notes.get(HIVE_TIME, "0")),
+    )
+
+
+def count_members(connection: sa.Connection, array: Task) -> ArrayCount:
+    """How far an array has come, from the rows of its members."""
+    assert array.spec.array is not None, f"{array.id} is no array"
+    query = (
+        sa.select(tasks.c.member_index, tasks.c.state)
+        .where(tasks.c.array_id == array.id)
+        .order_by(tasks.c.member_index)
+    )
+    next_index = array.spec.array.first
+    ahead: list[int] = []
+    n_in = dict.fromkeys(_FINAL, 0)
+    for index, state in connection.execute(query):
+        if index == next_index:
+            next_index += 1
+        else:
+            ahead.append(index)
+        if state in n_in:
+            n_in[state] += 1
+    if array.cancelled_by is not None:
+        # Those that were no tasks yet will never be.
+        n_in[TaskState.CANCELLED.value] += array.spec.array.end - next_index - len(ahead)
+        next_index, ahead = array.spec.array.end, []
+    return ArrayCount(
+        array_id=array.id,
+        next_index=next_index,
+        ahead=tuple(ahead),
+        succeeded=n_in[TaskState.SUCCEEDED.value],
+        failed=n_in[TaskState.FAILED.value],
+        cancelled=n_in[TaskState.CANCELLED.value],
     )
 
 
@@ -95,6 +135,7 @@ def find_tasks(connection: sa.Connection, text: str, *, most: int = 3) -> list[T
     prefix = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     query = (
         sa.select(*_TASKS)
+        .where(tasks.c.array_id.is_(None))
         .where(sa.or_(tasks.c.id.like(prefix, escape="\\"), tasks.c.name == text))
         .order_by(tasks.c.number.desc())
         .limit(most)

@@ -20,8 +20,10 @@ TASK_COLUMNS = (
     "id",
     "number",
     "owner",
-    "name",
+    "array_id",
+    "member_index",
     "spec",
+    "name",
     "state",
     "epoch",
     "submitted_at_ms",
@@ -66,14 +68,19 @@ def _rest_fields(kind: type[Value], columns: Iterable[str]) -> tuple[FieldInfo, 
     return tuple(field for field in fields(kind) if field.name not in stored)
 
 
-_TASK_REST = _rest_fields(Task, TASK_COLUMNS)
+#: An edited task keeps the spec of its first day in its column; ``rest`` has the one that holds.
+_EDITED = "edited"
+_TASK_REST = _rest_fields(Task, (*TASK_COLUMNS, "original"))
 _ATTEMPT_REST = _rest_fields(Attempt, ATTEMPT_COLUMNS)
 _NODE_REST = _rest_fields(Node, NODE_COLUMNS)
 
 
-def _rest(record: Value, rest: tuple[FieldInfo, ...]) -> str:
+def _rest(
+    record: Value, rest: tuple[FieldInfo, ...], more: Mapping[str, object] | None = None
+) -> str:
     pairs = ((field.encode_name, getattr(record, field.name), field.default) for field in rest)
-    return to_json({name: value for name, value, default in pairs if value != default})
+    plain = {name: value for name, value, default in pairs if value != default}
+    return to_json({**plain, **more} if more else plain)
 
 
 def task_row(task: Task) -> Row:
@@ -82,20 +89,23 @@ def task_row(task: Task) -> Row:
         task.id,
         task.number,
         task.owner,
-        task.spec.name,
-        to_json(task.spec),
+        task.array_id,
+        task.member_index,
+        to_json(task.original or task.spec),
         *task_changes(task),
     )
 
 
 def task_changes(task: Task) -> Row:
-    """Values for the columns of a task that change: from ``state`` on."""
+    """Values for the columns of a task that change: from ``name`` on."""
+    edited = {} if task.original is None else {_EDITED: task.spec}
     return (
+        task.spec.name,
         task.state.value,
         task.epoch,
         task.submitted_at_ms,
         task.ended_at_ms,
-        _rest(task, _TASK_REST),
+        _rest(task, _TASK_REST, edited),
     )
 
 
@@ -123,7 +133,11 @@ def node_row(node: Node) -> Row:
 
 def task_of_row(row: Mapping[Any, Any]) -> Task:
     """The task that was stored."""
-    return _record(row, Task, TASK_COLUMNS)
+    plain = _plain(row, TASK_COLUMNS)
+    edited = plain.pop(_EDITED, None)
+    if edited is not None:
+        plain["original"], plain["spec"] = plain["spec"], edited
+    return msgspec.convert(plain, Task)
 
 
 def attempt_of_row(row: Mapping[Any, Any]) -> Attempt:
@@ -137,10 +151,14 @@ def node_of_row(row: Mapping[Any, Any]) -> Node:
 
 
 def _record(row: Mapping[Any, Any], kind: type[R], columns: tuple[str, ...]) -> R:
+    return msgspec.convert(_plain(row, columns), kind)
+
+
+def _plain(row: Mapping[Any, Any], columns: tuple[str, ...]) -> dict[str, Any]:
     plain: dict[str, Any] = from_json(row["rest"])
     for column in columns:
         value = row[column]
         if value is None or column == "rest" or column in _DERIVED_COLUMNS:
             continue
         plain[column] = from_json(value) if column in _JSON_COLUMNS else value
-    return msgspec.convert(plain, kind)
+    return plain

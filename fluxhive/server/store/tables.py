@@ -25,9 +25,12 @@ tasks = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("number", sa.BigInteger, nullable=False, unique=True),
     sa.Column("owner", sa.Text, nullable=False),
-    sa.Column("name", sa.Text, nullable=False),
-    #: Never changes after the insert.
+    #: Of a member of an array: whose, and which; a member's row is made when it leaves the queue.
+    sa.Column("array_id", sa.Text),
+    sa.Column("member_index", sa.BigInteger),
+    #: As submitted; never changes. What an edit makes of it stands in ``rest``.
     sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("submitted_at_ms", sa.BigInteger, nullable=False),
@@ -36,6 +39,7 @@ tasks = sa.Table(
     sa.Index(None, "state", "ended_at_ms"),
     sa.Index(None, "owner", "number"),
     sa.Index(None, "name"),
+    sa.Index(None, "array_id", "member_index"),
 )
 
 nodes = sa.Table(

@@ -13,9 +13,16 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from fluxhive.core.arrays import last_number
 from fluxhive.core.effects import HiveEffect, SaveAttempt, SaveNode, SaveTask
 from fluxhive.core.node import Node
-from fluxhive.core.task import ATTEMPT_MOVES, FINAL_STATES, Attempt, AttemptState, Task
+from fluxhive.core.task import (
+    ATTEMPT_MOVES,
+    FINAL_STATES,
+    Attempt,
+    AttemptState,
+    Task,
+)
 from fluxhive.core.values import AttemptId, Ms, NodeId, TaskId
 
 from .failures import StoreConflict
@@ -35,7 +42,7 @@ from .tables import attempts, meta, nodes, tasks
 NEXT_NUMBER = "next_number"
 HIVE_TIME = "hive_time_ms"
 
-_TASK_CHANGES = TASK_COLUMNS[TASK_COLUMNS.index("state") :]
+_TASK_CHANGES = TASK_COLUMNS[TASK_COLUMNS.index("name") :]
 
 
 def _words(column: sa.Column[str], words: Iterable[str]) -> sa.ColumnElement[bool]:
@@ -56,6 +63,20 @@ def _update_tasks() -> Statement:
         .where(tasks.c.epoch <= sa.bindparam("at_most"))
         .values({name: sa.bindparam(name) for name in _TASK_CHANGES}),
         (*_TASK_CHANGES, "task", "at_most"),
+    )
+
+
+def _put_members() -> Statement:
+    """Members of arrays come late: their numbers were given when the array came."""
+    statement = insert(tasks).values({name: sa.bindparam(name) for name in TASK_COLUMNS})
+    live = sa.not_(_words(tasks.c.state, sorted(state.value for state in FINAL_STATES)))
+    return Statement(
+        statement.on_conflict_do_update(
+            index_elements=["id"],
+            set_={name: statement.excluded[name] for name in _TASK_CHANGES},
+            where=sa.and_(live, tasks.c.epoch <= statement.excluded.epoch),
+        ),
+        TASK_COLUMNS,
     )
 
 
@@ -127,6 +148,7 @@ def _put_meta() -> Statement:
 
 INSERT_TASKS = _insert_tasks()
 UPDATE_TASKS = _update_tasks()
+PUT_MEMBERS = _put_members()
 PUT_ATTEMPTS = {state: _put_attempts(state) for state in AttemptState}
 KEEP_LATE = _keep_late()
 PUT_NODES = _put_nodes()
@@ -160,18 +182,20 @@ class Saves:
         if self.nodes:
             rows = [node_row(node) for node in self.nodes.values()]
             _expect(PUT_NODES.run(connection, rows), rows, "a node of a newer session")
-        if self.tasks:
-            new = [task for task in self.tasks.values() if task.number >= next_number]
-            if new:
-                INSERT_TASKS.run(connection, [task_row(task) for task in new])
-                next_after = max(task.number for task in new) + 1
-                notes.append((NEXT_NUMBER, str(next_after)))
-            known = [task for task in self.tasks.values() if task.number < next_number]
-            if known:
-                rows = [(*task_changes(task), task.id, task.epoch) for task in known]
-                _expect(UPDATE_TASKS.run(connection, rows), rows, "a task that has ended")
-            if new:
-                next_number = next_after
+        singles = [task for task in self.tasks.values() if task.array_id is None]
+        members = [task for task in self.tasks.values() if task.array_id is not None]
+        new = [task for task in singles if task.number >= next_number]
+        known = [task for task in singles if task.number < next_number]
+        if new:
+            INSERT_TASKS.run(connection, [task_row(task) for task in new])
+            next_number = max(map(last_number, new)) + 1
+            notes.append((NEXT_NUMBER, str(next_number)))
+        if known:
+            rows = [(*task_changes(task), task.id, task.epoch) for task in known]
+            _expect(UPDATE_TASKS.run(connection, rows), rows, "a task that has ended")
+        if members:
+            rows = [task_row(task) for task in members]
+            _expect(PUT_MEMBERS.run(connection, rows), rows, "a member that has ended")
         if self.attempts:
             self._write_attempts(connection)
         PUT_META.run(connection, notes)

@@ -96,7 +96,9 @@ def test_show_says_why_a_task_waits(cli: Cli) -> None:
     cli.server.on("GET", "/tasks/t-7f3k", views.task(waiting=waiting))
     assert "waits\tno node has 9 GPUs\n" in cli("show", "t-7f3k").out
     told = json.loads(cli("show", "t-7f3k", "--json").out)
-    assert told["waiting"] == [{"code": "NEVER", "text": "no node has 9 GPUs"}]
+    assert told["waiting"] == [
+        {"code": "NEVER", "text": "no node has 9 GPUs", "blockers": [], "until_ms": None}
+    ]
 
 
 def test_an_unknown_task_is_3(cli: Cli) -> None:

@@ -29,7 +29,7 @@ from fluxhive.core.events import (
     TaskSubmitted,
     TimePassed,
 )
-from fluxhive.core.hive_state import HiveSettings
+from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.invariants import check
 from fluxhive.core.node import AttemptUsage, GpuReport, HeldAttempt, HeldPhase, Inventory
 from fluxhive.core.outcome import Outcome, OutcomeKind

@@ -23,7 +23,7 @@ from fluxhive.core.events import (
     TaskSubmitted,
     TimePassed,
 )
-from fluxhive.core.hive_state import HiveSettings
+from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.node import Inventory, NodeState
 from fluxhive.core.reports import AttemptEnded
 from fluxhive.core.task import Task, TaskState

@@ -1,0 +1,67 @@
+"""Options of `submit` about when a task may start and what becomes of it, and what they make of it.
+
+Kept apart from what the task needs and from what it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from msgspec.structs import replace
+
+from fluxhive.cli.array import read_array
+from fluxhive.cli.begin import parse_time_ms
+from fluxhive.core.dependency import Dependency, EndWanted
+from fluxhive.core.errors import InputError
+from fluxhive.core.task import TaskSpec
+from fluxhive.core.values import TaskId
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_ENDS = [end.value for end in EndWanted]
+_OPTIONS = (
+    click.option("--begin", metavar="WHEN", help="Not before 18:00, +2h, or an ISO time."),
+    click.option(
+        "--after", multiple=True, metavar="TASK[:ok|any|fail]", help="Once that task has ended so."
+    ),
+    click.option("--array", multiple=True, metavar="0-99|lr=1e-3,1e-4 …", help="Many tasks alike."),
+    click.option("--zip", "is_zip", is_flag=True, help="First values together, then the second …"),
+    click.option("--at-most", type=int, metavar="N", help="So many of an array run at once."),
+    click.option("--hold", is_flag=True, help="Not before it is released."),
+)
+#: What these options are called in what click has read; `hold` goes beside the spec.
+QUEUE_NAMES = ("begin", "after", "array", "is_zip", "at_most")
+
+
+def queue_options(command: Command) -> Command:
+    """Adds the options to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def queued(spec: TaskSpec, given: dict[str, Any]) -> TaskSpec:
+    """The spec with what these options say, by their ``QUEUE_NAMES``."""
+    begin = given["begin"]
+    return replace(
+        spec,
+        begin_at_ms=None if begin is None else parse_time_ms(begin),
+        after=tuple(_dependency(text) for text in given["after"]),
+        array=read_array(given["array"], is_zip=given["is_zip"], at_most=given["at_most"]),
+    )
+
+
+def _dependency(text: str) -> Dependency:
+    name, colon, end = text.rpartition(":")
+    if not colon:
+        name, end = text, EndWanted.OK.value
+    if end not in _ENDS or not name:
+        raise InputError(
+            f"`--after` is not a task and how it ends: `{text}`",
+            field="--after",
+            value=text,
+            hint="write it as `t-7f3k`, `t-7f3k:any` or `t-7f3k:fail`",
+        )
+    return Dependency(task_id=TaskId(name), end=EndWanted(end))

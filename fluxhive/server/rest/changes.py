@@ -1,0 +1,137 @@
+"""``/api/v1/tasks/{task}``: what people change about tasks that wait: hold, release, edit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends
+from msgspec import UNSET
+from msgspec.structs import asdict, replace
+from starlette.responses import Response
+
+from fluxhive.core.errors import Conflict, InputError
+from fluxhive.core.events import TaskEdited, TaskHeld, TaskReleased, TaskReprioritised
+from fluxhive.core.holds import describe
+from fluxhive.core.spec_check import check_spec
+from fluxhive.core.task import Task, TaskSpec, TaskState
+from fluxhive.core.values import Value
+from fluxhive.protocol.rest import TaskView
+from fluxhive.protocol.task_change import TaskChange
+from fluxhive.server.auth import Caller, check_owner
+from fluxhive.server.bridge import answer, body_of, new_router, route
+from fluxhive.server.lookup import find_task, find_tasks
+from fluxhive.server.services import Services
+from fluxhive.server.views import Views
+
+from .tasks import OfCaller, OfServices, TaskName
+
+router = new_router()
+
+V = TypeVar("V", bound=Value)
+
+
+@route(router, "POST", "/tasks/{task}/hold", gives=TaskView)
+async def hold_task(task: TaskName, caller: OfCaller, services: OfServices) -> Response:
+    """Hold a task that has not started, as its owner or an administrator.
+
+    It starts only after it was released. One that is held already stays as it is.
+    """
+    found = (await find_task(services.hive, task)).task
+    check_owner(caller, found)
+    _check_waits(found, "a hold keeps a task from starting", "cancel it: `fluxhive cancel`")
+    await services.hive.brain.handle(TaskHeld(task_id=found.id, by=caller.username))
+    return await _shown(services, caller, found)
+
+
+@route(router, "POST", "/tasks/{task}/release", gives=TaskView)
+async def release_task(task: TaskName, caller: OfCaller, services: OfServices) -> Response:
+    """Take a person's hold away, as the task's owner or an administrator.
+
+    Its start time and the tasks it comes after are waited for all the same. A task that nobody
+    holds stays as it is.
+    """
+    found = (await find_task(services.hive, task)).task
+    check_owner(caller, found)
+    _check_waits(found, "there is nothing to release", "see it: `fluxhive show`")
+    if found.held_by is None and found.state is TaskState.HELD:
+        raise Conflict(
+            f"nobody holds {found.id}: {describe(found, services.hive.clock.now_ms())}",
+            hint=f"give it another start time: `fluxhive edit {found.id} --begin now`"
+            if found.begin_at_ms is not None
+            else "submit it without what it comes after",
+        )
+    await services.hive.brain.handle(TaskReleased(task_id=found.id, by=caller.username))
+    return await _shown(services, caller, found)
+
+
+@route(router, "PATCH", "/tasks/{task}", takes=TaskChange, gives=TaskView)
+async def edit_task(
+    task: TaskName,
+    change: Annotated[TaskChange, Depends(body_of(TaskChange))],
+    caller: OfCaller,
+    services: OfServices,
+) -> Response:
+    """Change what a waiting task asks for, as its owner or an administrator; what is absent stays.
+
+    The priority can be changed until the task has ended. What was asked for at first stays
+    readable as `original`, every change in `edits`.
+    """
+    found = (await find_task(services.hive, task)).task
+    check_owner(caller, found)
+    if found.state.is_final:
+        raise Conflict(
+            f"{found.id} has ended ({found.state.value}) and cannot be edited",
+            hint="submit another one",
+        )
+    spec = _changed(found.spec, change)
+    if spec != found.spec:
+        _check_waits(found, "only its priority can be edited now", "cancel it and submit another")
+        check_spec(spec)
+        _check_retry(found, spec)
+        wanted = TaskEdited(task_id=found.id, spec=spec, by=caller.username)
+        await services.hive.brain.handle(wanted)
+        ((now, _),) = await find_tasks(services.hive, [found.id])
+        if now.spec != spec:
+            raise Conflict(
+                f"{found.id} was not edited: it is {now.state.value} since a moment ago",
+                hint="cancel it and submit another",
+            )
+    if change.priority is not UNSET:
+        await services.hive.brain.handle(
+            TaskReprioritised(task_id=found.id, priority=change.priority, by=caller.username)
+        )
+    return await _shown(services, caller, found)
+
+
+def _changed(spec: TaskSpec, change: TaskChange) -> TaskSpec:
+    parts = _given(change)
+    parts.pop("priority", None)
+    asked = parts.pop("request", None)
+    if asked is not None:
+        parts["request"] = replace(spec.request, **_given(asked))
+    return replace(spec, **parts)
+
+
+def _given(body: Value) -> dict[str, Any]:
+    return {name: value for name, value in asdict(body).items() if value is not UNSET}
+
+
+def _check_waits(task: Task, why: str, hint: str) -> None:
+    if not task.is_waiting:
+        where = "is running or about to" if task.state is TaskState.ACTIVE else task.state.value
+        raise Conflict(f"{task.id} {where}: {why}", hint=f"{hint} {task.id}")
+
+
+def _check_retry(task: Task, spec: TaskSpec) -> None:
+    if spec.retry < task.retries_used:
+        raise InputError(
+            f"retry: {task.retries_used} retries were made already: {spec.retry}",
+            field="retry",
+            value=spec.retry,
+            hint=f"give {task.retries_used} or more, or cancel the task",
+        )
+
+
+async def _shown(services: Services, caller: Caller, task: Task) -> Response:
+    (found,) = await find_tasks(services.hive, [task.id])
+    return answer(Views(services.hive).task(found, caller, is_single=True))

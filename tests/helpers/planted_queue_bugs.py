@@ -1,0 +1,110 @@
+"""Mistakes in what holds, groups and limits tasks (see planted_bugs.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from fluxhive.core import arrays, holds, task_manager
+from fluxhive.core.array_record import ArrayRecord
+from fluxhive.core.hive_state import HiveState
+from fluxhive.core.task import Task, TaskState
+
+from .planted_bugs import bug
+
+Patch = pytest.MonkeyPatch
+
+
+@bug
+def a_member_of_an_array_is_lost(patch: Patch) -> None:
+    real = ArrayRecord._take
+
+    def skipping(self: ArrayRecord, index: int) -> None:
+        real(self, index)
+        if self.next_index + 1 < self.end:
+            self.next_index += 1
+
+    patch.setattr(ArrayRecord, "_take", skipping)
+
+
+@bug
+def a_member_of_an_array_is_started_twice(patch: Patch) -> None:
+    patch.setattr(ArrayRecord, "_take", lambda self, index: None)
+
+
+@bug
+def a_restored_array_begins_anew(patch: Patch) -> None:
+    real = ArrayRecord.__init__
+
+    def forgetful(self: ArrayRecord, array_id: Any, spec: Any, count: Any = None) -> None:
+        real(self, array_id, spec)
+
+    patch.setattr(ArrayRecord, "__init__", forgetful)
+
+
+@bug
+def more_members_run_than_may_at_once(patch: Patch) -> None:
+    patch.setattr(ArrayRecord, "is_full", False)
+
+
+@bug
+def an_array_ends_before_its_last_member(patch: Patch) -> None:
+    real = arrays._state
+
+    def early(array: Task, record: ArrayRecord) -> TaskState:
+        return TaskState.SUCCEEDED if record.live else real(array, record)
+
+    patch.setattr(arrays, "_state", early)
+
+
+@bug
+def a_cancelled_array_goes_on_making_members(patch: Patch) -> None:
+    patch.setattr(ArrayRecord, "drop_waiting", lambda self: 0)
+
+
+@bug
+def a_dependency_is_released_too_early(patch: Patch) -> None:
+    patch.setattr(holds, "is_met", lambda end, state: True)
+
+
+@bug
+def a_dependent_is_forgotten(patch: Patch) -> None:
+    patch.setattr(task_manager, "settle_dependents", lambda hive: hive.just_ended.clear())
+
+
+@bug
+def a_start_time_is_ignored(patch: Patch) -> None:
+    real = HiveState.put_task
+
+    def hasty(self: HiveState, task: Task) -> None:
+        if task.begin_at_ms is not None and task.waits_for == () and task.held_by is None:
+            task = replace(task, begin_at_ms=None, state=TaskState.QUEUED)
+        real(self, task)
+
+    patch.setattr(HiveState, "put_task", hasty)
+
+
+@bug
+def a_hold_is_ignored(patch: Patch) -> None:
+    real = holds.put_waiting
+
+    def careless(hive: HiveState, task: Task, reason: str) -> None:
+        if task.held_by is not None and not task.waits_for:
+            hive.put_task(replace(task, state=TaskState.QUEUED, begin_at_ms=None, reason=reason))
+        else:
+            real(hive, task, reason)
+
+    patch.setattr(holds, "put_waiting", careless)
+
+
+@bug
+def a_restored_hive_forgets_who_waits(patch: Patch) -> None:
+    real = HiveState.load_task
+
+    def forgetful(self: HiveState, task: Task) -> None:
+        real(self, task)
+        self.dependents.clear()
+
+    patch.setattr(HiveState, "load_task", forgetful)
