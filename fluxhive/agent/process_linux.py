@@ -24,6 +24,7 @@ __all__ = [
     "attempt_of_pid",
     "boot_id",
     "boottime_ms",
+    "cgroup_root",
     "kill_now",
     "kill_tree",
     "machine_id",
@@ -211,7 +212,7 @@ def _cookie_by_environment(pid: int, parent: int, cookies: Mapping[str, str]) ->
 
 
 @functools.cache
-def _cgroup_root() -> str | None:
+def cgroup_root() -> str | None:
     """Where cgroups can be made and killed (cgroup v2, Linux 5.14); None where they cannot."""
     own = re.search(r"^0::(/.*)$", Path("/proc/self/cgroup").read_text(), re.MULTILINE)
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
@@ -237,7 +238,7 @@ def make_cgroup(attempt: str, cookie: str) -> str | None:
 
     It costs a third of the rate of starts: for GPU tasks, and where somebody asks for it.
     """
-    root = _cgroup_root()
+    root = cgroup_root()
     if root is None:
         return None
     word = re.sub(r"[^A-Za-z0-9._]", "_", attempt)

@@ -68,6 +68,11 @@ def attempt_of_pid(pid: int, cookies: Mapping[str, str]) -> str | None:
     return None
 
 
+def cgroup_root() -> str | None:
+    """None: there are no cgroups here."""
+    return None
+
+
 def make_cgroup(attempt: str, cookie: str) -> str | None:
     """None: there are no cgroups here."""
     return None

@@ -8,6 +8,24 @@ from pathlib import Path
 from fluxhive.core.errors import Conflict
 
 
+def holder(directory: Path) -> int | None:
+    """The agent that holds the directory now; None when none does, or it cannot be told."""
+    import fcntl  # not on Windows, where the agent cannot run yet
+
+    try:
+        descriptor = os.open(directory / "agent.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(descriptor, 32, 0).strip()
+        return int(text) if text.isdigit() else None
+    finally:
+        os.close(descriptor)
+    return None
+
+
 class StateLock:
     """Held from construction to the end of the process."""
 

@@ -54,6 +54,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "user": Verb("user", "Add users"),
         "token": Verb("token", "Create tokens"),
         "secret": Verb("secret", "Keep secrets that tasks are given"),
+        "doctor": Verb("doctor", "Look for what would break a promise on this machine"),
         "config": Verb("config", "Show or change the configuration"),
         "version": Verb("version", "Print the version"),
     },

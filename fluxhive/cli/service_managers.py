@@ -112,7 +112,7 @@ class Systemd:
             steps.append(["restart" if is_changed else "start", name])
         for step in steps:
             words = ["systemctl", *self._user, *step]
-            done = _run(words)
+            done = run(words)
             if done.returncode != 0:
                 why = done.stderr.strip() or f"code {done.returncode}"
                 rest = "; ".join(" ".join(["systemctl", *self._user, *each]) for each in steps)
@@ -140,7 +140,7 @@ class Systemd:
         """From `systemctl show`, with what breaks the promise to tasks."""
         name, path = units.unit_name(part), self.path_of(part)
         asked = "ActiveState,SubState,MainPID,UnitFileState,KillMode,Delegate"
-        done = _run(["systemctl", *self._user, "show", name, f"--property={asked}"])
+        done = run(["systemctl", *self._user, "show", name, f"--property={asked}"])
         found = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
         problems = []
         if done.returncode != 0:
@@ -189,22 +189,22 @@ class Launchd:
         path = self.path_of(service.part)
         is_changed = write_if_changed(path, self.text_of(service))
         target = f"{self._domain}/{units.launchd_label(service.part)}"
-        if starts and (is_changed or _run(["launchctl", "print", target]).returncode != 0):
-            _run(["launchctl", "bootout", target])
+        if starts and (is_changed or run(["launchctl", "print", target]).returncode != 0):
+            run(["launchctl", "bootout", target])
             _must(["launchctl", "bootstrap", self._domain, str(path)])
         return Written(path, is_changed)
 
     def uninstall(self, part: Part) -> Path:
         """Unloads the job and removes its file."""
         path = _there(self.path_of(part))
-        _run(["launchctl", "bootout", f"{self._domain}/{units.launchd_label(part)}"])
+        run(["launchctl", "bootout", f"{self._domain}/{units.launchd_label(part)}"])
         path.unlink()
         return path
 
     def state(self, part: Part) -> State:
         """From `launchctl print`, whose text is not made for programs: loaded or not."""
         path = self.path_of(part)
-        done = _run(["launchctl", "print", f"{self._domain}/{units.launchd_label(part)}"])
+        done = run(["launchctl", "print", f"{self._domain}/{units.launchd_label(part)}"])
         found = dict(
             line.strip().split(" = ", 1) for line in done.stdout.splitlines() if " = " in line
         )
@@ -249,7 +249,7 @@ class TaskScheduler:
     def uninstall(self, part: Part) -> Path:
         """Ends and deletes the task."""
         path = _there(self.path_of(part))
-        _run(["schtasks", "/End", "/TN", units.task_name(part)])
+        run(["schtasks", "/End", "/TN", units.task_name(part)])
         _must(["schtasks", "/Delete", "/F", "/TN", units.task_name(part)])
         path.unlink()
         return path
@@ -257,7 +257,7 @@ class TaskScheduler:
     def state(self, part: Part) -> State:
         """From `schtasks /Query`."""
         path = self.path_of(part)
-        done = _run(["schtasks", "/Query", "/FO", "CSV", "/NH", "/TN", units.task_name(part)])
+        done = run(["schtasks", "/Query", "/FO", "CSV", "/NH", "/TN", units.task_name(part)])
         words = [word.strip('"') for word in done.stdout.strip().split(",")]
         is_there = done.returncode == 0
         return State(
@@ -285,7 +285,7 @@ def log_path(part: Part, *, is_system: bool) -> Path:
 def lingers() -> bool | None:
     """Whether this user's services outlive the last login; None where nobody can tell."""
     try:
-        done = _run(["loginctl", "show-user", getpass.getuser(), "--property=Linger"])
+        done = run(["loginctl", "show-user", getpass.getuser(), "--property=Linger"])
     except (FluxhiveError, KeyError, OSError):
         return None
     word = done.stdout.strip().removeprefix("Linger=")
@@ -324,7 +324,8 @@ def _there(path: Path) -> Path:
     return path
 
 
-def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Calls a command of the system, for a limited time. Raises ``FluxhiveError`` without one."""
     try:
         return subprocess.run(
             list(words),
@@ -341,7 +342,7 @@ def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _must(words: Sequence[str]) -> None:
-    done = _run(words)
+    done = run(words)
     if done.returncode != 0:
         text = done.stderr.strip() or done.stdout.strip() or f"code {done.returncode}"
         raise RemoteError(f"`{' '.join(words)}` failed: {text}")
