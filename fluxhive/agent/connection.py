@@ -89,7 +89,11 @@ class Peer(Protocol):
 
 
 class _Lost(Exception):
-    """The connection is of no use any more; carries the reason for people."""
+    """The connection is of no use any more; carries the reason for people, and what helps."""
+
+    def __init__(self, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
 class _Finished(Exception):
@@ -188,7 +192,7 @@ class Connection:
                     raise
                 self._say_trouble(error.text, error.hint)
             except _Lost as error:
-                self._say_trouble(str(error), None)
+                self._say_trouble(str(error), error.hint or None)
             except Exception:  # supervisor: a bug in one session must not end the node
                 log.exception("session failed")
             await self._pause()
@@ -265,7 +269,7 @@ class Connection:
         first = messages[0][1]
         if isinstance(first, Turned):
             if first.try_again:
-                raise _Lost(f"the server turned this node away: {first.reason}")
+                raise _Lost(f"the server turned this node away: {first.reason}", hint=first.hint)
             raise Conflict(first.reason, hint=first.hint or None)
         if not isinstance(first, Welcome):
             raise _Lost(f"the server began with {type(first).__name__} instead of a welcome")

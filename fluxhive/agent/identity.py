@@ -36,6 +36,9 @@ class Identity(Value, frozen=True, kw_only=True):
     url: str = ""
     #: How often the agent was started here; the server tells late words of an earlier life by it.
     incarnation: int = 0
+    #: Inode of the state directory, and the boot, at the last start: a copy has another inode.
+    inode: int = 0
+    boot_id: str = ""
 
 
 class IdentityFile:
@@ -45,9 +48,25 @@ class IdentityFile:
         self._path = directory / FILE_NAME
         self.current = self._read()
 
-    def begin_life(self) -> int:
-        """Counts this start of the agent and returns the number."""
-        self._write(msgspec.structs.replace(self.current, incarnation=self.current.incarnation + 1))
+    def begin_life(self, boot_id: str) -> int:
+        """Counts this start of the agent and returns the number.
+
+        Raises ``Conflict`` for a directory that was copied while the machine ran: what its run
+        directories tell is about processes of the agent it was copied from, and those it would end.
+        """
+        inode = self._path.parent.stat().st_ino
+        known = self.current
+        if known.inode not in (0, inode) and known.boot_id == boot_id:
+            raise Conflict(
+                f"the state directory `{self._path.parent}` is a copy of another agent's",
+                hint="move it instead of copying it, while no agent runs; for another node let "
+                "FLOWHIVE_STATE_DIR name an empty directory",
+            )
+        self._write(
+            msgspec.structs.replace(
+                known, incarnation=known.incarnation + 1, inode=inode, boot_id=boot_id
+            )
+        )
         return self.current.incarnation
 
     def is_known_to(self, url: str) -> bool:

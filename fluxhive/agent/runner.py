@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import secrets
 import signal
 from pathlib import Path
 
@@ -112,9 +113,10 @@ class Runner:
         self._stop_tasks_on_exit = stop_tasks_on_exit
         self._hello_sent_at_ms = 0
         self._is_ending = False
+        self._life = secrets.token_hex(8)
         self._disk_problem = ""
         self._identity = IdentityFile(directory)
-        self._incarnation = self._identity.begin_life()
+        self._incarnation = self._identity.begin_life(process.boot_id())
         self._journal = open_journal(directory / "journal.db")
         self._workspace = Workspace(
             directory / "runs",
@@ -278,6 +280,8 @@ class Runner:
             held=tuple(self._hands.executor.held()),
             journal=JournalState.REBUILT if self._journal.was_absent else JournalState.INTACT,
             journal_id=self._journal.id,
+            machine_id=places.machine_id(),
+            life=self._life,
         )
 
     def welcomed(self, welcome: Welcome) -> None:

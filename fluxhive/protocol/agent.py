@@ -34,6 +34,10 @@ class Hello(Tagged, frozen=True, kw_only=True):
     journal: Journal = Journal.INTACT
     #: Names the journal since it was begun, so that one made anew is news only once.
     journal_id: str = ""
+    #: The machine, as it was named when the node was registered; empty: an older agent.
+    machine_id: str = ""
+    #: Differs with each start of an agent anywhere: tells one that dials again from a copy of it.
+    life: str = ""
 
 
 class Heartbeat(Tagged, frozen=True, kw_only=True):

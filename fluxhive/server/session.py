@@ -99,6 +99,8 @@ class Session:
         #: Set by the welcome or the turning away.
         self.greeted = anyio.Event()
         self.last_heard_s = time.monotonic()
+        #: Which start of an agent speaks; empty: an older one that does not say.
+        self.life = ""
         #: Attempts that the node held when it said hello.
         self.held: tuple[AttemptId, ...] = ()
         self._websocket = websocket
@@ -161,6 +163,7 @@ class Session:
         check(hello, self.node_id, self._brain.manager)
         self._link.committed(n)
         self.held = tuple(claim.attempt_id for claim in hello.held)
+        self.life = hello.life
         return hello
 
     async def run(self) -> None:

@@ -57,6 +57,7 @@ from .session import (
 from .store.failures import StoreUnavailable
 from .store.queries import read_attempt
 from .store.store import Store
+from .twins import refusal
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,8 @@ class NodeIdentity(Value, frozen=True, kw_only=True):
     owner: str
     #: The one user it serves; None: everybody.
     only_for: str | None = None
+    #: The machine that it was registered for; empty: not known.
+    machine_id: str = ""
 
 
 class LiveReadings(Value, frozen=True, kw_only=True):
@@ -166,6 +169,12 @@ class Sessions:
             raise WireError(f"no hello within {HELLO_S:.0f} s")
         if self._is_closing:
             session.close(CLOSE_RESTART, "the server is stopping")
+            return
+        live = self._live.get(session.node_id)
+        refused = refusal(hello, registered_machine=node.machine_id, live=live)
+        if refused is not None:
+            log.warning("identity used twice", extra={"audit": True, "node": session.node_id})
+            self._turn(session, refused.reason, refused.hint, try_again=refused.try_again)
             return
         await self._load_logs(session.held)
         number = self._next_session(session.node_id)

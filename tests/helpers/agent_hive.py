@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from fluxhive.core.task import ExecutorKind, TaskSpec
@@ -49,12 +50,19 @@ class AgentHive:
         self.agent = self._start(["run", "--allow-root", *flags], "agent.log", **variables)
         until(lambda: self.n_sessions() > before, what="the node")
 
+    def run_words(self, before: list[str], *words: str) -> str:
+        """What our Python prints for these arguments, started by the words before."""
+        command = [*before, COMMAND[0], *words]
+        return subprocess.run(
+            command, env=self.env, cwd=self.home, check=True, capture_output=True, text=True
+        ).stdout
+
     def run_agent(
-        self, *flags: str, limit_s: float = 30, **variables: str
+        self, *flags: str, limit_s: float = 30, before: Sequence[str] = (), **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """An agent that is expected to end by itself."""
         return subprocess.run(
-            [*COMMAND, "run", *flags],
+            [*before, *COMMAND, "run", *flags],
             env={**self.env, **variables},
             cwd=self.home,
             capture_output=True,

@@ -25,7 +25,10 @@ async def agent(websocket: WebSocket) -> None:
     caller: Caller = websocket.state.caller
     assert caller.node is not None, "the gate lets only node tokens in here"
     node = NodeIdentity(
-        node_id=caller.node.node_id, owner=caller.node.owner, only_for=caller.node.only_for
+        node_id=caller.node.node_id,
+        owner=caller.node.owner,
+        only_for=caller.node.only_for,
+        machine_id=caller.node.machine_id,
     )
     await services_of(websocket).hive.sessions.serve(websocket, node)
 

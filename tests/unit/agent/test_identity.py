@@ -20,14 +20,14 @@ def known(tmp_path: Path, url: str = "http://hive:8001") -> IdentityFile:
 
 
 def test_each_life_has_a_higher_number_that_survives(tmp_path: Path) -> None:
-    assert IdentityFile(tmp_path).begin_life() == 1
-    assert IdentityFile(tmp_path).begin_life() == 2
+    assert IdentityFile(tmp_path).begin_life("boot") == 1
+    assert IdentityFile(tmp_path).begin_life("boot") == 2
     assert stat.S_IMODE((tmp_path / FILE_NAME).stat().st_mode) == 0o600
 
 
 def test_beginning_a_life_keeps_id_and_token(tmp_path: Path) -> None:
     identity = known(tmp_path)
-    assert identity.begin_life() == 5
+    assert identity.begin_life("boot") == 5
     again = IdentityFile(tmp_path).current
     assert (again.node_id, again.token, again.incarnation) == ("n-1", "fh_n_x", 5)
 
@@ -58,6 +58,6 @@ def test_a_full_disk_is_said_with_what_helps(
     identity = known(tmp_path)
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(Conflict, match="No space left") as caught:
-        identity.begin_life()
+        identity.begin_life("boot")
     assert "start the agent again" in (caught.value.hint or "")
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
