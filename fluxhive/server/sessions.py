@@ -170,10 +170,8 @@ class Sessions:
         if self._is_closing:
             session.close(CLOSE_RESTART, "the server is stopping")
             return
-        live = self._live.get(session.node_id)
-        refused = refusal(hello, registered_machine=node.machine_id, live=live)
+        refused = refusal(hello, node.machine_id, self._live.get(session.node_id))
         if refused is not None:
-            log.warning("identity used twice", extra={"audit": True, "node": session.node_id})
             self._turn(session, refused.reason, refused.hint, try_again=refused.try_again)
             return
         await self._load_logs(session.held)

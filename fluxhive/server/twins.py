@@ -6,11 +6,14 @@ Asked by sessions.py for each hello, before the brain hears of it.
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Protocol
 
 from fluxhive.core.values import Value
 from fluxhive.protocol.agent import Hello
+
+log = logging.getLogger(__name__)
 
 #: A line on which nothing was heard for so long may be dead: who dials then may be its heir. Two
 #: heartbeats of the slowest rate, and a little.
@@ -38,8 +41,19 @@ class Line(Protocol):
     last_heard_s: float
 
 
-def refusal(hello: Hello, *, registered_machine: str, live: Line | None) -> Refusal | None:
-    """Why this hello cannot be the node's; None: it can.
+def refusal(hello: Hello, registered_machine: str, live: Line | None) -> Refusal | None:
+    """Why this hello cannot be the node's, with an audit line; None: it can."""
+    found = _judged(hello, registered_machine, live)
+    if found is not None:
+        log.warning(
+            "identity used twice",
+            extra={"audit": True, "label": hello.label, "reason": found.reason},
+        )
+    return found
+
+
+def _judged(hello: Hello, registered_machine: str, live: Line | None) -> Refusal | None:
+    """The same, unsaid.
 
     A restarted agent has another life too, but its old line was closed by its end, or is silent.
     """
