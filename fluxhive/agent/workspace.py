@@ -8,10 +8,12 @@ agent whose journal is lost. Everything in here blocks and is called in worker t
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import secrets
 import shutil
+import socket
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
@@ -24,6 +26,7 @@ from fluxhive.core.events import DispatchReceived, NodeEvent, WorkspaceFailed, W
 from fluxhive.core.interpreter import PythonFound, not_found, parse_python
 from fluxhive.core.launch_plan import INHERITED, NodeFacts, plan_launch
 from fluxhive.core.node import HeldPhase
+from fluxhive.core.torchrun import port_taken
 from fluxhive.core.values import AttemptId, GpuUuid
 from fluxhive.protocol.agent import Launch
 
@@ -161,6 +164,8 @@ class Workspace:
             python=None if launch.python is None else self._python(launch.python),
             gpu_env=self.gpu_env,
         )
+        if dispatch.rank == 0 and dispatch.rendezvous is not None:
+            _check_port(dispatch)
         plan = plan_launch(launch, dispatch, facts, cookie=cookie)
         self._check_directory(plan.cwd)
         cgroup = process.make_cgroup(attempt_id, cookie) if dispatch.reservation.gpus else None
@@ -311,6 +316,18 @@ def _write_new(path: str, content: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "wb") as file:
         file.write(content.encode())
+
+
+def _check_port(dispatch: DispatchReceived) -> None:
+    """The members' port must be free here: rank 0 will listen on every address of the node."""
+    assert dispatch.rendezvous is not None
+    address = ("", dispatch.rendezvous.port)
+    try:
+        socket.create_server(address, backlog=1).close()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise _Unprepared(port_taken(dispatch)) from error
 
 
 class _Unprepared(Exception):

@@ -38,10 +38,10 @@ class Printer:
         binary.flush()
 
 
-def follow(client: Client, task_id: str, *, is_raw: bool = False) -> int:
+def follow(client: Client, task_id: str, *, rank: int = 0, is_raw: bool = False) -> int:
     """Follows the task to its end and gives the exit code to end with."""
     try:
-        task = show_until_end(client, task_id, Printer(is_raw=is_raw))
+        task = show_until_end(client, task_id, Printer(is_raw=is_raw), rank=rank)
     except KeyboardInterrupt:
         return _detach(client, task_id)
     except FluxhiveError as error:
@@ -52,10 +52,15 @@ def follow(client: Client, task_id: str, *, is_raw: bool = False) -> int:
 
 
 def show_until_end(
-    client: Client, task_id: str, printer: Printer, *, attempt: int | None = None
+    client: Client,
+    task_id: str,
+    printer: Printer,
+    *,
+    attempt: int | None = None,
+    rank: int = 0,
 ) -> TaskView:
     """Prints what the task writes, and gives the task when it has ended."""
-    for event in client.follow(task_id, attempt=attempt, on_trouble=_tell_trouble):
+    for event in client.follow(task_id, attempt=attempt, rank=rank, on_trouble=_tell_trouble):
         if isinstance(event, LogEnd):
             return event.task
         if event.gap is not None:

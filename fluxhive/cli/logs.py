@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import click
 
 from fluxhive.cli import options, session
@@ -17,10 +19,19 @@ TAIL_BYTES_MAX = 8 << 20
 """What one answer of the server may hold; a tail of longer lines is cut at its beginning."""
 
 
+class Which(NamedTuple):
+    """One stream of one member of one attempt."""
+
+    stream: str
+    attempt: int
+    rank: int
+
+
 @click.command()
 @click.argument("task")
 @click.option("-f", "--follow", "is_followed", is_flag=True, help="Go on until the task ends.")
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help="Of this attempt.")
+@click.option("--rank", type=click.IntRange(0), default=0, metavar="R", help="Of a gang's member.")
 @click.option("--stream", type=click.Choice(STREAMS), help="Only this stream.")
 @click.option("--tail", type=click.IntRange(0), metavar="LINES", help="Only the last lines.")
 @click.option("--offset", type=int, metavar="BYTES", help="From this byte of the stream on.")
@@ -31,6 +42,7 @@ def command(
     task: str,
     is_followed: bool,
     attempt: int | None,
+    rank: int,
     stream: str | None,
     tail: int | None,
     offset: int | None,
@@ -55,15 +67,16 @@ def command(
     client = session.client(control_url)
     found = client.task(task)
     if is_followed:
-        return follow(client, found.id, is_raw=is_raw)
+        return follow(client, found.id, rank=rank, is_raw=is_raw)
     printer = Printer(is_raw=is_raw)
-    if found.state.is_final and not chosen:
+    if found.state.is_final and not chosen and not rank:
         # The whole of an ended task is a followed log that ends at once: streams interleaved.
         show_until_end(client, found.id, printer, attempt=attempt)
         return 0
     number = attempt or _last_number(found)
     for name in STREAMS if stream is None else (stream,):
-        _print_range(client, found, printer, name, number, tail=tail, offset=offset or 0)
+        which = Which(stream=name, attempt=number, rank=rank)
+        _print_range(client, found, printer, which, tail=tail, offset=offset or 0)
     return 0
 
 
@@ -81,23 +94,23 @@ def _print_range(
     client: Client,
     task: TaskView,
     printer: Printer,
-    stream: str,
-    attempt: int,
+    which: Which,
     *,
     tail: int | None,
     offset: int,
 ) -> None:
+    stream, attempt, rank = which
     name = f"{task.id}.{attempt}"
     if tail is not None:
         wanted = min(max(tail, 1) * LINE_BYTES_GUESS, TAIL_BYTES_MAX)
-        piece = client.logs(task.id, stream, attempt=attempt, tail_bytes=wanted)
+        piece = client.logs(task.id, stream, attempt=attempt, tail_bytes=wanted, rank=rank)
         kept = piece.data.splitlines(keepends=True)[-tail:] if tail else []
         shown = b"".join(kept)
         begin = piece.offset + len(piece.data) - len(shown)
         _print_piece(printer, name, stream, piece._replace(data=shown, offset=begin))
         return
     while True:
-        piece = client.logs(task.id, stream, attempt=attempt, offset=offset)
+        piece = client.logs(task.id, stream, attempt=attempt, offset=offset, rank=rank)
         _print_piece(printer, name, stream, piece)
         offset = piece.offset + len(piece.data)
         if not piece.data or offset >= piece.size:

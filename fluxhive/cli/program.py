@@ -20,7 +20,9 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     venv: str | None = None
 
 
-def program(words: tuple[str, ...], *, is_shell: bool, python: str | None) -> Program:
+def program(
+    words: tuple[str, ...], *, is_shell: bool, python: str | None, is_torchrun: bool = False
+) -> Program:
     """The command; one word is a line for the shell, unless it is for Python."""
     if not any(word.strip() for word in words):
         raise InputError(
@@ -28,12 +30,15 @@ def program(words: tuple[str, ...], *, is_shell: bool, python: str | None) -> Pr
             field="command",
             hint="fluxhive submit -- python train.py, or -- 'echo $HOME | wc -c' for the shell",
         )
+    if is_shell and (python is not None or is_torchrun):
+        option = "--torchrun" if is_torchrun else "--python"
+        raise InputError(f"`{option}` and `--shell` exclude each other", field=option)
+    kind = ExecutorKind.TORCHRUN if is_torchrun else ExecutorKind.PYTHON
     if python is not None:
-        if is_shell:
-            raise InputError("`--python` and `--shell` exclude each other", field="--python")
-        named = _named(python)
-        return Program(command=words, executor=ExecutorKind.PYTHON, python=named)
+        return Program(command=words, executor=kind, python=_named(python))
     venv = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX") or None
+    if is_torchrun:
+        return Program(command=words, executor=kind, venv=venv)
     if is_shell or len(words) == 1:
         return Program(command=(" ".join(words),), executor=ExecutorKind.SHELL, venv=venv)
     return Program(command=words, executor=ExecutorKind.EXEC, venv=venv)

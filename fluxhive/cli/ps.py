@@ -7,7 +7,7 @@ import time
 import click
 
 from fluxhive.cli import options, output, session
-from fluxhive.core.request import show_mib, show_ms
+from fluxhive.core.request import Reservation, show_mib, show_ms
 from fluxhive.protocol.rest import AttemptView, TaskView
 from fluxhive.sdk import tasks
 
@@ -85,15 +85,25 @@ def where(attempt: AttemptView | None) -> str:
     """Node and GPUs of an attempt: `gpu-a:0,1`."""
     if attempt is None:
         return "-"
-    gpus = ",".join(str(share.index) for share in attempt.reservation.gpus)
-    return f"{attempt.node_label}:{gpus}" if gpus else attempt.node_label
+    held = [(member.node_label, member.reservation) for member in attempt.members]
+    return " ".join(
+        place(label, reservation)
+        for label, reservation in held or [(attempt.node_label, attempt.reservation)]
+    )
+
+
+def place(label: str, held: Reservation) -> str:
+    """A node and the GPUs that are held there: `gpu-a:0,1`."""
+    gpus = ",".join(str(share.index) for share in held.gpus)
+    return f"{label}:{gpus}" if gpus else label
 
 
 def gpu_memory(attempt: AttemptView | None) -> str:
     """GPU memory used and reserved: `17.8 GiB/20.0 GiB`."""
     if attempt is None or not attempt.reservation.gpus:
         return "-"
-    reserved_mib = sum(share.gpu_memory_mib for share in attempt.reservation.gpus)
+    parts = [member.reservation for member in attempt.members] or [attempt.reservation]
+    reserved_mib = sum(share.gpu_memory_mib for held in parts for share in held.gpus)
     used_mib = attempt.gpu_memory_used_mib
     return f"{'-' if used_mib is None else show_mib(used_mib)}/{show_mib(reserved_mib)}"
 

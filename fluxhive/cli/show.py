@@ -10,12 +10,13 @@ import click
 from fluxhive.cli import options, output, session
 from fluxhive.cli.begin import show_time
 from fluxhive.cli.follow import usage
-from fluxhive.cli.ps import gpu_memory, running_time, where
+from fluxhive.cli.ps import gpu_memory, place, running_time, where
 from fluxhive.core.array import ArraySpec, MemberCounts
 from fluxhive.core.dependency import Dependency, Edit
 from fluxhive.core.request import Request, show_mib, show_ms
+from fluxhive.core.retry import describe
 from fluxhive.core.task import ExecutorKind, TaskSpec
-from fluxhive.protocol.rest import AttemptView, TaskView
+from fluxhive.protocol.rest import AttemptView, MemberView, TaskView
 
 COMMAND_LENGTH_MAX = 500
 VALUES_SHOWN = 10
@@ -66,7 +67,9 @@ def _facts(task: TaskView) -> list[tuple[str, str]]:
     if task.ended_at_ms is not None:
         facts.append(("ended", show_time(task.ended_at_ms)))
     facts += [(f"used: {name}", value) for name, value in usage(task) if name != "time"]
-    facts += [(f"attempt {attempt.number}", _attempt(attempt)) for attempt in task.attempts]
+    for attempt in task.attempts:
+        facts.append((f"attempt {attempt.number}", _attempt(attempt)))
+        facts += [(f"rank {member.rank}", _member(member)) for member in attempt.members]
     return facts
 
 
@@ -75,6 +78,8 @@ def _command(spec: TaskSpec) -> str:
     text = " ".join(spec.command) if is_line else shlex.join(spec.command)
     if spec.executor is ExecutorKind.PYTHON:
         text = f"{spec.python or 'python'} {text}"
+    elif spec.executor is ExecutorKind.TORCHRUN:
+        text = f"torchrun {text}"
     return text if len(text) <= COMMAND_LENGTH_MAX else text[:COMMAND_LENGTH_MAX] + " …"
 
 
@@ -86,7 +91,8 @@ def _request(request: Request) -> str:
         memory = request.gpu_memory_mib
         size = "whole" if memory is None else f"{show_mib(memory)} each"
         parts.append(f"{request.gpus} GPU ({size}{', exclusive' if request.exclusive else ''})")
-    return ", ".join(parts)
+    each = ", ".join(parts)
+    return each if request.nodes == 1 else f"{request.nodes} nodes of {each}"
 
 
 def _attempt(attempt: AttemptView) -> str:
@@ -126,3 +132,12 @@ def _dependency(dependency: Dependency) -> str:
 def _edit(edit: Edit) -> str:
     what = ", ".join(f"{change.field} {change.old} → {change.new}" for change in edit.changes)
     return f"{show_time(edit.at_ms)} by {edit.by}: {what}"
+
+
+def _member(member: MemberView) -> str:
+    """How a gang's part on one node stands, or ended."""
+    state = member.state.value
+    if member.outcome is not None:
+        state = describe(member.outcome)
+    process = "" if member.pid is None else f", process {member.pid}"
+    return f"{state} on {place(member.node_label, member.reservation)}{process}"

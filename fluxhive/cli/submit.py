@@ -43,6 +43,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     at_most_once: bool
     failover: str | None
     python: str | None
+    is_torchrun: bool
+    nproc_per_node: int | None
+    nodes: int
     is_shell: bool
     is_followed: bool
     control_url: str | None
@@ -77,6 +80,9 @@ class _Submit(click.Command):
 @click.option("--at-most-once", is_flag=True, help="Never start it a second time.")
 @click.option("--failover", metavar="TIME", help="May run elsewhere after so long out of contact.")
 @click.option("--python", metavar="PYTHON", help="Interpreter, environment, conda:NAME, or uv.")
+@click.option("--torchrun", "is_torchrun", is_flag=True, help="Start it with PyTorch's torchrun.")
+@click.option("--nproc-per-node", type=int, metavar="N", help="Processes. Default: one a GPU.")
+@click.option("--nodes", type=int, default=1, metavar="N", help="On N nodes at once; all is each.")
 @click.option("--shell", "is_shell", is_flag=True, help="Read the words as one shell line.")
 @click.option("-f", "--follow", "is_followed", is_flag=True, help="Show its output to the end.")
 @options.control_url
@@ -88,7 +94,8 @@ def command(**given: Any) -> int:
 
     Several words are executed as they are; one word is a line for the shell, so that
     'a | b > c' works. The task gets this directory and the active virtual environment.
-    With --python the words are what Python is given: a script or -m MODULE, and arguments.
+    With --python the words are what Python is given: a script or -m MODULE, and arguments. So they
+    are with --torchrun, which starts them in one process for each GPU, on --nodes nodes.
 
     With -f this ends with the task's own exit code, 128 + n for signal n, 124 for the time limit,
     125 when following fails. Ctrl-C lets go of the task; a second one cancels it.
@@ -125,7 +132,9 @@ def _spec(asked: Asked) -> TaskSpec:
             field="--gpu-mem",
             hint="add `--gpus 1`",
         )
-    starts = program(asked.words, is_shell=asked.is_shell, python=asked.python)
+    starts = program(
+        asked.words, is_shell=asked.is_shell, python=asked.python, is_torchrun=asked.is_torchrun
+    )
     gpu_mem, mem, limit, failover = asked.gpu_mem, asked.mem, asked.time_limit, asked.failover
     request = Request(
         gpus=_at_least(0, "--gpus", asked.gpus),
@@ -133,6 +142,7 @@ def _spec(asked: Asked) -> TaskSpec:
         exclusive=asked.exclusive,
         cpus=_at_least(1, "--cpus", asked.cpus),
         memory_mib=None if mem is None else parse_mib(mem, field="--mem"),
+        nodes=_at_least(1, "--nodes", asked.nodes),
     )
     return TaskSpec(
         command=starts.command,
@@ -144,6 +154,7 @@ def _spec(asked: Asked) -> TaskSpec:
         workdir=_workdir(asked.workdir),
         venv=starts.venv,
         python=starts.python,
+        nproc_per_node=asked.nproc_per_node,
         priority=Priority(asked.priority),
         retry=_at_least(0, "--retry", asked.retry),
         at_most_once=asked.at_most_once,

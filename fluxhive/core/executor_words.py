@@ -14,8 +14,9 @@ from .events import ProcessExited, StopReceived, WorkspaceFailed
 from .gpu_trend import GpuTrend
 from .judge import JUDGE_VERSION, judge, stopped_early
 from .node import GpuReport, GpuState
-from .outcome import ExitFacts
+from .outcome import ExitFacts, Outcome, OutcomeKind
 from .reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
+from .torchrun import port_taken, port_was_taken
 from .values import AttemptId, GpuUuid, Ms
 
 #: What the shell calls the end of an attempt that no supervisor ever had, nor ever will.
@@ -116,13 +117,7 @@ def final_word(
     return AttemptEnded(
         attempt_id=attempt.dispatch.attempt_id,
         epoch=attempt.dispatch.epoch,
-        outcome=judge(
-            facts,
-            stop_cause=attempt.stop_cause,
-            reservation=attempt.dispatch.reservation,
-            supervisor_lost=event.supervisor_lost,
-            rebooted=event.rebooted,
-        ),
+        outcome=_judged(attempt, event, facts),
         facts=facts,
         dirty_gpus=_dirty(attempt, trend.latest or {}),
     )
@@ -149,4 +144,20 @@ def _is_back(attempt: NodeAttempt, report: GpuReport | None) -> bool:
         not report.stale
         and report.state is GpuState.HEALTHY
         and attempt.dispatch.attempt_id not in uses
+    )
+
+
+def _judged(attempt: NodeAttempt, event: ProcessExited, facts: ExitFacts) -> Outcome:
+    dispatch = attempt.dispatch
+    ended_by_itself = attempt.stop_cause is None and bool(facts.exit_code)
+    if ended_by_itself and port_was_taken(dispatch, facts.last_output):
+        detail = port_taken(dispatch)
+        kind = OutcomeKind.LAUNCH_FAILED
+        return Outcome(kind=kind, exit_code=facts.exit_code, detail=detail)
+    return judge(
+        facts,
+        stop_cause=attempt.stop_cause,
+        reservation=dispatch.reservation,
+        supervisor_lost=event.supervisor_lost,
+        rebooted=event.rebooted,
     )

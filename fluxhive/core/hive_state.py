@@ -34,6 +34,9 @@ from .task_queue import ClassKey, Place, TaskQueue
 from .timers import TimerKind, Timers
 from .values import AttemptId, Ms, NodeId, TaskId
 
+#: Where processes of one node meet.
+LOOPBACK = "127.0.0.1"
+
 
 class HiveState:
     """Records, indexes, queue and timers of one hive, and the effects of the step under way."""
@@ -274,7 +277,7 @@ class HiveState:
         meet: Rendezvous | None = None
         if attempt.rendezvous_port:
             host = self.nodes[attempt.node_id].node.inventory
-            address = host.address or host.hostname
+            address = (host.address or host.hostname) if attempt.gang else LOOPBACK
             meet = Rendezvous(address=address, port=attempt.rendezvous_port)
         self.effects.append(
             Dispatch(

@@ -16,6 +16,7 @@ from .events import DispatchReceived
 from .interpreter import PythonFound, activation, python_argv
 from .request import GpuShare, Reservation
 from .task import ExecutorKind, SecretForm
+from .torchrun import processes_of, torchrun_words
 from .values import GpuUuid, Value
 
 #: Of the agent's own environment a task gets these, and all that begins with ``LC_``
@@ -47,6 +48,8 @@ class LaunchOrder(Protocol):
     def workdir(self) -> str | None: ...
     @property
     def venv(self) -> str | None: ...
+    @property
+    def nproc_per_node(self) -> int | None: ...
     @property
     def task_name(self) -> str: ...
     @property
@@ -93,7 +96,8 @@ def plan_launch(
     env = _inherited(node)
     env.update(_environment(launch, env, node))
     reservation = dispatch.reservation
-    env["OMP_NUM_THREADS"] = str(max(1, reservation.cpus))
+    n_processes = processes_of(launch, reservation)
+    env["OMP_NUM_THREADS"] = str(max(1, reservation.cpus // n_processes))
     env["PYTHONUNBUFFERED"] = "1"
     env.update(launch.env)
     files = _secrets(launch, node, env)
@@ -108,16 +112,20 @@ def plan_launch(
         FLUXHIVE_COOKIE=cookie,
     )
     env.update(_gpus(reservation, node))
+    env.update(_meeting(dispatch))
     cwd = launch.workdir or node.home
-    return LaunchPlan(argv=_argv(launch, node), env=env, cwd=cwd, files=files)
+    return LaunchPlan(argv=_argv(launch, dispatch, node), env=env, cwd=cwd, files=files)
 
 
-def _argv(launch: LaunchOrder, node: NodeFacts) -> tuple[str, ...]:
+def _argv(launch: LaunchOrder, dispatch: DispatchReceived, node: NodeFacts) -> tuple[str, ...]:
     if launch.executor is ExecutorKind.SHELL:
         # One element by spec_check; several would be one line, too.
         return ("/bin/sh", "-c", " ".join(launch.command))
     if launch.executor is ExecutorKind.PYTHON:
         return python_argv(node.python, launch.command)
+    if launch.executor is ExecutorKind.TORCHRUN:
+        n_processes = processes_of(launch, dispatch.reservation)
+        return python_argv(node.python, torchrun_words(dispatch, n_processes, launch.command))
     return launch.command
 
 
@@ -153,6 +161,19 @@ def _environment(launch: LaunchOrder, env: Mapping[str, str], node: NodeFacts) -
     if launch.venv is None or node.venv_bin is None:
         return {}
     return activation(launch.venv, node.venv_bin, path, is_conda=node.venv_is_conda)
+
+
+def _meeting(dispatch: DispatchReceived) -> dict[str, str]:
+    """Which member of a gang this is and where all of them meet, under torch's names, too."""
+    meet = dispatch.rendezvous
+    if meet is None:
+        return {}
+    return {
+        "FLUXHIVE_RANK": str(dispatch.rank),
+        "FLUXHIVE_NODES": str(dispatch.n_nodes),
+        "MASTER_ADDR": meet.address,
+        "MASTER_PORT": str(meet.port),
+    }
 
 
 def _gpus(reservation: Reservation, node: NodeFacts) -> dict[str, str]:

@@ -8,13 +8,13 @@ an attempt is placed.
 from __future__ import annotations
 
 from .hive_state import HiveState
-from .task import TaskSpec
+from .task import ExecutorKind, TaskSpec
 from .values import NodeId
 
 
 def meets(spec: TaskSpec) -> bool:
     """Whether the processes of such a task need a place to find each other."""
-    return spec.request.nodes > 1
+    return spec.request.nodes > 1 or spec.executor is ExecutorKind.TORCHRUN
 
 
 def rendezvous_port(hive: HiveState, node_id: NodeId, channel: int) -> int:

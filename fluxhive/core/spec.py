@@ -43,6 +43,8 @@ class ExecutorKind(Enum):
     EXEC = "exec"
     #: ``command`` is what Python is given: a script or ``-m module``, and arguments.
     PYTHON = "python"
+    #: The same for each of several processes that find each other, started by torch's launcher.
+    TORCHRUN = "torchrun"
 
 
 class SecretForm(Enum):
@@ -68,8 +70,8 @@ class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workdir: str | None = None
     #: Prefix of a virtual environment, put in front of PATH where it exists on the node.
     venv: str | None = None
-    #: Interpreter of a ``python`` task: path, environment's directory, ``conda:NAME`` or ``uv``.
-    #: None: ``python3`` on the task's PATH.
+    #: Interpreter of a ``python`` or ``torchrun`` task: path, environment's directory,
+    #: ``conda:NAME`` or ``uv``. None: ``python3`` on the task's PATH.
     python: str | None = None
     priority: Priority = Priority.NORMAL
     #: How many failures of its own are tried again.
@@ -87,6 +89,8 @@ class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     failover_ms: Ms | None = None
     #: stdout and stderr in one stream, in the order they were written.
     merge_output: bool = False
+    #: Processes of a ``torchrun`` task on each node. None: one for each GPU, or one.
+    nproc_per_node: int | None = None
     #: Whose share and quota it counts against. Empty: the owner's own project, called as they are.
     project: str = ""
     #: Held until this hive time (Unix time). None: it may start at once.

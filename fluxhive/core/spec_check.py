@@ -31,6 +31,8 @@ MAX_NODES = 1024
 MAX_TIME_MS = 2**53 - 1
 #: Tasks that one task may come after.
 MAX_DEPENDENCIES = 1_000
+#: Processes of torchrun on one node.
+MAX_PROCESSES = 1024
 #: A hundred years: longer than any wait, and sums stay far below what JSON keeps whole.
 MAX_LENGTH_MS = 100 * 365 * 86_400_000
 
@@ -46,6 +48,7 @@ def check_spec(spec: TaskSpec) -> None:
     """Raises ``InputError`` for the first thing that cannot be accepted."""
     _check_command(spec)
     _check_python(spec)
+    _check_processes(spec)
     _check_environment(spec.env)
     _check_secrets(spec)
     _check_request(spec.request)
@@ -151,22 +154,43 @@ def _check_command(spec: TaskSpec) -> None:
     _check_bytes("command", sum(_size(word) + 1 for word in command), MAX_COMMAND_BYTES)
 
 
+def _check_processes(spec: TaskSpec) -> None:
+    n_processes = spec.nproc_per_node
+    if n_processes is None:
+        return
+    if spec.executor is not ExecutorKind.TORCHRUN:
+        raise InputError(
+            "nproc_per_node: says how many processes torchrun starts, but the executor is not "
+            "`torchrun`",
+            hint="add `--torchrun`, or leave it out",
+            field="nproc_per_node",
+            value=n_processes,
+        )
+    if not 1 <= n_processes <= MAX_PROCESSES:
+        raise InputError(
+            f"nproc_per_node: must be between 1 and {MAX_PROCESSES}: {n_processes}",
+            hint="leave it out for one process on each GPU",
+            field="nproc_per_node",
+            value=n_processes,
+        )
+
+
 def _check_python(spec: TaskSpec) -> None:
-    is_python = spec.executor is ExecutorKind.PYTHON
+    is_python = spec.executor in (ExecutorKind.PYTHON, ExecutorKind.TORCHRUN)
     if spec.python is not None:
         _check_text("python", spec.python)
         _check_bytes("python", _size(spec.python), MAX_PATH_BYTES)
         if not is_python:
             raise InputError(
-                "python: names an interpreter, but the executor is not `python`",
+                "python: names an interpreter, but the executor is neither `python` nor `torchrun`",
                 hint='write `"executor": "python"`, or leave `python` out',
                 field="python",
                 value=spec.python,
             )
         parse_python(spec.python)
-    if is_python and spec.command[0] in ("python", "python3"):
+    if is_python and spec.command[0] in ("python", "python3", "torchrun"):
         raise InputError(
-            f"command: begins with `{spec.command[0]}`, which `--python` stands for",
+            f"command: begins with `{spec.command[0]}`, which `--{spec.executor.value}` stands for",
             hint="give the script or `-m module` alone, such as `--python .venv -- train.py`",
             field="command",
             value=list(spec.command),

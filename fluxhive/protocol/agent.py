@@ -138,6 +138,8 @@ class Launch(Value, frozen=True, kw_only=True):
     #: As in the spec: interpreter of a ``python`` task.
     python: str | None = None
     secrets: tuple[LaunchSecret, ...] = ()
+    #: As in the spec: processes of a ``torchrun`` task here.
+    nproc_per_node: int | None = None
 
 
 class Dispatch(Tagged, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ def launch_of(task: Task) -> Launch:
         task_name=spec.name,
         owner=task.owner,
         python=spec.python,
+        nproc_per_node=spec.nproc_per_node,
     )
 
 

@@ -49,6 +49,19 @@ class TaskBatch(Body, frozen=True, kw_only=True):
     tasks: list[TaskSpec]
 
 
+class MemberView(Value, frozen=True, kw_only=True):
+    """A gang's part on one node."""
+
+    rank: int
+    node_id: str
+    node_label: str
+    state: AttemptState
+    reservation: Reservation
+    pid: int | None = None
+    outcome: Outcome | None = None
+    facts: ExitFacts | None = None
+
+
 class AttemptView(Value, frozen=True, kw_only=True):
     """One try at a task."""
 
@@ -68,6 +81,10 @@ class AttemptView(Value, frozen=True, kw_only=True):
     late_report: Outcome | None = None
     #: GPU memory it uses now by NVML, on all its GPUs; None when not running or not known.
     gpu_memory_used_mib: int | None = None
+    #: Of a gang: its part on each node, by rank. Empty on one node.
+    members: tuple[MemberView, ...] = ()
+    #: Of a gang that has ended: the member that the outcome is named after.
+    cause_rank: int | None = None
 
 
 class ReasonView(Value, frozen=True, kw_only=True):
@@ -152,6 +169,8 @@ class LogEvent(Value, frozen=True, kw_only=True):
     data: str
     #: What is missing; then there is no data, and the stream goes on at ``offset``.
     gap: LogGapView | None = None
+    #: The member of a gang that wrote it.
+    rank: int = 0
 
 
 class LogEnd(Value, frozen=True, kw_only=True):
@@ -170,6 +189,8 @@ class LogStreamView(Value, frozen=True, kw_only=True):
     complete: bool = False
     #: What of it is missing, in the order of the offsets.
     gaps: tuple[LogGapView, ...] = ()
+    #: The member of a gang that writes it.
+    rank: int = 0
 
 
 # ── nodes ─────────────────────────────────────────────────────────────────────────────────────

@@ -192,8 +192,9 @@ class Client:
         offset: int | None = None,
         limit: int = LOG_READ_BYTES,
         tail_bytes: int | None = None,
+        rank: int = 0,
     ) -> LogPiece:
-        """Bytes of one stream: from `offset`, or the last `tail_bytes`."""
+        """Bytes of one stream: from `offset`, or the last `tail_bytes`; of a gang, a member's."""
         if offset is not None and tail_bytes is not None:
             raise InputError("`offset` and `tail_bytes` exclude each other", field="tail_bytes")
         answer = self.transport.whole(
@@ -204,6 +205,7 @@ class Client:
                 "offset": offset,
                 "limit": limit if tail_bytes is None else None,
                 "tail_bytes": tail_bytes,
+                "rank": rank or None,
             },
         )
         headers, data = answer.headers, answer.body
@@ -221,16 +223,17 @@ class Client:
         task_id: str,
         *,
         attempt: int | None = None,
+        rank: int = 0,
         on_trouble: Callable[[str], None] | None = None,
     ) -> Iterator[LogEvent | LogEnd]:
         """What the task writes, as it comes, ended by one `LogEnd`.
 
         Survives lost connections and server restarts: it goes on where it was, nothing comes
         twice. `on_trouble` is told when the contact is lost, and with an empty text when it is
-        back. With `attempt` only that attempt is followed.
+        back. With `attempt` only that attempt is followed; of a gang, the member of this rank.
         """
         return Follower(
-            self.transport, f"{_task_path(task_id)}/logs/follow", attempt, on_trouble
+            self.transport, f"{_task_path(task_id)}/logs/follow", attempt, on_trouble, rank=rank
         ).events()
 
     # ── nodes ────────────────────────────────────────────────────────────────────────────────

@@ -36,12 +36,14 @@ class Follower:
         only: int | None,
         on_trouble: Callable[[str], None] | None,
         *,
+        rank: int = 0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._transport = transport
         self._path = path
         self._only = only
+        self._rank = rank or None
         self._on_trouble = on_trouble or (lambda _: None)
         self._clock = clock
         self._sleep = sleep
@@ -87,13 +89,13 @@ class Follower:
 
     def _query(self) -> dict[str, str | int | None]:
         if self._attempt is None:
-            return {"attempt": self._only}
+            return {"attempt": self._only, "rank": self._rank}
         offsets = {
             stream: offset
             for (attempt, stream), offset in self._offsets.items()
             if attempt == self._attempt
         }
-        return {"attempt": _number(self._attempt), **offsets}
+        return {"attempt": _number(self._attempt), "rank": self._rank, **offsets}
 
     def _fresh(self, event: LogEvent) -> LogEvent | None:
         """The part of the event that was not had before; None when all of it was."""

@@ -38,10 +38,11 @@ Offsets = tuple[int, int]
 class Follow:
     """One reader of one task's output."""
 
-    def __init__(self, services: Services, caller: Caller, found: Found) -> None:
+    def __init__(self, services: Services, caller: Caller, found: Found, rank: int = 0) -> None:
         self._services = services
         self._caller = caller
         self._found = found
+        self._rank = rank
 
     async def stream(self, only: Attempt | None, offsets: Offsets) -> AsyncGenerator[bytes, None]:
         """Events ``log`` and at last ``end``: of one attempt, or of all until the task is over."""
@@ -85,13 +86,13 @@ class Follow:
     # ── one attempt ───────────────────────────────────────────────────────────────────────────
 
     async def _one(self, attempt_id: AttemptId, offsets: Offsets) -> AsyncGenerator[bytes, None]:
-        logs = self._services.hive.logs
+        logs, rank = self._services.hive.logs, self._rank
         await logs.load([self._attempt(attempt_id)])
-        gaps = _Gaps(self._services.hive.logs, attempt_id, offsets)
+        gaps = _Gaps(logs, attempt_id, offsets, rank)
         quiet_since_s = anyio.current_time()
         while True:
             pieces = await anyio.to_thread.run_sync(
-                partial(logs.pieces, attempt_id, offsets, ROUND_BYTES),
+                partial(logs.pieces, attempt_id, offsets, ROUND_BYTES, rank=rank),
                 limiter=self._services.log_readers,
             )
             if pieces:
@@ -103,6 +104,7 @@ class Follow:
                         continue  # It goes on behind a gap, which is told below.
                     event = LogEvent(
                         attempt=attempt_id,
+                        rank=rank,
                         stream=STREAM_NAMES[piece.stream],
                         offset=piece.offset,
                         time_ms=piece.time_ms,
@@ -119,11 +121,12 @@ class Follow:
                 yield b"".join(told)
             await self._look()
             if self._is_over(attempt_id, anyio.current_time() - quiet_since_s):
-                if all(logs.size(attempt_id, n) <= at for n, at in enumerate(offsets)):
+                sizes = (logs.size(attempt_id, n, rank=rank) for n in range(len(offsets)))
+                if all(size <= at for size, at in zip(sizes, offsets, strict=True)):
                     return
                 continue  # Something came between reading and looking.
             with anyio.move_on_after(HEARTBEAT_S) as scope:
-                await logs.wait_for_more(attempt_id, offsets)
+                await logs.wait_for_more(attempt_id, offsets, rank=rank)
             if scope.cancelled_caught:
                 yield comment("still here")
 
@@ -133,22 +136,26 @@ class Follow:
     def _is_over(self, attempt_id: AttemptId, quiet_s: float) -> bool:
         """Whether nothing more comes of this attempt, everything here having been told."""
         attempt = self._attempt(attempt_id)
-        if attempt.state is not AttemptState.ENDED:
+        if self._rank >= len(attempt.members):
+            return True
+        member = attempt.members[self._rank]
+        if member.state is not AttemptState.ENDED:
             return False
-        if attempt.facts is None:
+        if member.facts is None:
             return True  # Nobody knows how much there was.
         hive = self._services.hive
-        if all(view.complete for view in hive.logs.streams(attempt)):
+        if all(view.complete for view in hive.logs.streams(attempt, rank=self._rank)):
             return True
         # Its node knows of more than it sent, and is gone.
-        return quiet_s > PATIENCE_S and not hive.sessions.is_connected(attempt.node_id)
+        return quiet_s > PATIENCE_S and not hive.sessions.is_connected(member.node_id)
 
 
 class _Gaps:
     """What is missing of one attempt's output, each told once when its place is reached."""
 
-    def __init__(self, logs: LogStore, attempt_id: AttemptId, offsets: Offsets) -> None:
+    def __init__(self, logs: LogStore, attempt_id: AttemptId, offsets: Offsets, rank: int) -> None:
         self._logs = logs
+        self._rank = rank
         self._attempt_id = attempt_id
         self._begun_at = offsets
         self._told: set[tuple[int, int]] = set()
@@ -157,7 +164,7 @@ class _Gaps:
         """Events for what was reached by now and not told before."""
         events = []
         for number, offset in enumerate(offsets):
-            for gap in self._logs.gaps(self._attempt_id, number):
+            for gap in self._logs.gaps(self._attempt_id, number, rank=self._rank):
                 key = number, gap.start
                 is_ahead = gap.end > offset
                 if key in self._told or is_ahead or gap.end < self._begun_at[number]:
@@ -167,6 +174,7 @@ class _Gaps:
                 self._told.add(key)
                 event = LogEvent(
                     attempt=self._attempt_id,
+                    rank=self._rank,
                     stream=STREAM_NAMES[number],
                     offset=gap.end,
                     time_ms=0,

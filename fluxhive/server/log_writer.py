@@ -45,14 +45,21 @@ class LogSource(Protocol):
 
 
 class AttemptLogs:
-    """The two streams of one attempt, and whose they are."""
+    """The two streams of one member of an attempt, and whose they are."""
 
-    __slots__ = ("attempt_id", "changed", "channel", "expected", "node_id", "streams")
+    __slots__ = ("attempt_id", "changed", "channel", "expected", "node_id", "rank", "streams")
 
     def __init__(
-        self, attempt_id: AttemptId, channel: int, node_id: NodeId, streams: tuple[LogStream, ...]
+        self,
+        attempt_id: AttemptId,
+        channel: int,
+        node_id: NodeId,
+        streams: tuple[LogStream, ...],
+        *,
+        rank: int = 0,
     ) -> None:
         self.attempt_id = attempt_id
+        self.rank = rank
         self.channel = channel
         self.node_id = node_id
         self.streams = streams

@@ -3,7 +3,7 @@
 Two marks for each stream. *Received* is in memory and says where the node goes on; *durable*
 follows once a second, after an fsync and the commit of the mark, and only below it may the node
 drop bytes. After a crash the durable mark is where it goes on. Files lie in
-``<root>/<task>/<attempt>/0.<stream>``: rank 0, since an attempt has one process tree for now.
+``<root>/<task>/<attempt>/<rank>.<stream>``: of a gang, each member has streams of its own.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ SYNC_THREADS = 4
 #: Attempts whose logs are whole and stay in memory; others are loaded when asked for.
 SETTLED_MAX = 20_000
 _IDS_PER_QUERY = 500
+#: In the store, a stream's number is this times the rank more.
+_NUMBERS_PER_RANK = 16
 
 _PUT = insert(log_streams).values(
     {name: sa.bindparam(name) for name in ("attempt_id", "stream", "durable", "gaps")}
@@ -65,7 +67,9 @@ class LogPiece(Value, frozen=True, kw_only=True):
     data: bytes
 
 
-#: Durable mark and gaps by attempt and stream.
+#: One member of an attempt: its id and rank.
+LogKey = tuple[AttemptId, int]
+#: Durable mark and gaps by attempt and number of the stream in the store.
 _Marks = dict[tuple[str, int], tuple[int, tuple[Gap, ...]]]
 _Dirty = dict[LogStream, tuple[AttemptLogs, int]]
 
@@ -77,10 +81,10 @@ class LogStore:
         self._root = root
         self._quota_bytes = quota_bytes
         self._store = store
-        self._attempts: dict[AttemptId, AttemptLogs] = {}
+        self._logs: dict[LogKey, AttemptLogs] = {}
         self._channels: dict[int, AttemptLogs] = {}
         #: Attempts that are whole and over, the one longest ago first.
-        self._settled: dict[AttemptId, None] = {}
+        self._settled: dict[LogKey, None] = {}
         self._dirty: _Dirty = {}
         self._writer = LogWriter(self._channels, self._answered)
         self._limiter: anyio.CapacityLimiter | None = None
@@ -98,7 +102,7 @@ class LogStore:
 
     async def load(self, attempts: Iterable[Attempt]) -> None:
         """Takes up attempts that are in the store, with their durable marks."""
-        wanted = {attempt.id: attempt for attempt in attempts if attempt.id not in self._attempts}
+        wanted = {each.id: each for each in attempts if not self._has_all(each)}
         ids = list(wanted)
         for start in range(0, len(ids), _IDS_PER_QUERY):
             some = ids[start : start + _IDS_PER_QUERY]
@@ -108,51 +112,64 @@ class LogStore:
 
     def register(self, attempt: Attempt) -> None:
         """Takes up an attempt that is dispatched; one that is known stays as it is."""
-        if attempt.id not in self._attempts:
+        if not self._has_all(attempt):
             self._take_up(attempt, {})
 
-    def expect(self, attempt_id: AttemptId, stdout_bytes: int, stderr_bytes: int) -> None:
-        """The node says that the attempt is over: its streams have these lengths."""
-        where = self._attempts.get(attempt_id)
+    def _has_all(self, attempt: Attempt) -> bool:
+        return all((attempt.id, rank) in self._logs for rank in range(len(attempt.reservations)))
+
+    def expect(
+        self, attempt_id: AttemptId, stdout_bytes: int, stderr_bytes: int, *, rank: int = 0
+    ) -> None:
+        """The node says that its part of the attempt is over: its streams have these lengths."""
+        where = self._logs.get((attempt_id, rank))
         if where is not None:
             where.expected = (stdout_bytes, stderr_bytes)
             where.wake()
 
-    def forget(self, attempt_id: AttemptId) -> None:
+    def forget(self, attempt_id: AttemptId, *, rank: int = 0) -> None:
         """Nothing more comes from the node: its files are closed, reading goes on."""
-        where = self._attempts.get(attempt_id)
+        where = self._logs.get((attempt_id, rank))
         if where is None:
             return
         self._channels.pop(where.channel, None)
-        self._settle(attempt_id)
+        self._settle((attempt_id, rank))
         if any(stream.is_open for stream in where.streams):
             self._writer.call(lambda: self._writer.release(where.streams))
 
-    def _settle(self, attempt_id: AttemptId) -> None:
+    def _settle(self, key: LogKey) -> None:
         """Nobody writes it any more: kept in memory for readers, as long as there is room."""
-        self._settled.pop(attempt_id, None)
-        self._settled[attempt_id] = None
+        self._settled.pop(key, None)
+        self._settled[key] = None
         while len(self._settled) > SETTLED_MAX:
             oldest = next(iter(self._settled))
             del self._settled[oldest]
-            where = self._attempts.pop(oldest)
+            where = self._logs.pop(oldest)
             self._channels.pop(where.channel, None)
 
     def _take_up(self, attempt: Attempt, marks: _Marks) -> None:
         # Both parts are ids that the server made: nothing else ever becomes a path.
         directory = f"{self._root}/{task_of(attempt.id)}/{attempt.id}"
-        streams = []
-        for number, name in enumerate(STREAM_NAMES):
-            durable, gaps = marks.get((attempt.id, number), (0, ()))
-            path = f"{directory}/0.{name}"
-            streams.append(LogStream(path, durable=durable, gaps=gaps, quota=self._quota_bytes))
-        where = AttemptLogs(attempt.id, attempt.channel, attempt.node_id, tuple(streams))
-        if attempt.facts is not None:
-            where.expected = (attempt.facts.stdout_bytes, attempt.facts.stderr_bytes)
-        self._attempts[attempt.id] = where
-        self._channels[attempt.channel] = where
-        if attempt.state is AttemptState.ENDED and self.is_complete(attempt.id):
-            self._settle(attempt.id)
+        for member in attempt.members:
+            key = attempt.id, member.rank
+            if key in self._logs:
+                continue
+            streams = []
+            for number, name in enumerate(STREAM_NAMES):
+                stored_as = member.rank * _NUMBERS_PER_RANK + number
+                durable, gaps = marks.get((attempt.id, stored_as), (0, ()))
+                path = f"{directory}/{member.rank}.{name}"
+                streams.append(LogStream(path, durable=durable, gaps=gaps, quota=self._quota_bytes))
+            channel = attempt.channel_of(member.rank)
+            where = AttemptLogs(
+                attempt.id, channel, member.node_id, tuple(streams), rank=member.rank
+            )
+            if member.facts is not None:
+                where.expected = (member.facts.stdout_bytes, member.facts.stderr_bytes)
+            self._logs[key] = self._channels[channel] = where
+            is_over = member.state is AttemptState.ENDED
+            if is_over and self.is_complete(attempt.id, rank=member.rank):
+                self._settle(key)
 
     # ── what nodes ship ───────────────────────────────────────────────────────────────────────
 
@@ -160,14 +177,14 @@ class LogStore:
         """Takes a frame of a node; False when it sent more than it may before an answer."""
         return self._writer.offer(source, frame)
 
-    def marks(self, attempt_id: AttemptId) -> list[LogUpTo]:
+    def marks(self, attempt_id: AttemptId, *, rank: int = 0) -> list[LogUpTo]:
         """Where a node goes on with each stream of an attempt; none when it is unknown."""
-        where = self._attempts.get(attempt_id)
+        where = self._logs.get((attempt_id, rank))
         return [] if where is None else [mark(where, n) for n in range(len(where.streams))]
 
-    def is_complete(self, attempt_id: AttemptId) -> bool:
-        """Whether everything an attempt that has ended printed is here for good."""
-        where = self._attempts.get(attempt_id)
+    def is_complete(self, attempt_id: AttemptId, *, rank: int = 0) -> bool:
+        """Whether everything that a part of an attempt printed, now over, is here for good."""
+        where = self._logs.get((attempt_id, rank))
         if where is None:
             return True
         # No length is known: what was received is all there is.
@@ -226,7 +243,7 @@ class LogStore:
                 self._writer.call(partial(self._go_back, stream, *dirty[stream]))
         gaps = {stream: stream.gaps for stream in synced}
         rows = [
-            (where.attempt_id, number, synced[stream], _gaps_json(gaps[stream], synced[stream]))
+            (*_stored_as(where, number), synced[stream], _gaps_json(gaps[stream], synced[stream]))
             for stream, (where, number) in dirty.items()
             if stream in synced
         ]
@@ -251,55 +268,57 @@ class LogStore:
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
 
-    def streams(self, attempt: Attempt) -> list[LogStreamView]:
+    def streams(self, attempt: Attempt, *, rank: int | None = None) -> list[LogStreamView]:
         """How much of each stream is here. ``load`` an attempt that ended long ago first."""
-        where = self._attempts.get(attempt.id)
-        if where is None:
-            return []
-        ended = attempt.state is AttemptState.ENDED
         views = []
-        for number, stream in enumerate(where.streams):
-            length = None if where.expected is None else where.expected[number]
-            whole = stream.received >= length if length is not None else False
-            views.append(
-                LogStreamView(
-                    attempt=attempt.id,
-                    stream=STREAM_NAMES[number],
-                    size=stream.received,
-                    complete=ended and whole,
-                    gaps=self.gaps(attempt.id, number),
+        for member in attempt.members:
+            where = self._logs.get((attempt.id, member.rank))
+            if where is None or rank not in (None, member.rank):
+                continue
+            ended = member.state is AttemptState.ENDED
+            for number, stream in enumerate(where.streams):
+                length = None if where.expected is None else where.expected[number]
+                whole = stream.received >= length if length is not None else False
+                views.append(
+                    LogStreamView(
+                        attempt=attempt.id,
+                        rank=member.rank,
+                        stream=STREAM_NAMES[number],
+                        size=stream.received,
+                        complete=ended and whole,
+                        gaps=self.gaps(attempt.id, number, rank=member.rank),
+                    )
                 )
-            )
         return views
 
-    def size(self, attempt_id: AttemptId, stream: int) -> int:
+    def size(self, attempt_id: AttemptId, stream: int, *, rank: int = 0) -> int:
         """How many bytes of a stream are here."""
-        where = self._attempts.get(attempt_id)
+        where = self._logs.get((attempt_id, rank))
         return 0 if where is None else where.streams[stream].received
 
-    def gaps(self, attempt_id: AttemptId, stream: int) -> tuple[LogGapView, ...]:
+    def gaps(self, attempt_id: AttemptId, stream: int, *, rank: int = 0) -> tuple[LogGapView, ...]:
         """What of a stream is missing."""
-        where = self._attempts.get(attempt_id)
+        where = self._logs.get((attempt_id, rank))
         found = () if where is None else where.streams[stream].gaps
         return tuple(LogGapView(start=g.start, end=g.end, reason=g.reason) for g in found)
 
-    def tail_offset(self, attempt_id: AttemptId, stream: int, n_bytes: int) -> int:
-        """Where the last ``n_bytes`` of a stream begin."""
-        return max(0, self.size(attempt_id, stream) - n_bytes)
-
-    def read(self, attempt_id: AttemptId, stream: int, offset: int, limit: int) -> bytes:
+    def read(
+        self, attempt_id: AttemptId, stream: int, offset: int, limit: int, *, rank: int = 0
+    ) -> bytes:
         """At most ``limit`` bytes from ``offset`` on. Blocks; any thread may call it."""
-        where = self._attempts.get(attempt_id)
+        where = self._logs.get((attempt_id, rank))
         return b"" if where is None else where.streams[stream].read(offset, limit)
 
-    def pieces(self, attempt_id: AttemptId, offsets: tuple[int, int], limit: int) -> list[LogPiece]:
+    def pieces(
+        self, attempt_id: AttemptId, offsets: tuple[int, int], limit: int, *, rank: int = 0
+    ) -> list[LogPiece]:
         """Both streams from these offsets on, in the order of their times, ``limit`` bytes.
 
         The next call begins where each stream's last piece ended. A piece without data says that
         the stream goes on there, behind bytes that its node could not give. Blocks; any thread may
         call it.
         """
-        where = self._attempts.get(attempt_id)
+        where = self._logs.get((attempt_id, rank))
         if where is None:
             return []
         found: list[tuple[Ms, int, Segment]] = []
@@ -321,12 +340,14 @@ class LogStore:
                 break
         return pieces
 
-    async def wait_for_more(self, attempt_id: AttemptId, sizes: tuple[int, int]) -> None:
+    async def wait_for_more(
+        self, attempt_id: AttemptId, sizes: tuple[int, int], *, rank: int = 0
+    ) -> None:
         """Returns once a stream is longer than the caller knows, or the end's lengths came.
 
         Bound the wait from outside (``anyio.move_on_after``) and look at the attempt's state.
         """
-        where = self._attempts.get(attempt_id)
+        where = self._logs.get((attempt_id, rank))
         if where is None:
             await anyio.sleep(SYNC_INTERVAL_S)
             return
@@ -339,9 +360,14 @@ class LogStore:
 
     def wake(self, attempt_id: AttemptId) -> None:
         """Wakes followers of an attempt: its state has changed."""
-        where = self._attempts.get(attempt_id)
-        if where is not None:
+        rank = 0
+        while (where := self._logs.get((attempt_id, rank))) is not None:
             where.wake()
+            rank += 1
+
+
+def _stored_as(where: AttemptLogs, stream: int) -> tuple[AttemptId, int]:
+    return where.attempt_id, where.rank * _NUMBERS_PER_RANK + stream
 
 
 def mark(where: AttemptLogs, stream: int) -> LogUpTo:

@@ -20,6 +20,7 @@ CPUS_MAX = 65_536
 GPUS_MAX = 1_024
 HELD_MAX = 20_000
 LABEL_MAX = 200
+PORT_MAX = 65_535
 TEXT_MAX = 4_096
 #: A node sends the last 4 KiB of output; escapes and other encodings make that more.
 OUTPUT_MAX = 32_768
@@ -77,6 +78,10 @@ def _inventory(inventory: Inventory) -> None:
     _range("memory_mib", inventory.memory_mib, MIB_MAX)
     for name in ("hostname", "system", "driver"):
         _text(name, getattr(inventory, name), TEXT_MAX)
+    _text("address", inventory.address, LABEL_MAX)
+    first, last = inventory.rendezvous_ports
+    if not 0 < first <= last <= PORT_MAX:
+        raise BadNode(f"rendezvous_ports: not a range of ports: {first} to {last}")
     _gpus(inventory.gpus)
 
 

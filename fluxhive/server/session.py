@@ -103,6 +103,8 @@ class Session:
         self.life = ""
         #: Attempts that the node held when it said hello.
         self.held: tuple[AttemptId, ...] = ()
+        #: Which members of these attempts the node is.
+        self.ranks: dict[AttemptId, int] = {}
         self._websocket = websocket
         self._brain = brain
         self._logs = logs
@@ -119,6 +121,12 @@ class Session:
         self._is_reporting = False
         self.close_code = CLOSE_GOODBYE
         self.close_reason = ""
+
+    @property
+    def peer_address(self) -> str:
+        """Where the server sees the node; empty when it cannot tell."""
+        client = self._websocket.client
+        return "" if client is None else client.host
 
     # ── saying ────────────────────────────────────────────────────────────────────────────────
 

@@ -12,6 +12,7 @@ import time
 from functools import partial
 
 import anyio
+from msgspec.structs import replace
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from fluxhive import __version__
@@ -109,7 +110,7 @@ class Sessions:
         self._given: dict[NodeId, int] = {}
         self._latest: dict[NodeId, LiveReadings] = {}
         #: Attempts that their node may forget once their logs are durable, with the session.
-        self._parked: dict[AttemptId, effects.Forget] = {}
+        self._parked: dict[tuple[AttemptId, NodeId], effects.Forget] = {}
         self._is_closing = False
         brain.deliver = self.deliver
         brain.on_rebuilt = self.close_all
@@ -174,31 +175,37 @@ class Sessions:
         if refused is not None:
             self._turn(session, refused.reason, refused.hint, try_again=refused.try_again)
             return
-        await self._load_logs(session.held)
+        await self._load_logs(session)
         number = self._next_session(session.node_id)
         session.number = number
         self._greeting[session.node_id, number] = session
-        event = _joined(node, number, hello)
+        event = _joined(node, number, hello, session.peer_address)
         self._brain.post((event,), partial(self._hello_done, session))
         with anyio.move_on_after(GREETING_S) as scope:
             await session.greeted.wait()
         if scope.cancelled_caught:
             self._turn(session, "the server is too busy to take a node in", try_again=True)
 
-    async def _load_logs(self, held: tuple[AttemptId, ...]) -> None:
+    async def _load_logs(self, session: Session) -> None:
         """Marks of attempts that the node holds and that are long out of memory."""
         known: list[Attempt] = []
-        for attempt_id in held:
-            if self._logs.marks(attempt_id):
-                continue
+        for attempt_id in session.held:
             attempt = self._brain.manager.attempt(attempt_id)
             if attempt is None:
                 query = partial(read_attempt, attempt_id=attempt_id)
                 attempt = await self._store.call(query, durable=False)
             if attempt is not None:
+                member = attempt.member_on(session.node_id)
+                session.ranks[attempt_id] = 0 if member is None else member.rank
                 known.append(attempt)
         if known:
             await self._logs.load(known)
+
+    def _rank(self, attempt_id: AttemptId, node_id: NodeId) -> int:
+        """Which member of an attempt a node is; 0 of one that is no gang or is not known."""
+        attempt = self._brain.manager.attempt(attempt_id)
+        member = None if attempt is None else attempt.member_on(node_id)
+        return 0 if member is None else member.rank
 
     def _next_session(self, node_id: NodeId) -> int:
         known = self._brain.manager.node(node_id)
@@ -241,7 +248,8 @@ class Sessions:
     def ended(self, session: Session, report: AttemptEnded) -> None:
         """A node reported an end; its logs have these lengths."""
         facts = report.facts
-        self._logs.expect(report.attempt_id, facts.stdout_bytes, facts.stderr_bytes)
+        rank = self._rank(report.attempt_id, session.node_id)
+        self._logs.expect(report.attempt_id, facts.stdout_bytes, facts.stderr_bytes, rank=rank)
 
     def heard(self, session: Session, heartbeat: Heartbeat) -> None:
         """A heartbeat came and was answered."""
@@ -303,7 +311,7 @@ class Sessions:
         self._live[effect.node_id] = session
         marks: list[LogUpTo] = []
         for attempt_id in session.held:
-            marks += self._logs.marks(attempt_id)
+            marks += self._logs.marks(attempt_id, rank=session.ranks.get(attempt_id, 0))
         session.say(
             Welcome(
                 session=effect.session,
@@ -328,17 +336,19 @@ class Sessions:
 
     def _forget(self, effect: effects.Forget) -> Session | None:
         """The session that may be told now; None: parked, or there is none."""
-        if not self._logs.is_complete(effect.attempt_id):
-            self._parked[effect.attempt_id] = effect
+        key = effect.attempt_id, effect.node_id
+        if not self._logs.is_complete(effect.attempt_id, rank=self._rank(*key)):
+            self._parked[key] = effect
             return None
-        self._parked.pop(effect.attempt_id, None)
+        self._parked.pop(key, None)
         return self._session(effect)
 
     def _say_forget(self, session: Session, attempt_ids: list[AttemptId]) -> None:
         for attempt_id in attempt_ids:
-            for mark in self._logs.marks(attempt_id)[:1]:
+            rank = self._rank(attempt_id, session.node_id)
+            for mark in self._logs.marks(attempt_id, rank=rank)[:1]:
                 session.forget_marks(mark.channel)
-            self._logs.forget(attempt_id)
+            self._logs.forget(attempt_id, rank=rank)
         for start in range(0, len(attempt_ids), FORGET_IDS_MAX):
             some = tuple(attempt_ids[start : start + FORGET_IDS_MAX])
             session.say(Forget(session=session.number, attempt_ids=some))
@@ -347,7 +357,7 @@ class Sessions:
         session = self._live.get(where.node_id)
         if session is not None:
             session.log_arrived(where, stream, refused=refused)
-        parked = self._parked.get(where.attempt_id)
+        parked = self._parked.get((where.attempt_id, where.node_id))
         if parked is not None:
             self.deliver([parked])
 
@@ -384,14 +394,18 @@ class Sessions:
                 session.close(CLOSE_SILENT, f"not heard for {SILENCE_S:.0f} s")
 
 
-def _joined(node: NodeIdentity, number: int, hello: Hello) -> NodeJoined:
+def _joined(node: NodeIdentity, number: int, hello: Hello, seen_at: str) -> NodeJoined:
+    """The event; a node that names no address is reached where the server sees it."""
+    inventory = hello.inventory
+    if not inventory.address:
+        inventory = replace(inventory, address=seen_at)
     return NodeJoined(
         node_id=node.node_id,
         session=number,
         incarnation=hello.incarnation,
         label=hello.label,
         only_for=node.only_for,
-        inventory=hello.inventory,
+        inventory=inventory,
         held=hello.held,
         journal=hello.journal,
         agent_version=hello.agent_version,

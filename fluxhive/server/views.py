@@ -14,10 +14,10 @@ from fluxhive.core.explain import Reason, warnings, word, word_of_array
 from fluxhive.core.gang import live_members
 from fluxhive.core.node import GpuReport, Node
 from fluxhive.core.node_record import GpuReserved
-from fluxhive.core.task import Attempt, AttemptState, Task, TaskSpec
+from fluxhive.core.task import Attempt, AttemptState, Member, Task, TaskSpec
 from fluxhive.core.task_queue import ClassKey
 from fluxhive.core.values import AttemptId, Mib, NodeId
-from fluxhive.protocol.rest import AttemptView, GpuView, NodeView, ReasonView, TaskView
+from fluxhive.protocol.rest import AttemptView, GpuView, MemberView, NodeView, ReasonView, TaskView
 
 from .auth import Caller
 from .hive import Hive
@@ -126,6 +126,21 @@ class Views:
             facts=attempt.facts,
             late_report=attempt.late_report,
             gpu_memory_used_mib=self._gpu_memory_used(attempt),
+            members=tuple(self._member(member) for member in attempt.gang),
+            cause_rank=attempt.cause_rank,
+        )
+
+    def _member(self, member: Member) -> MemberView:
+        node = self._node(member.node_id)
+        return MemberView(
+            rank=member.rank,
+            node_id=member.node_id,
+            node_label=member.node_id if node is None else node.label,
+            state=member.state,
+            reservation=member.reservation,
+            pid=member.pid,
+            outcome=member.outcome,
+            facts=member.facts,
         )
 
     def _gpu_memory_used(self, attempt: Attempt) -> Mib | None:
@@ -133,14 +148,19 @@ class Views:
             return None
         if not attempt.reservation.gpus:
             return None
-        used = self._used.get(attempt.node_id)
+        held = (self._used_on(member.node_id).get(attempt.id) for member in attempt.members)
+        known = [mib for mib in held if mib is not None]
+        return sum(known) if known else None
+
+    def _used_on(self, node_id: NodeId) -> dict[AttemptId, Mib]:
+        used = self._used.get(node_id)
         if used is None:
-            used = self._used[attempt.node_id] = {}
-            readings = self._hive.sessions.latest(attempt.node_id)
+            used = self._used[node_id] = {}
+            readings = self._hive.sessions.latest(node_id)
             for gpu in () if readings is None else readings.gpus:
                 for usage in gpu.attempts:
                     used[usage.attempt_id] = used.get(usage.attempt_id, 0) + usage.used_mib
-        return used.get(attempt.id)
+        return used
 
     def _node(self, node_id: NodeId) -> Node | None:
         if node_id not in self._nodes:

@@ -12,6 +12,7 @@ from fastapi import Query
 from starlette.responses import Response
 
 from fluxhive.core.errors import InputError, NotFound
+from fluxhive.core.spec_check import MAX_NODES
 from fluxhive.core.task import Attempt, AttemptState
 from fluxhive.protocol.rest import LogGapView, LogStreamView
 from fluxhive.protocol.wire import STREAM_NAMES
@@ -34,6 +35,7 @@ GAPS_TOLD_MAX = 50
 REST_S = 10.0
 
 AttemptName = Annotated[str | None, Query(description="Number or id of an attempt.")]
+Rank = Annotated[int, Query(ge=0, le=MAX_NODES, description="Member of a gang.")]
 Offset = Annotated[int, Query(ge=0, le=INTEGER_MAX)]
 
 
@@ -57,15 +59,17 @@ async def follow_logs(
     attempt: AttemptName = None,
     stdout: Offset = 0,
     stderr: Offset = 0,
+    rank: Rank = 0,
 ) -> Response:
     """Follow a task's output as server-sent events: `log` (LogEvent), at last `end` (LogEnd).
 
     All attempts in order until the task is over; with `attempt` that one alone, from these
     offsets. To go on after a lost connection, ask again with the attempt and offsets of what came.
+    Of a gang, one member's output.
     """
     found = check_single(await find_task(services.hive, task))
     only = None if attempt is None else attempt_of(found, attempt)
-    events = Follow(services, caller, found).stream(only, (stdout, stderr))
+    events = Follow(services, caller, found, rank).stream(only, (stdout, stderr))
     return EventStream(events, services, caller.token_id)
 
 
@@ -79,8 +83,11 @@ async def read_log(
     offset: Annotated[int | None, Query(ge=0, le=INTEGER_MAX)] = None,
     limit: Annotated[int | None, Query(ge=1, le=READ_BYTES_MAX)] = None,
     tail_bytes: Annotated[int | None, Query(ge=0, le=READ_BYTES_MAX)] = None,
+    rank: Rank = 0,
 ) -> Response:
     """Read bytes of one stream (`stdout` or `stderr`), of the newest attempt unless one is named.
+
+    Of a gang, one member's.
 
     From `offset` on at most `limit` bytes, or the last `tail_bytes`. The headers `X-Log-Offset`,
     `X-Log-Size` and `X-Log-Complete` say where they begin, how much is stored, and whether that is
@@ -101,36 +108,48 @@ async def read_log(
     chosen = found.attempts[-1] if attempt is None else attempt_of(found, attempt)
     logs = services.hive.logs
     await logs.load([chosen])
-    await _until_whole(services, chosen)
+    _check_rank(chosen, rank)
+    await _until_whole(services, chosen, rank)
     number = STREAM_NAMES.index(stream)
-    size = logs.size(chosen.id, number)
+    size = logs.size(chosen.id, number, rank=rank)
     start = max(0, size - tail_bytes) if tail_bytes is not None else offset or 0
     if start > size:
         raise _beyond(chosen, stream, start, size)
     n_bytes = tail_bytes if tail_bytes is not None else limit or READ_BYTES_DEFAULT
     data = await anyio.to_thread.run_sync(
-        partial(logs.read, chosen.id, number, start, min(n_bytes, size - start)),
+        partial(logs.read, chosen.id, number, start, min(n_bytes, size - start), rank=rank),
         limiter=services.log_readers,
     )
-    is_complete = any(view.stream == stream and view.complete for view in logs.streams(chosen))
-    gaps = logs.gaps(chosen.id, number)
+    views = logs.streams(chosen, rank=rank)
+    is_complete = any(view.stream == stream and view.complete for view in views)
+    gaps = logs.gaps(chosen.id, number, rank=rank)
     return _bytes(data, start, size, is_complete=is_complete, gaps=gaps)
 
 
-async def _until_whole(services: Services, attempt: Attempt) -> None:
+def _check_rank(attempt: Attempt, rank: int) -> None:
+    if rank >= len(attempt.members):
+        n_members = len(attempt.members)
+        raise NotFound(
+            f"{attempt.id} has no rank {rank}",
+            hint="it runs on one node" if n_members == 1 else f"ranks: 0 to {n_members - 1}",
+        )
+
+
+async def _until_whole(services: Services, attempt: Attempt, rank: int) -> None:
     """An attempt is over before its last output is here: waits a while for that.
 
     So that what a person reads after `fluxhive wait` is all there is.
     """
-    hive = services.hive
-    if attempt.state is not AttemptState.ENDED or attempt.facts is None:
+    hive, member = services.hive, attempt.members[rank]
+    if member.state is not AttemptState.ENDED or member.facts is None:
         return
     with anyio.move_on_after(REST_S):
-        while hive.sessions.is_connected(attempt.node_id):
-            views = hive.logs.streams(attempt)
+        while hive.sessions.is_connected(member.node_id):
+            views = hive.logs.streams(attempt, rank=rank)
             if all(view.complete for view in views):
                 return
-            await hive.logs.wait_for_more(attempt.id, (views[0].size, views[1].size))
+            sizes = views[0].size, views[1].size
+            await hive.logs.wait_for_more(attempt.id, sizes, rank=rank)
 
 
 def _bytes(

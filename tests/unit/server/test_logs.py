@@ -296,7 +296,7 @@ async def test_a_gap_is_passed_over_and_remembered(tmp_path: Path) -> None:
         assert it.marks()[OUT] == (1_003, 0)
         await it.logs.sync()
     async with room(tmp_path, new=False) as it:
-        stream = it.logs._attempts[it.attempt.id].streams[OUT]
+        stream = it.logs._logs[it.attempt.id, 0].streams[OUT]
         assert stream.gaps == (Gap(start=3, end=1_000, reason="the task cut its log"),)
         first = it.logs.pieces(it.attempt.id, (0, 0), 99)
         assert [(piece.offset, piece.data) for piece in first] == [(0, b"abc"), (1_000, b"")]
@@ -312,7 +312,7 @@ async def test_a_gap_beyond_the_mark_is_refused(tmp_path: Path) -> None:
 
 async def test_output_beyond_the_quota_is_one_gap_and_the_node_is_told(tmp_path: Path) -> None:
     async with room(tmp_path) as it:
-        stream = it.logs._attempts[it.attempt.id].streams[OUT]
+        stream = it.logs._logs[it.attempt.id, 0].streams[OUT]
         stream.quota = 10
         await it.ship(frame(b"0123456"), frame(b"789abc", 7), frame(b"def", 13))
         assert it.read() == b"0123456789" + bytes(6)
@@ -324,7 +324,7 @@ async def test_output_beyond_the_quota_is_one_gap_and_the_node_is_told(tmp_path:
         assert [(gap.start, gap.end) for gap in stream.gaps] == [(10, 19)]
         assert stream.has_news
     async with room(tmp_path, new=False) as it:
-        stored = it.logs._attempts[it.attempt.id].streams[OUT]
+        stored = it.logs._logs[it.attempt.id, 0].streams[OUT]
         assert [(gap.start, gap.end) for gap in stored.gaps] == [(10, 16)]
 
 
@@ -379,7 +379,7 @@ async def test_reading_goes_on_after_the_node_was_told_to_forget(tmp_path: Path)
         it.logs.forget(it.attempt.id)
         await it.ship(frame(b"more", 3))
         assert it.read() == b"abc"
-        assert not it.logs._attempts[it.attempt.id].streams[OUT].is_open
+        assert not it.logs._logs[it.attempt.id, 0].streams[OUT].is_open
 
 
 async def test_few_files_stay_open_however_many_streams_there_are(
