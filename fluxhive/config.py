@@ -43,6 +43,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: float = check.HEARTBEAT_S_DEFAULT
     max_cpus: int | None = None
     """How many CPUs this node offers; None: all it has."""
+    address: str | None = None
+    """Where other nodes reach this one; None: at the address that the server sees."""
+    rendezvous_ports: str = check.PORTS_DEFAULT
+    """Ports at which the processes of a task may meet here, ``FIRST-LAST``."""
     allow_root: bool = False
     """True: an agent of root may start, and runs every task as root."""
     log_backlog_gib: float = 8.0
@@ -137,6 +141,20 @@ KEYS: tuple[Key, ...] = (
         default=check.HEARTBEAT_S_DEFAULT,
     ),
     Key("agent.max_cpus", "max_cpus", "CPUs that this node offers; without it all", check.cpus),
+    Key(
+        "agent.address",
+        "address",
+        "address at which other nodes reach this one; without it the one that the server sees",
+        check.address,
+        env.ADDRESS,
+    ),
+    Key(
+        "agent.rendezvous_ports",
+        "rendezvous_ports",
+        "ports at which the processes of a task may meet here",
+        check.ports,
+        default=check.PORTS_DEFAULT,
+    ),
     Key(
         "agent.allow_root",
         "allow_root",
@@ -304,6 +322,8 @@ def _example(key: Key) -> str | None:
         "agent.heartbeat_s": f"for example {check.HEARTBEAT_S_DEFAULT:g}",
         "agent.max_cpus": "for example 8",
         "agent.allow_root": "`true` or `false`",
+        "agent.address": "for example 192.168.1.7",
+        "agent.rendezvous_ports": f"for example {check.PORTS_DEFAULT}",
         "server.keep_logs_gib": "for example 50",
         "server.keep_logs_days": "for example 30",
         "server.gpu_reading_s": "for example 1",

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from fluxhive.core.node import RENDEZVOUS_PORTS
+
 TEXT_LENGTH_MAX = 4096
 LABEL_LENGTH_MAX = 200
 HEARTBEAT_S_MIN, HEARTBEAT_S_MAX, HEARTBEAT_S_DEFAULT = 1.0, 5.0, 2.0
 CPUS_MAX = 65_536
 DAYS_MAX = 36_500
+#: Of a name in the DNS (RFC 1035).
+ADDRESS_LENGTH_MAX = 253
+PORTS_DEFAULT = "-".join(map(str, RENDEZVOUS_PORTS))
 GIB_MIN, GIB_MAX = 0.001, 1_000_000
 
 
@@ -82,6 +87,32 @@ def cpus(value: object) -> int:
     if count != int(count) or not 1 <= count <= CPUS_MAX:
         raise ValueError(f"must be a whole number from 1 to {CPUS_MAX}")
     return int(count)
+
+
+def address(value: object) -> str:
+    """A host's name or number, without a port."""
+    text = text_of(value).strip()
+    if len(text) > ADDRESS_LENGTH_MAX or any(character in " /@[]," for character in text):
+        raise ValueError("must be a name or number of a host, without a port")
+    return text
+
+
+def ports(value: object) -> str:
+    """A range of ports, ``FIRST-LAST``."""
+    text = text_of(value).strip()
+    first_to_last(text)
+    return text
+
+
+def first_to_last(text: str) -> tuple[int, int]:
+    """The ends of a range of ports. Raises ValueError in words."""
+    parts = text.split("-")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
+        raise ValueError("must be a range of ports, first and last")
+    first, last = int(parts[0][:6]), int(parts[1][:6])
+    if not 1024 <= first <= last <= 65_535:
+        raise ValueError("must begin at 1024 or above, and end at 65535 or below")
+    return first, last
 
 
 def truth(value: object) -> bool:

@@ -49,6 +49,12 @@ LABEL = EnvVar(
     "Human name of this node. Goes before `label` of the configuration file.",
     "the name of the machine",
 )
+ADDRESS = EnvVar(
+    "FLOWHIVE_ADDRESS",
+    "Address at which other nodes reach this one, for tasks on several nodes. Goes before "
+    "`agent.address` of the configuration file.",
+    "the address that the server sees",
+)
 CA_FILE = EnvVar(
     "FLOWHIVE_CA_FILE",
     "File of certificates (PEM) to trust when the server speaks HTTPS. Goes before `tls.ca_file` "
@@ -83,6 +89,7 @@ ALL: tuple[EnvVar, ...] = (
     PASSWORD,
     TOKEN,
     LABEL,
+    ADDRESS,
     CA_FILE,
     CONFIG,
     STATE_DIR,

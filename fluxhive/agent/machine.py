@@ -11,7 +11,7 @@ import sys
 import psutil
 
 from fluxhive.core.errors import InputError
-from fluxhive.core.node import GpuReport, Inventory
+from fluxhive.core.node import RENDEZVOUS_PORTS, GpuReport, Inventory
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +22,18 @@ DISK_FREE_BYTES_MIN = 64 * 1024 * 1024
 class Machine:
     """Cheap looks at the host."""
 
-    def __init__(self, runs: str, *, max_cpus: int | None = None) -> None:
+    def __init__(
+        self,
+        runs: str,
+        *,
+        max_cpus: int | None = None,
+        address: str | None = None,
+        rendezvous_ports: tuple[int, int] = RENDEZVOUS_PORTS,
+    ) -> None:
         self._runs = runs
         self._max_cpus = max_cpus
+        self._address = address or ""
+        self._rendezvous_ports = rendezvous_ports
         psutil.cpu_percent(None)  # the first call only begins to count
 
     def inventory(self, gpus: tuple[GpuReport, ...], driver: str) -> Inventory:
@@ -38,6 +47,8 @@ class Machine:
             hostname=socket.gethostname(),
             system=f"{platform.system()} {platform.release()} {platform.machine()}",
             driver=driver,
+            address=self._address,
+            rendezvous_ports=self._rendezvous_ports,
         )
 
     def load(self) -> tuple[int, int]:

@@ -19,6 +19,7 @@ import anyio.to_thread
 
 from fluxhive import __version__, places
 from fluxhive.config import Settings
+from fluxhive.config_checks import first_to_last
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.events import (
     ContactRenewed,
@@ -130,7 +131,12 @@ class Runner:
         self._launcher = Launcher(
             log_path=directory / "launcher.log", native_dir=directory / "native"
         )
-        self._machine = Machine(self._workspace.root, max_cpus=settings.max_cpus)
+        self._machine = Machine(
+            self._workspace.root,
+            max_cpus=settings.max_cpus,
+            address=settings.address,
+            rendezvous_ports=first_to_last(settings.rendezvous_ports),
+        )
         self._make_hands(directory)
         self._make_connection(settings)
 

@@ -16,7 +16,7 @@ from .judge import JUDGE_VERSION, judge, stopped_early
 from .node import GpuReport, GpuState
 from .outcome import ExitFacts, Outcome, OutcomeKind
 from .reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
-from .torchrun import port_taken, port_was_taken
+from .torchrun import named_signal, port_taken, port_was_taken
 from .values import AttemptId, GpuUuid, Ms
 
 #: What the shell calls the end of an attempt that no supervisor ever had, nor ever will.
@@ -154,10 +154,17 @@ def _judged(attempt: NodeAttempt, event: ProcessExited, facts: ExitFacts) -> Out
         detail = port_taken(dispatch)
         kind = OutcomeKind.LAUNCH_FAILED
         return Outcome(kind=kind, exit_code=facts.exit_code, detail=detail)
-    return judge(
+    outcome = judge(
         facts,
         stop_cause=attempt.stop_cause,
         reservation=dispatch.reservation,
         supervisor_lost=event.supervisor_lost,
         rebooted=event.rebooted,
     )
+    if outcome.kind is OutcomeKind.FAILURE and outcome.signal is None:
+        named = named_signal(dispatch, facts.last_output)
+        if named is not None:
+            rank, signal = named
+            detail = f"its process of rank {rank} ended by signal {signal}"
+            outcome = replace(outcome, signal=signal, detail=detail)
+    return outcome

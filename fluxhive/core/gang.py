@@ -15,6 +15,7 @@ from .request import Reservation
 from .task import Attempt, AttemptState, Member
 from .values import Ms, NodeId
 
+SIGABRT = 6
 _ENDING = (AttemptState.STOPPING, AttemptState.ENDED)
 _PROGRESS = (AttemptState.RESERVED, AttemptState.STARTING, AttemptState.RUNNING)
 
@@ -115,7 +116,8 @@ def _weight(member: Member) -> int:
         return 0
     if outcome.kind is OutcomeKind.CANCELLED:
         return 1
-    may_be_echo = outcome.kind is OutcomeKind.FAILURE and outcome.signal is None
+    # A library that loses its peers exits with a code, or aborts (NCCL's watchdog does).
+    may_be_echo = outcome.kind is OutcomeKind.FAILURE and outcome.signal in (None, SIGABRT)
     return 2 if may_be_echo else 3
 
 

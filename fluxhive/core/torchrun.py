@@ -18,6 +18,14 @@ from .task import ExecutorKind
 _TAKEN = "port: {port}\\b.*EADDRINUSE"
 
 
+#: The launcher's last words, when one of its processes failed: which one was first, and how.
+_ROOT_CAUSE = re.compile(
+    r"^Root Cause \(first observed failure\):\s*$.{0,400}?^\s*rank\s*: (\d+) .{0,200}?"
+    r"^\s*exitcode\s*: -(\d+) ",
+    re.MULTILINE | re.DOTALL,
+)
+
+
 class _Processes(Protocol):
     @property
     def executor(self) -> ExecutorKind: ...
@@ -67,3 +75,14 @@ def port_was_taken(dispatch: DispatchReceived, output: str) -> bool:
     if meet is None or dispatch.rank != 0:
         return False
     return re.search(_TAKEN.format(port=meet.port), output) is not None
+
+
+def named_signal(dispatch: DispatchReceived, output: str) -> tuple[int, int] | None:
+    """Rank of the process that a signal ended first, and the signal; None: the launcher names none.
+
+    Its own exit code is 1 whatever happened.
+    """
+    if dispatch.rendezvous is None:
+        return None
+    found = _ROOT_CAUSE.search(output)
+    return None if found is None else (int(found[1]), int(found[2]))

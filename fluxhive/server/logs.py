@@ -16,8 +16,6 @@ from pathlib import Path
 
 import anyio
 import anyio.to_thread
-import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from fluxhive.core.ids import task_of
 from fluxhive.core.task import Attempt, AttemptState
@@ -26,13 +24,11 @@ from fluxhive.protocol.agent import LogGap, LogUpTo
 from fluxhive.protocol.rest import LogGapView, LogStreamView
 from fluxhive.protocol.wire import STREAM_NAMES
 
-from .log_stream import QUOTA_BYTES, Gap, LogStream, Segment, gaps_below
+from .log_marks import PUT_MARKS, LogKey, Marks, gaps_json, read_marks, stored_number
+from .log_stream import QUOTA_BYTES, LogStream, Segment
 from .log_writer import Answer, AttemptLogs, LogSource, LogWriter
 from .store.failures import StoreUnavailable
-from .store.rows import from_json, to_json
-from .store.statement import Statement
 from .store.store import Store
-from .store.tables import log_streams
 
 log = logging.getLogger(__name__)
 
@@ -42,20 +38,6 @@ SYNC_THREADS = 4
 #: Attempts whose logs are whole and stay in memory; others are loaded when asked for.
 SETTLED_MAX = 20_000
 _IDS_PER_QUERY = 500
-#: In the store, a stream's number is this times the rank more.
-_NUMBERS_PER_RANK = 16
-
-_PUT = insert(log_streams).values(
-    {name: sa.bindparam(name) for name in ("attempt_id", "stream", "durable", "gaps")}
-)
-_PUT_MARKS = Statement(
-    _PUT.on_conflict_do_update(
-        index_elements=["attempt_id", "stream"],
-        set_={"durable": _PUT.excluded.durable, "gaps": _PUT.excluded.gaps},
-        where=log_streams.c.durable <= _PUT.excluded.durable,
-    ),
-    ("attempt_id", "stream", "durable", "gaps"),
-)
 
 
 class LogPiece(Value, frozen=True, kw_only=True):
@@ -67,10 +49,6 @@ class LogPiece(Value, frozen=True, kw_only=True):
     data: bytes
 
 
-#: One member of an attempt: its id and rank.
-LogKey = tuple[AttemptId, int]
-#: Durable mark and gaps by attempt and number of the stream in the store.
-_Marks = dict[tuple[str, int], tuple[int, tuple[Gap, ...]]]
 _Dirty = dict[LogStream, tuple[AttemptLogs, int]]
 
 
@@ -106,7 +84,7 @@ class LogStore:
         ids = list(wanted)
         for start in range(0, len(ids), _IDS_PER_QUERY):
             some = ids[start : start + _IDS_PER_QUERY]
-            marks = await self._store.call(partial(_read, attempt_ids=some), durable=False)
+            marks = await self._store.call(partial(read_marks, attempt_ids=some), durable=False)
             for attempt_id in some:
                 self._take_up(wanted[attempt_id], marks)
 
@@ -147,7 +125,7 @@ class LogStore:
             where = self._logs.pop(oldest)
             self._channels.pop(where.channel, None)
 
-    def _take_up(self, attempt: Attempt, marks: _Marks) -> None:
+    def _take_up(self, attempt: Attempt, marks: Marks) -> None:
         # Both parts are ids that the server made: nothing else ever becomes a path.
         directory = f"{self._root}/{task_of(attempt.id)}/{attempt.id}"
         for member in attempt.members:
@@ -156,8 +134,7 @@ class LogStore:
                 continue
             streams = []
             for number, name in enumerate(STREAM_NAMES):
-                stored_as = member.rank * _NUMBERS_PER_RANK + number
-                durable, gaps = marks.get((attempt.id, stored_as), (0, ()))
+                durable, gaps = marks.get((attempt.id, stored_number(member.rank, number)), (0, ()))
                 path = f"{directory}/{member.rank}.{name}"
                 streams.append(LogStream(path, durable=durable, gaps=gaps, quota=self._quota_bytes))
             channel = attempt.channel_of(member.rank)
@@ -243,12 +220,17 @@ class LogStore:
                 self._writer.call(partial(self._go_back, stream, *dirty[stream]))
         gaps = {stream: stream.gaps for stream in synced}
         rows = [
-            (*_stored_as(where, number), synced[stream], _gaps_json(gaps[stream], synced[stream]))
+            (
+                where.attempt_id,
+                stored_number(where.rank, number),
+                synced[stream],
+                gaps_json(gaps[stream], synced[stream]),
+            )
             for stream, (where, number) in dirty.items()
             if stream in synced
         ]
         try:
-            await self._store.call(lambda db: _PUT_MARKS.run(db, rows) if rows else None)
+            await self._store.call(lambda db: PUT_MARKS.run(db, rows) if rows else None)
         except StoreUnavailable as error:
             log.warning("marks of logs are not stored", extra={"problem": error.problem})
             self._dirty = {**dirty, **self._dirty}
@@ -366,10 +348,6 @@ class LogStore:
             rank += 1
 
 
-def _stored_as(where: AttemptLogs, stream: int) -> tuple[AttemptId, int]:
-    return where.attempt_id, where.rank * _NUMBERS_PER_RANK + stream
-
-
 def mark(where: AttemptLogs, stream: int) -> LogUpTo:
     """The message that says how much of a stream is here."""
     found = where.streams[stream]
@@ -393,19 +371,3 @@ def _sync_one(stream: LogStream, synced: dict[LogStream, int]) -> None:
     except OSError as error:
         # The bytes may be gone although a second fsync would say they are not (fsyncgate).
         log.error("fsync of output failed", extra={"path": stream.path, "error": str(error)})
-
-
-def _gaps_json(gaps: tuple[Gap, ...], durable: int) -> str:
-    return to_json([(gap.start, gap.end, gap.reason) for gap in gaps_below(gaps, durable)])
-
-
-def _read(connection: sa.Connection, attempt_ids: list[AttemptId]) -> _Marks:
-    query = sa.select(log_streams).where(log_streams.c.attempt_id.in_(attempt_ids))
-    return {
-        (row.attempt_id, row.stream): (row.durable, _gaps_of(row.gaps))
-        for row in connection.execute(query)
-    }
-
-
-def _gaps_of(text: str) -> tuple[Gap, ...]:
-    return tuple(Gap(start=start, end=end, reason=why) for start, end, why in from_json(text))

@@ -12,13 +12,12 @@ import time
 from functools import partial
 
 import anyio
-from msgspec.structs import replace
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from fluxhive import __version__
 from fluxhive.core import effects
 from fluxhive.core.errors import FluxhiveError
-from fluxhive.core.events import NodeJoined, NodeLeft
+from fluxhive.core.events import NodeLeft
 from fluxhive.core.node import GpuReport
 from fluxhive.core.reports import AttemptEnded
 from fluxhive.core.task import Attempt
@@ -26,7 +25,6 @@ from fluxhive.core.values import AttemptId, NodeId, Value
 from fluxhive.protocol.agent import (
     Forget,
     Heartbeat,
-    Hello,
     Launch,
     LogUpTo,
     Stop,
@@ -43,6 +41,7 @@ from fluxhive.protocol.wire import (
 
 from .brain import Brain, NodeEffect
 from .dispatching import encoded_dispatch
+from .hello import NodeIdentity, joined
 from .log_writer import AttemptLogs
 from .logs import LogStore
 from .node_checks import BadNode
@@ -69,18 +68,6 @@ GREETING_S = 60.0
 SILENCE_S = 15.0
 LOOK_S = 1.0
 FORGET_IDS_MAX = 500
-
-
-class NodeIdentity(Value, frozen=True, kw_only=True):
-    """Who a node token belongs to."""
-
-    node_id: NodeId
-    #: The user who registered it.
-    owner: str
-    #: The one user it serves; None: everybody.
-    only_for: str | None = None
-    #: The machine that it was registered for; empty: not known.
-    machine_id: str = ""
 
 
 class LiveReadings(Value, frozen=True, kw_only=True):
@@ -179,7 +166,7 @@ class Sessions:
         number = self._next_session(session.node_id)
         session.number = number
         self._greeting[session.node_id, number] = session
-        event = _joined(node, number, hello, session.peer_address)
+        event = joined(node, number, hello, session.peer_address)
         self._brain.post((event,), partial(self._hello_done, session))
         with anyio.move_on_after(GREETING_S) as scope:
             await session.greeted.wait()
@@ -392,23 +379,3 @@ class Sessions:
         for session in self._live.values():
             if session.last_heard_s < oldest_s:
                 session.close(CLOSE_SILENT, f"not heard for {SILENCE_S:.0f} s")
-
-
-def _joined(node: NodeIdentity, number: int, hello: Hello, seen_at: str) -> NodeJoined:
-    """The event; a node that names no address is reached where the server sees it."""
-    inventory = hello.inventory
-    if not inventory.address:
-        inventory = replace(inventory, address=seen_at)
-    return NodeJoined(
-        node_id=node.node_id,
-        session=number,
-        incarnation=hello.incarnation,
-        label=hello.label,
-        only_for=node.only_for,
-        inventory=inventory,
-        held=hello.held,
-        journal=hello.journal,
-        agent_version=hello.agent_version,
-        boot_id=hello.boot_id,
-        journal_id=hello.journal_id,
-    )

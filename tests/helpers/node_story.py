@@ -34,7 +34,7 @@ from fluxhive.core.executor import Executor
 from fluxhive.core.node import GpuReport
 from fluxhive.core.outcome import ExitFacts, StopCause
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
-from fluxhive.core.request import GpuShare, Reservation
+from fluxhive.core.request import GpuShare, Rendezvous, Reservation
 from fluxhive.core.values import AttemptId, GpuUuid, NodeId, TaskId
 from tests.helpers.factories import gpu, mib, ms
 
@@ -169,6 +169,10 @@ def dispatch_of(
     time_limit: str | int | None = None,
     failover: str | int | None = None,
     node: str = "n1",
+    cpus: int = 1,
+    rank: int = 0,
+    n_nodes: int = 1,
+    port: int | None = None,
 ) -> DispatchReceived:
     """A dispatch; ``gpus`` is the reserved memory by UUID, the epoch is the attempt's number."""
     task, _, number = attempt.rpartition(".")
@@ -185,10 +189,14 @@ def dispatch_of(
                 for index, (uuid, size) in enumerate((gpus or {}).items())
             ),
             exclusive=exclusive,
+            cpus=cpus,
         ),
         grace_ms=ms(grace) or 0,
         time_limit_ms=ms(time_limit),
         failover_ms=ms(failover),
+        rank=rank,
+        n_nodes=n_nodes,
+        rendezvous=None if port is None else Rendezvous(address="10.0.0.1", port=port),
     )
 
 

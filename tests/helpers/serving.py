@@ -16,8 +16,8 @@ from starlette.websockets import WebSocket
 
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.values import NodeId
+from fluxhive.server.hello import NodeIdentity
 from fluxhive.server.hive import Hive, open_hive
-from fluxhive.server.sessions import NodeIdentity
 
 
 class Serving(NamedTuple):

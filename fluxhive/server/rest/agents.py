@@ -11,8 +11,8 @@ from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import Launch, LaunchSecret
 from fluxhive.server.auth import Caller
 from fluxhive.server.bridge import answer, new_router, route
+from fluxhive.server.hello import NodeIdentity
 from fluxhive.server.services import services_of
-from fluxhive.server.sessions import NodeIdentity
 
 from .tasks import OfCaller, OfServices
 

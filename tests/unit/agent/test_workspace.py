@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from fluxhive.core.effects import NodeAttempt
 from fluxhive.core.errors import Conflict, Unreachable
 from fluxhive.core.events import DispatchReceived, WorkspaceFailed, WorkspaceReady
 from fluxhive.core.node import HeldPhase
-from fluxhive.core.request import Reservation
+from fluxhive.core.request import Rendezvous, Reservation
 from fluxhive.core.task import ExecutorKind, SecretForm
 from fluxhive.core.values import AttemptId, NodeId, TaskId
 from fluxhive.protocol.agent import Launch, LaunchSecret
@@ -224,3 +225,19 @@ def test_a_secret_lies_in_a_file_that_nobody_else_can_read(workspace: Workspace)
     assert "two" not in (directory / "spec.json").read_text()
     workspace.discard([ATTEMPT])
     assert not path.exists()
+
+
+def test_a_port_in_use_where_members_are_to_meet_is_said_before_anything_starts(
+    workspace: Workspace,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        meet = Rendezvous(address="127.0.0.1", port=port)
+        first = attempt()
+        told = replace(first, dispatch=replace(first.dispatch, rendezvous=meet, n_nodes=2))
+        failed = workspace.prepare(told, launch())
+        assert isinstance(failed, WorkspaceFailed)
+        assert failed.detail.startswith(f"EADDRINUSE: port {port}")
+        assert not failed.elsewhere
+        other = replace(told, dispatch=replace(told.dispatch, rank=1))
+        assert isinstance(workspace.prepare(other, launch()), WorkspaceReady)

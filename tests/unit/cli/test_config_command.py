@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fluxhive.config import KEYS
 from tests.unit.cli.conftest import Cli
 
 
@@ -24,19 +25,16 @@ def test_all_keys_are_shown_with_their_origin_and_secrets_masked(
     monkeypatch.setenv("FLOWHIVE_USERNAME", "ada")
     done = cli("config")
     assert done.code == 0
-    assert done.out.expandtabs(24).replace(str(file), "FILE") == (
-        "KEY                     VALUE                   FROM\n"
-        "control_base_url        http://127.0.0.1:8001   default\n"
-        "user.username           ada                     FLOWHIVE_USERNAME\n"
-        "user.email              -                       default\n"
-        "user.password           ********                FILE\n"
-        "user.token              -                       default\n"
-        "label                   gpu-a                   FILE\n"
-        "tls.ca_file             -                       default\n"
-        "agent.heartbeat_s       2.0                     default\n"
-        "agent.max_cpus          -                       default\n"
-        "agent.allow_root        false                   default\n"
-    )
+    header, *rows = done.out.replace(str(file), "FILE").splitlines()
+    assert header.split("\t") == ["KEY", "VALUE", "FROM"]
+    shown = {name: (value, origin) for name, value, origin in (row.split("\t") for row in rows)}
+    assert list(shown) == [key.name for key in KEYS]
+    assert shown["control_base_url"] == ("http://127.0.0.1:8001", "default")
+    assert shown["user.username"] == ("ada", "FLOWHIVE_USERNAME")
+    assert shown["user.email"] == ("-", "default")
+    assert shown["user.password"] == ("********", "FILE")
+    assert shown["label"] == ("gpu-a", "FILE")
+    assert shown["agent.allow_root"] == ("false", "default")
     assert "hunter2" in cli("config", "--reveal").out
 
 

@@ -1,0 +1,125 @@
+"""torchrun with real PyTorch on CPUs: on one node, several at once, and as a gang on two nodes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from tests.helpers.cli_hive import CliHive, until
+from tests.helpers.two_agents import SecondAgent
+
+assert torch.distributed.is_gloo_available()
+
+TRAIN = ("-m", "fluxhive.examples.digits_ddp")
+#: Starting PyTorch in several processes takes its time on a busy machine.
+LIMIT_S = 240.0
+
+
+@pytest.fixture(scope="module")
+def second(hive: CliHive) -> Iterator[SecondAgent]:
+    """Another node."""
+    agent = SecondAgent(hive)
+    agent.start()
+    yield agent
+    agent.close()
+
+
+def submit(hive: CliHive, *words: str, epochs: int = 3, pause_s: float = 0.0) -> str:
+    options = ("--epochs", str(epochs), "--pause", str(pause_s))
+    return hive.submit("--torchrun", "--python", sys.executable, *words, "--", *TRAIN, *options)
+
+
+def losses(hive: CliHive, task: str, rank: int = 0) -> list[str]:
+    return re.findall(r"loss (\S+)", hive.ok("logs", "--rank", str(rank), task))
+
+
+def succeeded(hive: CliHive, task: str) -> None:
+    done = hive.run("wait", task, limit_s=LIMIT_S)
+    assert done.returncode == 0, hive.ok("logs", task) + str(hive.task(task))
+
+
+def training(hive: CliHive, *words: str) -> tuple[str, list[psutil.Process]]:
+    """A gang of two nodes in its training, with the whole tree of each member."""
+    task = submit(hive, "--nodes", "2", *words, epochs=1000, pause_s=0.2)
+    until(lambda: losses(hive, task), limit_s=LIMIT_S, what="the first epoch")
+    members: list[dict[str, Any]] = hive.task(task)["attempts"][0]["members"]
+    trees = []
+    for member in members:
+        main = psutil.Process(member["pid"])
+        trees += [main, *main.children(recursive=True)]
+    assert len(trees) >= 4
+    return task, trees
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    return not any(one.is_running() and one.status() != "zombie" for one in processes)
+
+
+def test_one_process_two_processes_and_two_nodes_compute_the_same_losses(
+    hive: CliHive, second: SecondAgent
+) -> None:
+    alone = submit(hive, "--nproc-per-node", "1")
+    succeeded(hive, alone)
+    together = submit(hive, "--nproc-per-node", "2")
+    succeeded(hive, together)
+    gang = submit(hive, "--nodes", "2")
+    succeeded(hive, gang)
+    assert len(losses(hive, alone)) == 3
+    assert losses(hive, alone) == losses(hive, together) == losses(hive, gang)
+    assert losses(hive, gang, rank=1) == []
+    assert "rank 1 of 2 on second" in hive.ok("logs", "--rank", "1", gang) or (
+        "rank 1 of 2" in hive.ok("logs", "--rank", "1", gang)
+    )
+
+
+def test_several_at_once_do_not_meet_by_mistake(hive: CliHive, second: SecondAgent) -> None:
+    """Four on one machine, in ports of two nodes that know nothing of each other."""
+    tasks = [submit(hive, "--nproc-per-node", "2", epochs=2) for _ in range(4)]
+    for task in tasks:
+        succeeded(hive, task)
+        assert len(losses(hive, task)) == 2
+        assert hive.ok("logs", task).count("of 2 on") == 2
+    found = [losses(hive, task) for task in tasks]
+    assert all(each == found[0] for each in found)
+
+
+def test_a_process_that_is_killed_ends_the_gang_and_its_member_is_named(
+    hive: CliHive, second: SecondAgent
+) -> None:
+    task, trees = training(hive)
+    members = hive.task(task)["attempts"][0]["members"]
+    (worker, *_) = psutil.Process(members[1]["pid"]).children()
+    os.kill(worker.pid, signal.SIGKILL)
+    hive.when(task, "failed", limit_s=LIMIT_S)
+    assert all_gone(trees)
+    label = members[1]["node_label"]
+    reason = hive.task(task)["reason"]
+    assert reason == f"failure: its process of rank 1 ended by signal 9 (rank 1 on {label})", reason
+
+
+def test_cancel_ends_every_process_of_every_member(hive: CliHive, second: SecondAgent) -> None:
+    task, trees = training(hive)
+    hive.ok("cancel", task)
+    hive.when(task, "cancelled", limit_s=LIMIT_S)
+    assert all_gone(trees)
+
+
+def test_a_training_outlives_an_agent_that_is_killed(
+    hive: CliHive, second: SecondAgent, tmp_path: Path
+) -> None:
+    task = submit(hive, "--nodes", "2", epochs=40, pause_s=0.2)
+    until(lambda: losses(hive, task), limit_s=LIMIT_S, what="the first epoch")
+    second.kill()
+    second.start()
+    succeeded(hive, task)
+    assert len(losses(hive, task)) == 40
+    assert len(hive.task(task)["attempts"]) == 1
