@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from .outcome import Outcome, OutcomeKind, StopCause
 from .request import Reservation
-from .task import Attempt, AttemptState, Member
+from .task import Attempt, AttemptState, Member, check_attempt_move
 from .values import Ms, NodeId
 
 SIGABRT = 6
@@ -136,3 +136,13 @@ def outcome_of(attempt: Attempt, described: str, label: str) -> Outcome:
         # Only members that were ended for the gang's sake are left: the rest had ended well.
         return Outcome(kind=OutcomeKind.FAILURE, detail=f"{where} did not end with the others")
     return replace(cause, detail=f"{described} ({where})" if described else where)
+
+
+def check_member_moves(old: Attempt | None, new: Attempt) -> None:
+    """Members move along the table of attempts, and the attempt's state follows from theirs."""
+    for member in new.gang:
+        before = None if old is None else old.gang[member.rank].state
+        if before is not member.state:
+            check_attempt_move(before, member.state)
+    follows = gang_state(new.gang)
+    assert new.state is follows, f"law 6: {new.id} is {new.state}, its members say {follows}"

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from .array_record import ArrayRecord
 from .dependency import Dependency
 from .effects import Dispatch, Forget, HiveEffect, Publish, SaveAttempt, SaveNode, SaveTask, Stop
-from .gang import first_end_ms, gang_state, lingers
+from .gang import check_member_moves, first_end_ms, lingers
 from .hive_settings import HiveSettings
 from .node import Node, NodeState
 from .node_record import NodeRecord
@@ -152,7 +152,7 @@ class HiveState:
         if old_state is not attempt.state:
             check_attempt_move(old_state, attempt.state)
         if attempt.gang:
-            _check_member_moves(old, attempt)
+            check_member_moves(old, attempt)
         self.attempts[attempt.id] = attempt
         self.effects.append(SaveAttempt(attempt=attempt))
         self.effects.append(
@@ -390,13 +390,3 @@ class HiveState:
             for task_id in self.queue.task_ids():
                 self.queue.remove(task_id)
                 self.enqueue(self.tasks[task_id])
-
-
-def _check_member_moves(old: Attempt | None, new: Attempt) -> None:
-    """Members move along the table of attempts, and the attempt's state follows from theirs."""
-    for member in new.gang:
-        before = None if old is None else old.gang[member.rank].state
-        if before is not member.state:
-            check_attempt_move(before, member.state)
-    follows = gang_state(new.gang)
-    assert new.state is follows, f"law 6: {new.id} is {new.state}, its members say {follows}"

@@ -11,10 +11,12 @@ from enum import Enum
 from fluxhive.core.array import MemberCounts
 from fluxhive.core.dependency import Edit
 from fluxhive.core.node import GpuReport, NodeState
-from fluxhive.core.outcome import ExitFacts, Outcome
-from fluxhive.core.request import Reservation
-from fluxhive.core.task import AttemptState, Priority, TaskSpec, TaskState
+from fluxhive.core.outcome import Outcome
+from fluxhive.core.task import Priority, TaskSpec, TaskState
 from fluxhive.core.values import Value
+
+from .attempt_view import AttemptView as AttemptView
+from .attempt_view import MemberView as MemberView
 
 #: Largest request body.
 BODY_BYTES = 8 * 1024 * 1024
@@ -47,44 +49,6 @@ class TaskBatch(Body, frozen=True, kw_only=True):
     """``POST /tasks/batch``: all or none is accepted, in one transaction."""
 
     tasks: list[TaskSpec]
-
-
-class MemberView(Value, frozen=True, kw_only=True):
-    """A gang's part on one node."""
-
-    rank: int
-    node_id: str
-    node_label: str
-    state: AttemptState
-    reservation: Reservation
-    pid: int | None = None
-    outcome: Outcome | None = None
-    facts: ExitFacts | None = None
-
-
-class AttemptView(Value, frozen=True, kw_only=True):
-    """One try at a task."""
-
-    id: str
-    number: int
-    epoch: int
-    state: AttemptState
-    node_id: str
-    node_label: str
-    reservation: Reservation
-    reserved_at_ms: int
-    started_at_ms: int | None = None
-    ended_at_ms: int | None = None
-    pid: int | None = None
-    outcome: Outcome | None = None
-    facts: ExitFacts | None = None
-    late_report: Outcome | None = None
-    #: GPU memory it uses now by NVML, on all its GPUs; None when not running or not known.
-    gpu_memory_used_mib: int | None = None
-    #: Of a gang: its part on each node, by rank. Empty on one node.
-    members: tuple[MemberView, ...] = ()
-    #: Of a gang that has ended: the member that the outcome is named after.
-    cause_rank: int | None = None
 
 
 class ReasonView(Value, frozen=True, kw_only=True):
