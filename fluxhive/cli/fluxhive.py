@@ -32,6 +32,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "submit": Verb("submit", "Queue a command, and with -f follow it"),
         "ps": Verb("ps", "List tasks: what lives, and what ended in the last hour"),
         "show": Verb("show", "All about one task and its attempts"),
+        "why": Verb("why", "Why a task waits, until when, and what would help"),
         "logs": Verb("logs", "Print what a task wrote; with -f as it comes"),
         "wait": Verb("wait", "Wait until tasks have ended; gives their exit code"),
         "cancel": Verb("cancel", "Stop tasks, or take them out of the queue"),

@@ -15,6 +15,7 @@ from fluxhive.cli.environment import gather, gather_secrets
 from fluxhive.cli.follow import follow
 from fluxhive.cli.program import program
 from fluxhive.cli.queueing import QUEUE_NAMES, queue_options, queued
+from fluxhive.cli.why import show
 from fluxhive.core.errors import InputError
 from fluxhive.core.request import Request, parse_duration_ms, parse_mib
 from fluxhive.core.task import Priority, TaskSpec
@@ -84,6 +85,7 @@ class _Submit(click.Command):
 @click.option("--nproc-per-node", type=int, metavar="N", help="Processes. Default: one a GPU.")
 @click.option("--nodes", type=int, default=1, metavar="N", help="On N nodes at once; all is each.")
 @click.option("--shell", "is_shell", is_flag=True, help="Read the words as one shell line.")
+@click.option("--dry-run", is_flag=True, help="Say where and when it would run; submit nothing.")
 @click.option("-f", "--follow", "is_followed", is_flag=True, help="Show its output to the end.")
 @options.control_url
 @output.json_option
@@ -100,7 +102,7 @@ def command(**given: Any) -> int:
     With -f this ends with the task's own exit code, 128 + n for signal n, 124 for the time limit,
     125 when following fails. Ctrl-C lets go of the task; a second one cancels it.
     """
-    is_held = given.pop("hold")
+    is_held, is_tried = given.pop("hold"), given.pop("dry_run")
     asks_when = {name: given.pop(name) for name in QUEUE_NAMES}
     asked = msgspec.convert(given, Asked)  # one typed value instead of twenty arguments
     if asked.is_followed and asked.is_json:
@@ -113,6 +115,9 @@ def command(**given: Any) -> int:
             hint="leave it out, and follow one with `fluxhive logs -f 't-…[0]'`",
         )
     client = session.client(asked.control_url)
+    if is_tried:
+        show(client.dry_run(spec), output.Form(is_json=asked.is_json))
+        return 0
     task = client.submit(spec, hold=is_held)
     for warning in task.warnings:
         messages.warn(warning)

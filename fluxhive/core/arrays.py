@@ -100,7 +100,7 @@ def started(hive: HiveState, member: Task) -> None:
             replace(array, state=TaskState.ACTIVE, reason="every member has left the queue")
         )
     if record.is_full:
-        hive.take_out(record)
+        take_out(hive, record)
 
 
 def settle_arrays(hive: HiveState) -> None:
@@ -113,7 +113,21 @@ def settle_arrays(hive: HiveState) -> None:
         if not record.n_waiting:
             _settle(hive, record)
         if record.at_most is not None and not record.is_full:
-            hive.put_back(record)
+            put_back(hive, record)
+
+
+def take_out(hive: HiveState, record: ArrayRecord) -> None:
+    """Take an array and its members out of line: enough of them run."""
+    for task_id in (record.id, *record.queued):
+        hive.queue.remove(task_id)
+
+
+def put_back(hive: HiveState, record: ArrayRecord) -> None:
+    """Put an array that has room for another member in line again, and its members."""
+    for task_id in (record.id, *record.queued):
+        task = hive.tasks[task_id]
+        if task.state is TaskState.QUEUED and task_id not in hive.queue:
+            hive.enqueue(task)
 
 
 def orphans(hive: HiveState, array: Task) -> list[Task]:

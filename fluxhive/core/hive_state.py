@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from .array_record import ArrayRecord
 from .dependency import Dependency
+from .durations import Durations
 from .effects import Dispatch, Forget, HiveEffect, Publish, SaveAttempt, SaveNode, SaveTask, Stop
 from .gang import check_member_moves, first_end_ms, lingers
 from .hive_settings import HiveSettings
@@ -60,6 +61,7 @@ class HiveState:
         self.touched_arrays: dict[TaskId, None] = {}
         self.queue = TaskQueue()
         self.timers = Timers()
+        self.durations = Durations()
         #: Nodes on which room may have appeared since the last placement pass.
         self.roomy: dict[NodeId, NodeRecord] = {}
         self.effects: list[HiveEffect] = []
@@ -125,18 +127,6 @@ class HiveState:
         record = self.arrays.get(task.array_id or task.id)
         return record is not None and record.is_full
 
-    def take_out(self, record: ArrayRecord) -> None:
-        """Take an array and its members out of line: enough of them run."""
-        for task_id in (record.id, *record.queued):
-            self.queue.remove(task_id)
-
-    def put_back(self, record: ArrayRecord) -> None:
-        """Put an array that has room for another member in line again, and its members."""
-        for task_id in (record.id, *record.queued):
-            task = self.tasks[task_id]
-            if task.state is TaskState.QUEUED and task_id not in self.queue:
-                self.enqueue(task)
-
     def class_key(self, task: Task) -> ClassKey:
         """The line of the queue that a task belongs to."""
         owner = task.owner if task.owner in self._private_owners else ""
@@ -162,6 +152,7 @@ class HiveState:
             self._index_attempt(attempt)
         elif attempt.state is AttemptState.ENDED and old_state is not AttemptState.ENDED:
             self._release(attempt)
+            self.durations.learn(self.tasks[attempt.task_id], attempt)
         elif attempt.state is AttemptState.RUNNING:
             self.watch_time_limit(attempt)
 
@@ -176,6 +167,7 @@ class HiveState:
             self.watch_time_limit(attempt)
         elif lingers(attempt):
             self.watch_linger(attempt)
+        self.durations.learn(self.tasks[attempt.task_id], attempt)
 
     def live_on(self, node_id: NodeId) -> list[Attempt]:
         """The attempts on a node that have not ended, oldest first."""

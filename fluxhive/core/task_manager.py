@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from . import attempt_reports, node_contact, task_orders
 from .array import ArrayCount, MemberCounts
 from .array_record import ArrayRecord
-from .arrays import find_task, settle_arrays
+from .arrays import find_task, settle_arrays, take_out
 from .attempt_end import stop_attempt
 from .effects import HiveEffect
 from .events import (
@@ -47,8 +47,9 @@ from .invariants import check
 from .node import Node
 from .node_record import Reserved
 from .outcome import StopCause
+from .outlook import Outlook, dry_run, outlook
 from .placement_pass import place_waiting
-from .task import Attempt, AttemptState, Task
+from .task import Attempt, AttemptState, Task, TaskSpec
 from .task_queue import ClassKey
 from .timers import TimerKind
 from .values import AttemptId, Ms, NodeId, TaskId, Value
@@ -96,6 +97,14 @@ class TaskManager:
     def explain(self, task_id: TaskId) -> list[Reason]:
         """Why a task waits, the main reason first; empty when it does not wait or is unknown."""
         return explain(self.hive, task_id)
+
+    def outlook(self, task_id: TaskId) -> Outlook | None:
+        """All about why a task waits and what will come of it; None when it is unknown."""
+        return outlook(self.hive, task_id)
+
+    def dry_run(self, spec: TaskSpec, owner: str) -> Outlook:
+        """What would come of this task if it were submitted now; nothing is."""
+        return dry_run(self.hive, spec, owner)
 
     def line_of(self, task_id: TaskId) -> ClassKey | None:
         """What is the same for all tasks that wait for the same; None when it is not in line."""
@@ -192,7 +201,7 @@ class TaskManager:
         for task in tasks:
             hive.load_task(task)
         for full in [array for array in hive.arrays.values() if array.is_full]:
-            hive.take_out(full)
+            take_out(hive, full)
         for record in list(hive.nodes.values()):
             for attempt in hive.live_on(record.node.id):
                 node_contact.grant_full_length(hive, attempt, record.node.id)

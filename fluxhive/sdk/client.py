@@ -23,6 +23,7 @@ from fluxhive.core.task import TaskSpec, TaskState
 from fluxhive.protocol import rest
 from fluxhive.protocol.rest import LogEnd, LogEvent, TaskView
 from fluxhive.protocol.task_change import TaskChange
+from fluxhive.protocol.why import OutlookView
 from fluxhive.sdk.follow import Follower
 from fluxhive.transport import Transport, new_idempotency_key
 
@@ -153,6 +154,14 @@ class Client:
     def edit(self, task_id: str, change: TaskChange) -> TaskView:
         """Changes what a waiting task asks for; the priority also while it runs."""
         return self.transport.call("PATCH", _task_path(task_id), TaskView, body=change)
+
+    def why(self, task_id: str) -> OutlookView:
+        """Why a task waits, when it is likely to start, and what would help."""
+        return self.transport.call("GET", f"{_task_path(task_id)}/why", OutlookView)
+
+    def dry_run(self, spec: TaskSpec) -> OutlookView:
+        """Where and when a task would run if it were submitted now; nothing is submitted."""
+        return self.transport.call("POST", f"{API}/tasks/dry-run", OutlookView, body=spec)
 
     def wait(self, task_id: str, *, timeout_s: float | None = None) -> TaskView:
         """The task when it has ended, or as it is after `timeout_s`."""

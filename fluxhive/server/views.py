@@ -67,7 +67,7 @@ class Views:
             ended_at_ms=task.ended_at_ms,
             outcome=task.outcome,
             attempts=tuple(self._attempt(attempt) for attempt in attempts),
-            waiting=tuple(_reason(reason) for reason in reasons),
+            waiting=tuple(shown_reason(reason) for reason in reasons),
             warnings=tuple(self.warnings(task.spec, task.owner)) if warns else (),
             project=task.project,
             priority=task.priority,
@@ -205,7 +205,8 @@ class Views:
         )
 
 
-def _reason(reason: Reason) -> ReasonView:
+def shown_reason(reason: Reason) -> ReasonView:
+    """A reason as people see it."""
     return ReasonView(
         code=reason.code.value,
         text=reason.text,

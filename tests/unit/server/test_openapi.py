@@ -173,6 +173,8 @@ async def test_every_answer_is_what_the_document_says(
     await ask("hold_task", 200, task=task["id"])
     await ask("release_task", 200, task=task["id"])
     await ask("edit_task", 200, task=task["id"], body={"name": "vit2", "begin_at_ms": None})
+    await ask("explain_task", 200, task=task["id"])
+    await ask("try_task", 200, body=spec)
     await ask("edit_task", 422, task=task["id"], body={"request": {"gpus": -1}})
     await ask("cancel_task", 200, task=task["id"])
     await ask("set_secret", 200, name="K", body={"value": "x"})

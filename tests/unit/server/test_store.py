@@ -24,7 +24,7 @@ from fluxhive.core.outcome import ExitFacts
 from fluxhive.core.task import Attempt, AttemptState, Task, TaskState
 from fluxhive.server.clock import HiveClock
 from fluxhive.server.store import engine as engine_module
-from fluxhive.server.store import people, queries, tables
+from fluxhive.server.store import people, queries, secrets, tables
 from fluxhive.server.store.engine import open_engine
 from fluxhive.server.store.failures import StateInUse, StoreConflict, StoreUnavailable
 from fluxhive.server.store.listing import TaskChoice, page_of_ids
@@ -63,7 +63,7 @@ async def test_the_migrations_make_exactly_the_declared_tables(tmp_path: Path) -
     Store.open(tmp_path / "hive.db").close()
     with open_engine(tmp_path / "hive.db").connect() as connection:
         context = MigrationContext.configure(connection)
-        assert people.users.metadata is tables.metadata
+        assert people.users.metadata is secrets.secrets.metadata is tables.metadata
         assert compare_metadata(context, tables.metadata) == []
 
 

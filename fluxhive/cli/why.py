@@ -1,0 +1,65 @@
+"""`fluxhive why`: why a task waits, and until when."""
+
+from __future__ import annotations
+
+import click
+
+from fluxhive.cli import options, output, session
+from fluxhive.cli.begin import show_time
+from fluxhive.core.outlook import Estimate, GpuStanding
+from fluxhive.protocol.why import OutlookView
+
+_IN_WORDS = {
+    GpuStanding.FITS: "would do",
+    GpuStanding.MEMORY: "too little free memory",
+    GpuStanding.IN_USE: "in use",
+    GpuStanding.NODE_FULL: "no CPUs or memory left on their node",
+    GpuStanding.OUT_OF_USE: "out of use",
+    GpuStanding.NODE_AWAY: "node away, draining, or handed it back",
+    GpuStanding.NOT_YOURS: "for another user",
+}
+
+
+@click.command()
+@click.argument("task")
+@options.control_url
+@output.json_option
+def command(*, task: str, control_url: str | None, is_json: bool) -> None:
+    """Say why a task waits, when it is likely to start, and what would help."""
+    told = session.client(control_url).why(task)
+    show(told, output.Form(is_json=is_json))
+
+
+def show(told: OutlookView, form: output.Form) -> None:
+    """Prints an outlook."""
+    output.pairs(form, _facts(told), item=told)
+
+
+def _facts(told: OutlookView) -> list[tuple[str, str]]:
+    facts = [("task", f"{told.id}  {told.name or '-'}  {told.owner}  {told.word}")]
+    if not told.id:
+        facts = [("task", f"{told.name or '-'}  {told.owner}  not submitted")]
+    facts.append(("outlook", told.summary))
+    others = [reason.text for reason in told.reasons if reason.text not in told.summary]
+    facts += [("also", text) for text in others]
+    if told.memory:
+        facts.append(("GPU memory", told.memory))
+    if told.gpus:
+        total = sum(count.n_gpus for count in told.gpus)
+        parts = [f"{count.n_gpus} {_IN_WORDS[count.standing]}" for count in told.gpus]
+        facts.append(("GPUs", f"{total}: {', '.join(parts)}"))
+    if told.position is not None:
+        facts.append(("in line", f"{told.position} of {told.n_in_line}"))
+    if told.estimate is not None and told.estimate.after is not None:
+        facts.append(("likely start", _estimate(told.estimate)))
+    facts += [("would start now", f"with {each.option}, on {each.where}") for each in told.remedies]
+    return facts
+
+
+def _estimate(estimate: Estimate) -> str:
+    text = show_time(estimate.earliest_at_ms)
+    if estimate.latest_at_ms is None:
+        text += " or later"
+    elif estimate.latest_at_ms > estimate.earliest_at_ms:
+        text += f" to {show_time(estimate.latest_at_ms)}"
+    return f"{text}, on {estimate.where}"

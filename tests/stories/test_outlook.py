@@ -1,0 +1,145 @@
+"""Why a task waits and when it is likely to start, told with figures; and what would help."""
+
+from __future__ import annotations
+
+from fluxhive.core.array import ArraySpec
+from fluxhive.core.forecast import Wish
+from fluxhive.core.outlook import Outlook, census, dry_run, outlook
+from fluxhive.core.task import TaskSpec
+from fluxhive.core.values import TaskId
+from tests.helpers import factories
+from tests.helpers.hive import Hive
+
+
+def look(hive: Hive, name: str) -> Outlook:
+    found = outlook(hive.manager.hive, TaskId(name))
+    assert found is not None
+    counted = sum(count.n_gpus for count in found.gpus)
+    assert counted in (0, sum(len(record.gpus) for record in hive.manager.hive.nodes.values()))
+    return found
+
+
+def test_a_task_that_lacks_memory_is_told_where_how_much_and_when(hive: Hive) -> None:
+    hive.node("n1", gpus=["40G"])
+    hive.submit("t1", gpu_memory="30G", time_limit="20m")
+    hive.starts("t1.1")
+    hive.submit("t2", gpu_memory="20G")
+    told = look(hive, "t2")
+    assert told.summary == (
+        "needs 20.0 GiB on one GPU; the most free is 9.5 GiB on n1:0; "
+        "about 20:00, when t1 ends (the time limit of t1)"
+    )
+    assert told.memory == "20.0 GiB on each GPU, as the author asked"
+    assert [(count.standing.value, count.n_gpus) for count in told.gpus] == [("memory", 1)]
+    assert (told.position, told.n_in_line) == (1, 1)
+    assert [remedy.option for remedy in told.remedies] == ["--gpu-mem 9G"]
+    assert told.estimate is not None
+    assert told.estimate.after == "t1"
+
+
+def test_earlier_runs_make_the_estimate_a_range(hive: Hive) -> None:
+    hive.node("n1", gpus=["40G"])
+    for number, length in enumerate(["5m", "10m", "15m", "20m", "25m"]):
+        hive.submit(f"r{number}", gpus=1)
+        hive.starts(f"r{number}.1")
+        hive.ends(f"r{number}.1", after=length)
+    hive.submit("t1", gpus=1)
+    hive.starts("t1.1")
+    hive.waits("1m")
+    hive.submit("t2", gpus=1)
+    told = look(hive, "t2")
+    assert told.summary.endswith("about 9:00 to 24:00, when t1 ends (5 earlier runs like t1)")
+    # Overdue, it is given half of what it ran so far.
+    hive.waits("29m")
+    estimate = look(hive, "t2").estimate
+    assert estimate is not None
+    assert estimate.earliest_at_ms == estimate.latest_at_ms == hive.now_ms + 15 * 60_000
+
+
+def test_those_before_it_start_first(hive: Hive) -> None:
+    hive.node("n1", gpus=["40G"])
+    hive.submit("t1", gpus=1, time_limit="10m")
+    hive.starts("t1.1")
+    hive.submit("t2", gpus=1, time_limit="30m")
+    hive.submit("t3", gpus=1)
+    told = look(hive, "t3")
+    assert (told.position, told.n_in_line) == (2, 2)
+    assert told.estimate is not None
+    assert told.estimate.after == "t2"
+    assert told.estimate.earliest_at_ms == hive.now_ms + 40 * 60_000
+
+
+def test_without_anything_to_go_by_no_start_is_told(hive: Hive) -> None:
+    hive.node("n1", gpus=["40G"])
+    hive.submit("t1", gpus=1)
+    hive.submit("t2", gpus=1)
+    told = look(hive, "t2")
+    assert told.estimate is None
+    assert told.summary.endswith("no telling when: nothing says how long t1 runs")
+
+
+def test_every_gpu_is_counted_once_under_what_keeps_it_off(hive: Hive) -> None:
+    hive.node("n1", gpus=["40G", "40G", "40G"])
+    hive.node("n2", gpus=["40G"])
+    hive.node("n3", gpus=["40G"], only_for="bob")
+    hive.drain("n2")
+    hive.submit("t1", gpus=1)
+    hive.submit("t2", gpu_memory="30G")
+    hive.beat("n1", factories.gpu("n1-gpu2", 2, "40G", state="faulty"))
+    hive.submit("t3", gpu_memory="20G")
+    told = {count.standing.value: count.n_gpus for count in look(hive, "t3").gpus}
+    assert told == {
+        "memory": 1,
+        "in-use": 1,
+        "out-of-use": 1,
+        "node-away": 1,
+        "not-yours": 1,
+    }
+
+
+def test_remedies_are_changes_with_which_placement_would_place_it(hive: Hive) -> None:
+    hive.node("n1", gpus=["40G", "40G", "40G"], cpus=4)
+    hive.submit("t1", gpus=1)
+    hive.submit("t2", gpus=3)
+    assert [remedy.option for remedy in look(hive, "t2").remedies] == ["--gpus 2"]
+    hive.submit("t3", cpus=4)
+    assert [remedy.option for remedy in look(hive, "t3").remedies] == ["--cpus 3"]
+    for option, change in (("t2", {"gpus": 2}), ("t3", {"cpus": 3})):
+        hive.edit(option, **change)
+        assert hive.task(option).attempts == 1, option
+        hive.cancel(option)
+        hive.ends(f"{option}.1", "cancelled")
+
+
+def test_a_dry_run_says_where_and_when_and_leaves_no_trace(hive: Hive) -> None:
+    hive.node("n1", gpus=["40G"])
+    before = hive.manager.snapshot()
+    spec = TaskSpec(command=("a",), request=factories.request(gpu_memory="20G"))
+    told = dry_run(hive.manager.hive, spec, "ann")
+    assert told.summary == "there is room now; on n1:0"
+    assert hive.manager.snapshot() == before
+    hive.submit("t1", gpus=1, time_limit="5m")
+    hive.starts("t1.1")
+    assert dry_run(hive.manager.hive, spec, "ann").summary == (
+        "needs 20.0 GiB on one GPU, and none can be shared now; "
+        "about 5:00, when t1 ends (the time limit of t1)"
+    )
+
+
+def test_what_does_not_wait_is_told_as_it_is(hive: Hive) -> None:
+    hive.node("n1")
+    hive.submit("t1")
+    hive.submit("t2", after=("t1",))
+    assert look(hive, "t2").summary == "needs t1 to succeed; it is starting"
+    assert look(hive, "t1").summary == "attempt 1 on n1"
+    assert outlook(hive.manager.hive, TaskId("t9")) is None
+    assert census(hive.manager.hive, Wish(factories.request(), "ann")) == ()
+
+
+def test_a_member_of_an_array_is_told_like_its_array(hive: Hive) -> None:
+    hive.node("n1", cpus=1)
+    hive.submit("t1", array=ArraySpec(count=3), time_limit="10m")
+    hive.starts("t1[0].1")
+    told = look(hive, "t1[2]")
+    assert told.position == 1
+    assert told.summary.endswith("when t1[0] ends (the time limit of t1[0])")
