@@ -23,11 +23,9 @@ from fluxhive.config_checks import first_to_last
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.events import (
     ContactRenewed,
-    ForgetReceived,
     NodeEvent,
     SessionClosed,
     SessionOpened,
-    StopReceived,
 )
 from fluxhive.core.executor import Executor
 from fluxhive.core.node import HeldPhase
@@ -38,16 +36,13 @@ from fluxhive.core.values import AttemptId
 from fluxhive.diagnostics import first_cause
 from fluxhive.protocol.agent import (
     Dispatch,
-    Forget,
     Heartbeat,
-    HeartbeatAck,
     Hello,
     Launch,
     ServerMessage,
-    Stop,
     Welcome,
 )
-from fluxhive.protocol.dispatching import received
+from fluxhive.protocol.dispatching import node_event, received
 from fluxhive.protocol.link import Link
 from fluxhive.protocol.wire import CAPABILITY_ZSTD_LOGS, server_codec
 from fluxhive.transport import Transport
@@ -113,6 +108,7 @@ class Runner:
         self._settings = settings
         self._stop_tasks_on_exit = stop_tasks_on_exit
         self._hello_sent_at_ms = 0
+        self._n_hellos = 0
         self._is_ending = False
         self._life = secrets.token_hex(8)
         self._disk_problem = ""
@@ -276,6 +272,7 @@ class Runner:
     def hello(self) -> Hello:
         """How the node presents itself now."""
         self._hello_sent_at_ms = process.boottime_ms()
+        self._n_hellos += 1
         return Hello(
             incarnation=self._incarnation,
             agent_version=__version__,
@@ -288,6 +285,7 @@ class Runner:
             journal_id=self._journal.id,
             machine_id=places.machine_id(),
             life=self._life,
+            hello_n=self._n_hellos,
         )
 
     def welcomed(self, welcome: Welcome) -> None:
@@ -304,25 +302,12 @@ class Runner:
         highest = 0
         for n, message in messages:
             highest = max(highest, n)
-            if isinstance(message, HeartbeatAck):
-                events.append(ContactRenewed(sent_at_ms=message.sent_at_ms))
-            elif isinstance(message, Dispatch):
+            if isinstance(message, Dispatch):
                 # While it ends, the node takes nothing: the next hello lacks it, it comes again.
                 if not self._is_ending:
                     events.append(self._dispatched(message))
-            elif isinstance(message, Stop):
-                events.append(
-                    StopReceived(
-                        session=message.session,
-                        attempt_id=message.attempt_id,
-                        epoch=message.epoch,
-                        cause=message.cause,
-                    )
-                )
-            elif isinstance(message, Forget):
-                events.append(
-                    ForgetReceived(session=message.session, attempt_ids=message.attempt_ids)
-                )
+            elif (event := node_event(message)) is not None:
+                events.append(event)
         self._hands.put(*events, mark=(highest, connection_number) if highest else None)
 
     def disconnected(self) -> None:

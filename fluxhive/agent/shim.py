@@ -153,6 +153,10 @@ class Shim:
                     errno.EINVAL, f"no contact time in {spec['contact_path']}"
                 )
             self.lease_at = contact + int(spec["failover_ms"])
+            if now_ms() >= self.lease_at:
+                # Whoever asked for it was paused on the way: by now it may run elsewhere.
+                text = "out of contact for its failover length before it was started"
+                raise shim_start.Unprepared(errno.ECANCELED, text)
 
     def _contact_ms(self) -> int | None:
         """When the node was last in contact; None when nobody can say.

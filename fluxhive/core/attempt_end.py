@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from .gang import cause_of, live_members, outcome_of, with_members
 from .hive_state import HiveState
-from .judge import judge_again
+from .judge import has_exited, judge_again
 from .node import NodeState
 from .node_record import serving
 from .outcome import ExitFacts, Outcome, OutcomeKind, StopCause
@@ -113,12 +113,25 @@ def _end_attempt(hive: HiveState, attempt: Attempt) -> None:
     ended = replace(attempt, ended_at_ms=hive.now_ms, outcome=outcome, facts=cause.facts)
     hive.put_attempt(ended, describe(outcome))
     decision = decide(task, outcome, cause.facts)
+    if task.spec.at_most_once and decision.to is TaskState.QUEUED and _may_have_run(attempt):
+        why = f"{describe(outcome)}; a part of it may have run, and it may be started only once"
+        decision = RetryDecision(to=TaskState.FAILED, reason=why)
     excludes = any(member.excludes_node for member in attempt.members)
     if excludes and decision.to is TaskState.QUEUED and not _has_choice(hive, task):
         decision = RetryDecision(to=TaskState.FAILED, reason=_no_choice(task, outcome))
     elif decision.elsewhere or (outcome.kind is OutcomeKind.REFUSED and not cause.excludes_node):
         hive.block(task.id, cause.node_id)
     _carry_out(hive, task, decision, outcome)
+
+
+def _may_have_run(attempt: Attempt) -> bool:
+    """Whether any part of it was started, or nobody can say that it was not."""
+    return any(
+        member.started_at_ms is not None
+        or member.fenced_at_ms is not None
+        or (member.facts is not None and has_exited(member.facts))
+        for member in attempt.members
+    )
 
 
 def _carry_out(hive: HiveState, task: Task, decision: RetryDecision, outcome: Outcome) -> None:

@@ -46,27 +46,19 @@ from .events import (
     WorkspaceFailed,
     WorkspaceReady,
 )
-from .executor_records import ExecutorRecords
-from .executor_table import DEADLINE_CAUSES, ON_HAPPENING, Happening, Move, stand_of, told_phase
+from .executor_records import ExecutorRecords, NodeSettings, with_process
+from .executor_table import ON_HAPPENING, Happening, Move, cause_of, stand_of, told_phase
 from .gpu_trend import GpuTrend
+from .judge import has_exited
 from .node import HeldAttempt, HeldPhase
 from .outcome import StopCause
 from .reports import AttemptEnded, AttemptRefused, Report
-from .values import AttemptId, GpuUuid, Ms, NodeId, Value
+from .values import AttemptId, GpuUuid, Ms, NodeId
 
 if sys.version_info >= (3, 11):
     from typing import assert_never
 else:
     from typing_extensions import assert_never
-
-
-class NodeSettings(Value, frozen=True, kw_only=True):
-    """How one node treats its attempts."""
-
-    #: With a contact older than this nothing is started.
-    contact_max_age_ms: Ms = 15_000
-    #: How long an end may wait for the memory of its GPUs; measured: it is back in milliseconds.
-    memory_return_ms: Ms = 5_000
 
 
 class Executor:
@@ -203,12 +195,11 @@ class Executor:
                 assert attempt.final is not None
                 self._say(attempt.final)
             case Move.LAUNCH:
-                self._put(replace(attempt, phase=HeldPhase.LAUNCHING))
-                self._effects.append(Spawn(attempt_id=attempt_id))
+                self._launch(attempt)
             case Move.WITHDRAW:
-                self._stop(attempt, _cause(happening, event), phase=HeldPhase.PREPARING)
+                self._stop(attempt, cause_of(happening, event), phase=HeldPhase.PREPARING)
             case Move.STOP:
-                cause = _cause(happening, event)
+                cause = cause_of(happening, event)
                 self._stop(attempt, cause, phase=HeldPhase.STOPPING)
                 self._effects.append(Signal(attempt_id=attempt_id, cause=cause))
             case Move.STOP_AGAIN:
@@ -235,13 +226,13 @@ class Executor:
             case WorkspaceFailed() if move is Move.NOT_LAUNCHED:
                 self._finish(attempt, words.not_launched(attempt, event))
             case ProcessStarted() if move is Move.RUN:
-                running = replace(_with_process(attempt, event), phase=HeldPhase.RUNNING)
+                running = replace(with_process(attempt, event), phase=HeldPhase.RUNNING)
                 self._put(running)
                 self._say(words.started(running, self._now_ms))
             case ProcessStarted() if move is Move.SIGNAL:
                 self._signal(attempt, event)
             case ProcessExited() if move is Move.HAND_BACK:
-                self._finish(attempt, words.never_ran(attempt, event))
+                self._hand_back(attempt, event)
             case ProcessExited() if move is Move.CLEAR:
                 self._clear(attempt, event)
             case ProcessExited() if move is Move.CLEAR_AGAIN:
@@ -310,6 +301,16 @@ class Executor:
         self._records.remember(event.attempt_id, event.epoch)
         self._say(words.not_here(event))
 
+    def _launch(self, attempt: NodeAttempt) -> None:
+        attempt_id = attempt.dispatch.attempt_id
+        if self._records.is_lease_over(attempt_id, self._now_ms, self._contact_at_ms):
+            # A paused agent learns of both at once: by now it may run elsewhere.
+            late = replace(attempt, stop_cause=StopCause.LEASE)
+            self._finish(late, words.withdrawn(late))
+        else:
+            self._put(replace(attempt, phase=HeldPhase.LAUNCHING))
+            self._effects.append(Spawn(attempt_id=attempt_id))
+
     # ── stopping ──────────────────────────────────────────────────────────────────────────────
 
     def _stop(self, attempt: NodeAttempt, cause: StopCause, *, phase: HeldPhase) -> None:
@@ -320,7 +321,7 @@ class Executor:
         assert attempt.stop_cause is not None
         attempt_id = attempt.dispatch.attempt_id
         if attempt.pid is None:
-            self._put(_with_process(attempt, event))
+            self._put(with_process(attempt, event))
         self._effects.append(Signal(attempt_id=attempt_id, cause=attempt.stop_cause))
         if attempt.kill_sent:
             self._effects.append(KillTree(attempt_id=attempt_id))
@@ -331,6 +332,13 @@ class Executor:
         self._effects.append(KillTree(attempt_id=attempt.dispatch.attempt_id))
 
     # ── ends ──────────────────────────────────────────────────────────────────────────────────
+
+    def _hand_back(self, attempt: NodeAttempt, event: ProcessExited) -> None:
+        """It was not launched, as far as the journal knows; after a power cut that is not far."""
+        if has_exited(event.facts):
+            self._clear(attempt, event)
+        else:
+            self._finish(attempt, words.never_ran(attempt, event))
 
     def _clear(self, attempt: NodeAttempt, event: ProcessExited) -> None:
         facts = event.facts
@@ -390,11 +398,3 @@ class Executor:
 
     def _say(self, report: Report) -> None:
         self._effects.append(Say(report=report))
-
-
-def _with_process(attempt: NodeAttempt, event: ProcessStarted) -> NodeAttempt:
-    return replace(attempt, pid=event.pid, started_at_ms=event.started_at_ms)
-
-
-def _cause(happening: Happening, event: NodeEvent | None) -> StopCause:
-    return event.cause if isinstance(event, StopReceived) else DEADLINE_CAUSES[happening]

@@ -6,16 +6,28 @@ restored executor has the same ones. Not here: what follows what (executor.py).
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from .effects import NodeAttempt
+from .events import ProcessStarted
 from .executor_table import Happening, Stand, stand_of
 from .ids import task_of
-from .values import AttemptId, GpuUuid, Ms, TaskId
+from .values import AttemptId, GpuUuid, Ms, TaskId, Value
 
 #: Tasks whose newest epoch is remembered after their attempts are forgotten: a repeat that comes
 #: later than this many other tasks is stopped by its session alone.
 EPOCHS_MAX = 10_000
 _MAY_RUN = (Stand.LAUNCHING, Stand.RUNNING, Stand.STOPPING)
 _LEASED = (Stand.PREPARING, Stand.LAUNCHING, Stand.RUNNING)
+
+
+class NodeSettings(Value, frozen=True, kw_only=True):
+    """How one node treats its attempts."""
+
+    #: With a contact older than this nothing is started.
+    contact_max_age_ms: Ms = 15_000
+    #: How long an end may wait for the memory of its GPUs; measured: it is back in milliseconds.
+    memory_return_ms: Ms = 5_000
 
 
 class ExecutorRecords:
@@ -26,7 +38,8 @@ class ExecutorRecords:
         self.attempts: dict[AttemptId, NodeAttempt] = {}
         #: Not exited.
         self.live: dict[AttemptId, None] = {}
-        self._live_of_task: dict[TaskId, AttemptId] = {}
+        #: Of each task those that have not exited: more than one after a journal was made anew.
+        self._live_of_task: dict[TaskId, dict[AttemptId, None]] = {}
         #: Deadlines of their own, and what each is for.
         self.due: dict[AttemptId, tuple[Ms, Happening]] = {}
         #: Failover lengths of those that end with the node's contact.
@@ -41,10 +54,12 @@ class ExecutorRecords:
         task_id = task_of(attempt_id)
         if stand is not Stand.EXITED:
             self.live[attempt_id] = None
-            self._live_of_task[task_id] = attempt_id
+            self._live_of_task.setdefault(task_id, {})[attempt_id] = None
         elif attempt_id in self.live:
             del self.live[attempt_id]
-            del self._live_of_task[task_id]
+            del self._live_of_task[task_id][attempt_id]
+            if not self._live_of_task[task_id]:
+                del self._live_of_task[task_id]
         due = self._deadline(attempt, stand)
         if due is None:
             self.due.pop(attempt_id, None)
@@ -73,8 +88,8 @@ class ExecutorRecords:
         return self._newest_epoch.get(task_of(attempt_id), 0)
 
     def live_beside(self, attempt_id: AttemptId) -> AttemptId | None:
-        """The attempt of the same task that has not exited; None: there is none."""
-        return self._live_of_task.get(task_of(attempt_id))
+        """An attempt of the same task that has not exited; None: there is none."""
+        return next(iter(self._live_of_task.get(task_of(attempt_id), ())), None)
 
     def due_by(self, now_ms: Ms, contact_at_ms: Ms | None) -> list[tuple[AttemptId, Happening]]:
         """The deadlines that have passed, in the order in which they did."""
@@ -87,6 +102,15 @@ class ExecutorRecords:
             ]
         due.sort(key=lambda each: (each[0], each[1], each[2].value))
         return [(attempt_id, happening) for _, attempt_id, happening in due]
+
+    def is_lease_over(self, attempt_id: AttemptId, now_ms: Ms, contact_at_ms: Ms | None) -> bool:
+        """Whether the node has been out of contact for the attempt's failover length."""
+        failover_ms = self.leased.get(attempt_id)
+        return (
+            failover_ms is not None
+            and contact_at_ms is not None
+            and contact_at_ms + failover_ms <= now_ms
+        )
 
     def next_due(self, contact_at_ms: Ms | None) -> Ms | None:
         """The earliest deadline; None when there is none."""
@@ -115,3 +139,8 @@ class ExecutorRecords:
             waits_from_ms = attempt.exited_at_ms or 0
             return waits_from_ms + self._memory_return_ms, Happening.MEMORY_WAIT_OVER
         return None
+
+
+def with_process(attempt: NodeAttempt, event: ProcessStarted) -> NodeAttempt:
+    """The attempt with the process that its shim has told of."""
+    return replace(attempt, pid=event.pid, started_at_ms=event.started_at_ms)

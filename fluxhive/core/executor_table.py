@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import Enum
 
 from .effects import NodeAttempt
+from .events import NodeEvent, StopReceived
 from .node import HeldPhase
 from .outcome import StopCause
 
@@ -73,6 +74,11 @@ DEADLINE_CAUSES = {
     Happening.TIME_LIMIT_OVER: StopCause.TIME_LIMIT,
     Happening.LEASE_OVER: StopCause.LEASE,
 }
+
+
+def cause_of(happening: Happening, event: NodeEvent | None) -> StopCause:
+    """Why an attempt is stopped when this happens to it."""
+    return event.cause if isinstance(event, StopReceived) else DEADLINE_CAUSES[happening]
 
 
 class Move(Enum):

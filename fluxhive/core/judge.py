@@ -89,7 +89,7 @@ def judge(
             signal=facts.signal,
             detail=_WHY_STOPPED[cause],
         )
-    if facts.exec_error is not None or (not _has_exited(facts) and facts.launch_detail):
+    if facts.exec_error is not None or (not has_exited(facts) and facts.launch_detail):
         detail = facts.launch_detail or f"cannot be started: {facts.exec_error}"
         return Outcome(kind=OutcomeKind.LAUNCH_FAILED, detail=detail)
     if supervisor_lost:
@@ -118,7 +118,8 @@ def stopped_early(cause: StopCause, when: str) -> Outcome:
     return Outcome(kind=_STOPPED[cause], detail=f"{_WHY_STOPPED[cause]} {when}")
 
 
-def _has_exited(facts: ExitFacts) -> bool:
+def has_exited(facts: ExitFacts) -> bool:
+    """Whether a program ran and its end is known."""
     return facts.exit_code is not None or facts.signal is not None
 
 

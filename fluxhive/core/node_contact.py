@@ -50,6 +50,9 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
     known = hive.nodes.get(event.node_id)
     if known is not None and event.session <= known.node.session:
         return
+    if known is not None and _is_stale(known.node, event):
+        _turn_away_stale(hive, event)
+        return
     rival = _rival(hive, event)
     if rival is not None:
         _turn_away(hive, event, rival)
@@ -76,6 +79,7 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
         boot_id=event.boot_id,
         last_contact_at_ms=hive.now_ms,
         journal_id=event.journal_id,
+        hello_n=event.hello_n,
     )
     record = hive.put_node(node, f"{event.label} joined")
     record.set_open(True)
@@ -91,6 +95,27 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
         if attempt.id not in held:
             member = member_of(attempt, node.id)
             _settle_absent(hive, attempt, member, is_intact=is_intact, rebooted=rebooted)
+
+
+def _is_stale(known: Node, event: NodeJoined) -> bool:
+    """Whether a hello was sent before one that was heard already: what it says is no news.
+
+    The system of a node goes on sending for an agent that has hung up or died.
+    """
+    if not event.hello_n or event.journal_id != known.journal_id:
+        return False
+    return (event.incarnation, event.hello_n) <= (known.incarnation, known.hello_n)
+
+
+def _turn_away_stale(hive: HiveState, event: NodeJoined) -> None:
+    hive.effects.append(
+        TurnAway(
+            node_id=event.node_id,
+            session=event.session,
+            reason="a later hello of this node was heard before this one",
+            hint=_REJOIN_HINT,
+        )
+    )
 
 
 def _is_whole(known: Node | None, event: NodeJoined) -> bool:

@@ -1,15 +1,23 @@
-"""From what the brain decided to the message, and from the message to what the executor is told.
+"""From what the brain decided to the message, and from messages to what either machine is told.
 
-Used at both ends of the wire, and by a hive in one process, which has no wire.
+Used at both ends of the wire, by a hive in one process, which has no wire, and by the simulator.
 """
 
 from __future__ import annotations
 
 from fluxhive.core import effects
-from fluxhive.core.events import DispatchReceived
+from fluxhive.core.events import (
+    ContactRenewed,
+    DispatchReceived,
+    ForgetReceived,
+    NodeEvent,
+    NodeJoined,
+    StopReceived,
+)
 from fluxhive.core.task import Task
+from fluxhive.core.values import NodeId
 
-from .agent import Dispatch, Launch
+from .agent import Dispatch, Forget, HeartbeatAck, Hello, Launch, ServerMessage, Stop
 
 
 def launch_of(task: Task) -> Launch:
@@ -66,3 +74,51 @@ def received(message: Dispatch) -> DispatchReceived:
         n_nodes=message.n_nodes,
         rendezvous=message.rendezvous,
     )
+
+
+def stop_of(effect: effects.Stop) -> Stop:
+    """The message."""
+    return Stop(
+        session=effect.session,
+        attempt_id=effect.attempt_id,
+        epoch=effect.epoch,
+        cause=effect.cause,
+    )
+
+
+def joined(hello: Hello, node_id: NodeId, session: int, only_for: str | None) -> NodeJoined:
+    """What the brain is told of a hello, from a node whose token was checked."""
+    return NodeJoined(
+        node_id=node_id,
+        session=session,
+        incarnation=hello.incarnation,
+        label=hello.label,
+        only_for=only_for,
+        inventory=hello.inventory,
+        held=hello.held,
+        journal=hello.journal,
+        agent_version=hello.agent_version,
+        boot_id=hello.boot_id,
+        journal_id=hello.journal_id,
+        hello_n=hello.hello_n,
+    )
+
+
+def node_event(message: ServerMessage) -> NodeEvent | None:
+    """What the executor is told of a message; None: it is not the executor's business."""
+    match message:
+        case HeartbeatAck():
+            return ContactRenewed(sent_at_ms=message.sent_at_ms)
+        case Dispatch():
+            return received(message)
+        case Stop():
+            return StopReceived(
+                session=message.session,
+                attempt_id=message.attempt_id,
+                epoch=message.epoch,
+                cause=message.cause,
+            )
+        case Forget():
+            return ForgetReceived(session=message.session, attempt_ids=message.attempt_ids)
+        case _:
+            return None

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from fluxhive.core.events import NodeJoined
 from fluxhive.core.values import NodeId, Value
+from fluxhive.protocol import dispatching
 from fluxhive.protocol.agent import Hello
 
 
@@ -23,19 +24,7 @@ class NodeIdentity(Value, frozen=True, kw_only=True):
 
 def joined(node: NodeIdentity, number: int, hello: Hello, seen_at: str) -> NodeJoined:
     """The event; a node that names no address is reached where the server sees it."""
-    inventory = hello.inventory
-    if not inventory.address:
-        inventory = replace(inventory, address=seen_at)
-    return NodeJoined(
-        node_id=node.node_id,
-        session=number,
-        incarnation=hello.incarnation,
-        label=hello.label,
-        only_for=node.only_for,
-        inventory=inventory,
-        held=hello.held,
-        journal=hello.journal,
-        agent_version=hello.agent_version,
-        boot_id=hello.boot_id,
-        journal_id=hello.journal_id,
-    )
+    event = dispatching.joined(hello, node.node_id, number, node.only_for)
+    if event.inventory.address:
+        return event
+    return replace(event, inventory=replace(event.inventory, address=seen_at))

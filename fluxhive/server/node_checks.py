@@ -61,7 +61,8 @@ def check(message: AgentMessage, node_id: NodeId, manager: TaskManager) -> None:
 def check_hello(hello: Hello) -> None:
     """Raises ``BadNode`` for a hello out of bounds."""
     _range("incarnation", hello.incarnation)
-    for name in ("label", "agent_version", "boot_id", "machine_id", "life"):
+    _range("hello_n", hello.hello_n)
+    for name in ("label", "agent_version", "boot_id", "machine_id", "life", "journal_id"):
         _text(name, getattr(hello, name), LABEL_MAX)
     if not hello.label:
         raise BadNode("label: empty")

@@ -27,11 +27,10 @@ from fluxhive.protocol.agent import (
     Heartbeat,
     Launch,
     LogUpTo,
-    Stop,
     Turned,
     Welcome,
 )
-from fluxhive.protocol.dispatching import launch_of
+from fluxhive.protocol.dispatching import launch_of, stop_of
 from fluxhive.protocol.wire import (
     CAPABILITY_ZSTD_LOGS,
     SUBPROTOCOL,
@@ -279,14 +278,7 @@ class Sessions:
         if isinstance(effect, effects.Dispatch):
             session.say_encoded(encoded_dispatch(effect))
         else:
-            session.say(
-                Stop(
-                    session=effect.session,
-                    attempt_id=effect.attempt_id,
-                    epoch=effect.epoch,
-                    cause=effect.cause,
-                )
-            )
+            session.say(stop_of(effect))
 
     def _welcome(self, effect: effects.Welcome) -> None:
         session = self._greeting.pop((effect.node_id, effect.session), None)

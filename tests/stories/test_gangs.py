@@ -133,6 +133,24 @@ def test_a_member_that_refuses_hands_the_whole_gang_back(hive: Hive) -> None:
     hive.sees("dispatch t1.2 rank 0 on n1", "dispatch t1.2 rank 1 on n2")
 
 
+def test_a_gang_of_which_a_part_ran_is_not_tried_again_when_it_may_run_once(hive: Hive) -> None:
+    hive.node("n1")
+    hive.node("n2")
+    hive.submit("t1", nodes=2, at_most_once=True)
+    hive.starts("t1.1", on="n1")
+    hive.forgets()
+    hive.refuses("t1.1", "no space left", on="n2")
+    hive.ends("t1.1", "cancelled", on="n1")
+    hive.sees(
+        "t1.1 stopping: rank 1 on n2 ended: refused: no space left",
+        "stop t1.1 on n1: gang",
+        "forget t1.1 on n2",
+        "t1.1 ended: refused: no space left (rank 1 on n2)",
+        "t1 failed: refused: no space left (rank 1 on n2); a part of it may have run",
+        "forget t1.1 on n1",
+    )
+
+
 def test_a_node_without_what_a_gang_needs_is_no_choice_for_it(hive: Hive) -> None:
     two_nodes(hive)
     hive.refuses("t1.1", "/data is not here", permanent=True, on="n2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from fluxhive.core.task import NEVER_AT_MS
 from tests.helpers.hive import Hive
@@ -276,4 +277,19 @@ def test_another_journal_than_before_is_made_anew_whatever_its_agent_says(hive: 
     hive.sees("n1 ready", "t1.1 reserved: its node made its journal anew")
     hive.restarts()
     hive.rejoins("n1", journal="intact", journal_id="new")
+    hive.sees("n1 ready")
+
+
+def test_a_hello_that_was_long_on_its_way_is_no_news(hive: Hive) -> None:
+    """A system goes on sending for an agent that has hung up: its hello names nothing yet."""
+    hive.node("n1")
+    hive.rejoins("n1", journal_id="one", hello_n=1)
+    hive.rejoins("n1", journal_id="one", hello_n=3)
+    hive.submit("t1")
+    hive.starts("t1.1")
+    hive.forgets()
+    late = structs.replace(hive.hello_of("n1"), session=99, hello_n=2)
+    effects = hive.manager.handle(late, hive.now_ms)
+    assert [type(effect).__name__ for effect in effects] == ["TurnAway"]
+    hive.rejoins("n1", "t1.1 running", journal_id="one", hello_n=4)
     hive.sees("n1 ready")

@@ -351,10 +351,22 @@ def _contact(path: Path, at_ms: int) -> str:
 def test_a_task_is_stopped_when_the_node_was_without_contact_for_too_long(tmp_path: Path) -> None:
     contact_ms = boottime_ms()
     path = _contact(tmp_path / "contact", contact_ms)
-    exited = run_alone(shell(tmp_path, "sleep 3600", failover_ms=500, contact_path=path))
+    exited = run_alone(shell(tmp_path, "sleep 3600", failover_ms=2_000, contact_path=path))
 
     assert (exited.signal, exited.stopped_by) == (signal.SIGTERM, "lease")
-    assert exited.ended_boottime_ms >= contact_ms + 500
+    assert exited.ended_boottime_ms >= contact_ms + 2_000
+
+
+def test_what_is_without_contact_for_too_long_before_its_start_is_not_started(
+    tmp_path: Path,
+) -> None:
+    """Its agent was paused between taking it on and starting it: it may run elsewhere by now."""
+    path = _contact(tmp_path / "contact", boottime_ms() - 600)
+    exited = run_alone(shell(tmp_path, f"touch {tmp_path}/ran", failover_ms=500, contact_path=path))
+
+    assert exited.exec_error == "ECANCELED"
+    assert "before it was started" in (exited.detail or "")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_renewed_contact_keeps_a_task_alive(tmp_path: Path) -> None:

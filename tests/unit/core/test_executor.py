@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fluxhive.core.effects import SaveHeld
+from fluxhive.core.effects import NodeAttempt, SaveHeld
 from fluxhive.core.events import (
     ContactRenewed,
     DiskChanged,
@@ -61,6 +61,13 @@ def bring_to(stand: Stand) -> NodeStory:
     return node
 
 
+def _end_of(node: NodeStory) -> dict[str, ExitFacts]:
+    """What is found of an attempt that was being prepared is that it never started."""
+    attempt = node.executor.attempt(AttemptId("t1.1"))
+    is_early = stand_of(attempt) is Stand.PREPARING
+    return {"facts": ExitFacts(exec_error="ECANCELED")} if is_early else {}
+
+
 #: What each move asks for, beyond saving what changed.
 ASKS: dict[Move, list[str]] = {
     Move.NOTHING: [],
@@ -89,7 +96,7 @@ BY_EVENT = {
     Happening.WORKSPACE_READY: lambda node: node.ready(),
     Happening.WORKSPACE_FAILED: lambda node: node.unready(),
     Happening.PROCESS_STARTED: lambda node: node.starts(),
-    Happening.PROCESS_EXITED: lambda node: node.exits(),
+    Happening.PROCESS_EXITED: lambda node: node.exits(**_end_of(node)),
 }
 SAVING = {
     Move.ADMIT,
@@ -532,6 +539,32 @@ def test_a_reboot_before_the_launch_is_a_reboot_since_the_journal_may_lag() -> N
     node.dispatch()
     node.restarts()
     assert words(node.exits(facts=ExitFacts(), rebooted=True)) == ["say ended t1.1: node-reboot"]
+
+
+def test_an_end_before_the_launch_counts_since_the_journal_may_lag() -> None:
+    """It was launched and had ended when the power went; the journal had not got so far."""
+    node = NodeStory()
+    node.dispatch()
+    node.restarts()
+    assert words(node.exits(facts=ExitFacts(exit_code=3))) == ["say ended t1.1: failure"]
+
+
+def test_what_was_prepared_for_too_long_is_not_launched_any_more() -> None:
+    """A paused agent hears that the workspace is ready before it hears what time it is."""
+    node = NodeStory()
+    node.dispatch(failover="20s")
+    node.now_ms += 25_000
+    assert words(node.ready()) == ["say ended t1.1: lease-expired"]
+
+
+def test_two_attempts_of_a_task_may_be_found_after_the_journal_was_lost() -> None:
+    """Their run directories name both; each ends by itself."""
+    dispatches = [dispatch_of(f"t1.{n}") for n in (1, 2)]
+    held = [NodeAttempt(dispatch=each, phase=HeldPhase.LAUNCHING) for each in dispatches]
+    node = NodeStory()
+    node.executor = Executor.restore(held)
+    for attempt_id in ("t1.1", "t1.2"):
+        assert words(node.exits(attempt_id)) == [f"say ended {attempt_id}: success"]
 
 
 def test_a_gpu_that_is_no_longer_read_counts_as_dirty() -> None:

@@ -1,0 +1,121 @@
+"""The people of a simulated hive: they submit, cancel, hold, reprioritise, drain, and ask again
+whenever they got no answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from fluxhive.core.events import (
+    HiveEvent,
+    NodeDrained,
+    TaskCancelRequested,
+    TaskHeld,
+    TaskReleased,
+    TaskReprioritised,
+    TaskSubmitted,
+)
+from fluxhive.core.ids import task_id
+from fluxhive.core.request import Request
+from fluxhive.core.spec_check import apply_defaults, check_spec
+from fluxhive.core.task import Priority, TaskSpec
+from fluxhive.core.values import TaskId
+
+from .runs import Fate
+
+if TYPE_CHECKING:
+    from .protocol_world import ProtocolWorld
+
+ASK_AGAIN_MS = 1_500
+Answered: TypeAlias = Callable[[], None]
+
+
+class People:
+    """See the module's docstring."""
+
+    def __init__(self, world: ProtocolWorld, seed: int, n_tasks: int, until_ms: int) -> None:
+        self._world = world
+        self._chance = random.Random(seed * 104_729 + 2)
+        self.specs: dict[TaskId, TaskSpec] = {}
+        self._fates: dict[TaskId, Fate] = {}
+        for number in range(n_tasks):
+            world.agenda.at(self._chance.randrange(until_ms * 2 // 3), self._submit, number)
+        for _ in range(n_tasks // 2):
+            world.agenda.at(self._chance.randrange(until_ms), self._meddle)
+
+    def fate(self, name: TaskId) -> Fate:
+        """What the next program of this task does."""
+        chance = self._chance
+        return Fate(
+            lasts_ms=int(chance.expovariate(1 / 25_000)) + 5,
+            code=0 if chance.random() < 0.8 else chance.randrange(1, 250),
+            hears_ms=chance.choice((5, 500, 60_000)),
+        )
+
+    def _submit(self, number: int) -> None:
+        name = task_id(number)
+        spec = self.specs[name] = self._spec()
+        event = TaskSubmitted(task_id=name, number=number, owner="ann", spec=spec)
+        self.ask([event], lambda: self._world.witness.accepted_task(name, self._world.now_ms))
+
+    def ask(self, events: list[HiveEvent], answered: Answered = lambda: None) -> None:
+        """The same again until it is answered."""
+
+        def done(stored: bool) -> None:
+            if stored:
+                answered()
+            else:
+                self._world.agenda.after(ASK_AGAIN_MS, self.ask, events, answered)
+
+        self._world.server.post(events, done)
+
+    def _meddle(self) -> None:
+        chance, world = self._chance, self._world
+        node = chance.choice(world.nodes)
+        drain = NodeDrained(node_id=node.id, on=True, by="root")
+        if not self.specs or chance.random() < 0.15:
+            self.ask([drain])
+            again = NodeDrained(node_id=node.id, on=False, by="root")
+            world.agenda.after(chance.randrange(60_000), self.ask, [again])
+            return
+        name = chance.choice(list(self.specs))
+        what = chance.random()
+        if what < 0.5:
+            cancel = TaskCancelRequested(task_id=name, by="ann")
+
+            def answered() -> None:
+                if name in world.server.store.tasks:
+                    world.witness.cancel_answered(name, world.now_ms)
+
+            self.ask([cancel], answered)
+        elif what < 0.8:
+            self.ask([TaskHeld(task_id=name, by="ann")])
+            release = TaskReleased(task_id=name, by="ann")
+            world.agenda.after(chance.randrange(60_000), self.ask, [release])
+        else:
+            priority = chance.choice(list(Priority))
+            self.ask([TaskReprioritised(task_id=name, priority=priority, by="ann")])
+
+    def _spec(self) -> TaskSpec:
+        chance = self._chance
+        gpus = chance.choice((0, 0, 1, 1, 2))
+        share = 30_000 if gpus == 1 and chance.random() < 0.5 else None
+        once = chance.random() < 0.15
+        spec = TaskSpec(
+            command=("simulated",),
+            request=Request(
+                gpus=gpus,
+                gpu_memory_mib=share,
+                cpus=chance.choice((1, 1, 2)),
+                nodes=2 if chance.random() < 0.1 else 1,
+            ),
+            retry=0 if once else chance.choice((0, 0, 2)),
+            restarts=chance.choice((5, 5, 1)),
+            at_most_once=once,
+            grace_ms=chance.choice((500, 3_000)),
+            failover_ms=chance.choice((None, 10_000, 20_000, 30_000)),
+            time_limit_ms=30_000 if chance.random() < 0.15 else None,
+        )
+        check_spec(spec)
+        return apply_defaults(spec)

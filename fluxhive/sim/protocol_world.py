@@ -1,0 +1,261 @@
+"""One history of a whole hive at protocol depth, decided by its seed.
+
+First everything goes wrong that this seed enables (safety: nothing that must not happen happens);
+then the world heals (liveness: every task ends, nothing stays reserved). ``run`` raises
+``Violation`` or ``AssertionError``; ``story`` holds the last events before that.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+
+from fluxhive.core.effects import HiveEffect, TurnAway
+from fluxhive.core.events import (
+    DispatchReceived,
+    HiveEvent,
+    NodeDrained,
+    NodeEvent,
+    NodeJoined,
+    NodeReported,
+    NodeSaid,
+    SessionClosed,
+    SessionOpened,
+    StopReceived,
+    TaskReleased,
+    TimePassed,
+)
+from fluxhive.core.node import GpuState, HeldPhase
+from fluxhive.core.reports import AttemptEnded, AttemptRefused
+from fluxhive.core.task import NEVER_AT_MS, AttemptState
+from fluxhive.core.values import AttemptId, Ms, NodeId, TaskId
+
+from .agenda import Agenda
+from .agent_life import AgentLife
+from .faults import Faults
+from .node_world import SimNode
+from .people import People
+from .runs import Fate
+from .server_world import SimServer
+from .witness import Violation, Witness
+
+#: How far clocks of nodes may be off, as is promised.
+RATE_MAX = 1.05
+N_NODES, N_TASKS, N_FAULTS = 4, 12, 60
+FAULTS_MS = 400_000
+#: After healing: pauses between attempts double up to five minutes, and a restart grants lengths.
+HEALED_MS = 3 * 3_600_000
+A_PERSON_LOOKS_MS = 60_000
+STORY_LINES = 50
+
+
+class ProtocolWorld:
+    """See the module's docstring."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        n_faults: int = N_FAULTS,
+        n_tasks: int = N_TASKS,
+    ) -> None:
+        self.seed = seed
+        self.agenda = Agenda(start_ms=1_000)
+        self.chance = random.Random(seed)
+        self.witness = Witness()
+        self.counters: Counter[str] = Counter()
+        self.story: deque[str] = deque(maxlen=STORY_LINES)
+        self.is_healed = False
+        self._spawned: dict[tuple[NodeId, AttemptId], None] = {}
+        self.server = SimServer(self)
+        self.nodes = [
+            SimNode(self, number, rate=self.chance.uniform(1 / RATE_MAX, RATE_MAX), n_gpus=2)
+            for number in range(N_NODES)
+        ]
+        for node in self.nodes:
+            self.agenda.after(self.chance.randrange(1_000), node.start_agent)
+        self.people = People(self, seed, n_tasks, FAULTS_MS)
+        self.faults = Faults(self, seed)
+        self.faults.plan(n_faults, FAULTS_MS)
+        self.agenda.at(FAULTS_MS, self._heal)
+        self.agenda.after(1_000, self.server.begin)
+
+    @property
+    def now_ms(self) -> Ms:
+        """Time of the world."""
+        return self.agenda.now_ms
+
+    def run(self) -> None:
+        """Plays the whole history."""
+        while self.agenda.step():
+            if self.is_healed and self._is_over():
+                break
+            if self.now_ms > FAULTS_MS + HEALED_MS:
+                break
+        self.witness.conclude()
+        self._nothing_is_left()
+
+    # ── what parts of the world ask each other ────────────────────────────────────────────────
+
+    def fate_of(self, task_id: TaskId) -> Fate:
+        """What the next program of a task does."""
+        return self.people.fate(task_id)
+
+    def is_at_most_once(self, task_id: TaskId) -> bool:
+        """As its author asked."""
+        return self.people.specs[task_id].at_most_once
+
+    def server_dies(self) -> None:
+        """SIGKILL; somebody starts it again."""
+        self.server.crash()
+        self.agenda.after(self.chance.choice((50, 2_000, 20_000, 60_000)), self.server.start)
+
+    def tell(self, text: str) -> None:
+        """A line of the story."""
+        self.story.append(f"{self.now_ms / 1000:9.3f} s  {text}")
+
+    def sometimes(self, what: str, happened: bool = True, /) -> None:
+        """Counts what every large enough set of histories must contain."""
+        if happened:
+            self.counters[what] += 1
+
+    def note_spawn(self, node: SimNode, attempt_id: AttemptId) -> None:
+        """An executor asks for a start: once for an attempt, ever."""
+        if (node.id, attempt_id) in self._spawned:
+            raise Violation(f"claim 1: {node.id} is asked to start {attempt_id} again")
+        self._spawned[node.id, attempt_id] = None
+
+    def notes_node_event(self, life: AgentLife, event: NodeEvent) -> None:
+        """Just before an executor handles it."""
+        if isinstance(event, SessionOpened):
+            life.session = event.session
+        elif isinstance(event, SessionClosed):
+            life.session = None
+        elif isinstance(event, DispatchReceived):
+            known = life.executor.attempt(event.attempt_id)
+            if event.session != life.session:
+                self.counters["a dispatch of an old session was dropped"] += 1
+            elif known is not None and known.phase is HeldPhase.EXITED:
+                self.counters["a final word was said again"] += 1
+            elif known is not None:
+                self.counters["a dispatch came twice"] += 1
+        elif isinstance(event, StopReceived):
+            known = life.executor.attempt(event.attempt_id)
+            if known is None and event.session == life.session:
+                self.counters["a stop met nothing"] += 1
+        if not isinstance(event, _QUIET):
+            self.tell(f"{life.node.id}: {_short(event)}")
+
+    def note_hive_event(self, event: HiveEvent, said: list[HiveEffect]) -> None:
+        """Just after the brain handled it."""
+        if isinstance(event, NodeSaid):
+            self._note_report(event)
+        elif isinstance(event, NodeJoined):
+            stale = any(isinstance(e, TurnAway) and "later hello" in e.reason for e in said)
+            self.sometimes("a stale snapshot was ignored", stale)
+        if not isinstance(event, NodeReported | TimePassed) or said:
+            effects = ", ".join(_short(each) for each in said if "save" not in _tag(each))
+            self.tell(f"server: {_short(event)} → {effects}")
+
+    def _note_report(self, event: NodeSaid) -> None:
+        report = event.report
+        attempt = self.server.manager.attempt(report.attempt_id)
+        if isinstance(report, AttemptRefused):
+            if "last contact" in report.reason:
+                self.counters["a late start was refused"] += 1
+            self.counters["an attempt was handed back"] += 1
+        if attempt is None:
+            return
+        known = self.server.manager.node(event.node_id)
+        if known is not None and known.session != event.session:
+            self.counters["a report of an old session was dropped"] += 1
+        elif isinstance(report, AttemptEnded) and attempt.late_report is not None:
+            self.counters["an end came too late to count"] += 1
+
+    # ── the end ───────────────────────────────────────────────────────────────────────────────
+
+    def _heal(self) -> None:
+        """No faults from here on, and what people did to the hive is taken back."""
+        self.is_healed = True
+        self.tell("healed")
+        self.server.dies_at_commit = None
+        self.server.is_slow = False
+        self.server.start()
+        for node in self.nodes:
+            node.line.open()
+            node.disk_is_full = node.is_slow = node.gpus_are_stale = False
+            node.gpu_states = [GpuState.HEALTHY] * len(node.gpu_states)
+            node.power_on()
+            node.start_agent()
+            node.gpus_change()
+            self.people.ask([NodeDrained(node_id=node.id, on=False, by="root")])
+        for task_id in self.people.specs:
+            self.people.ask([TaskReleased(task_id=task_id, by="ann")])
+        self.agenda.after(A_PERSON_LOOKS_MS, self._a_person_looks)
+
+    def _a_person_looks(self) -> None:
+        """Where a journal was lost, an attempt that the node does not know may be running for ever:
+        without a failover length only a person can say that it is not."""
+        lost = {
+            member.node_id
+            for attempt in self.server.manager.snapshot().attempts
+            for member in attempt.members
+            if member.state is not AttemptState.ENDED and member.fenced_at_ms == NEVER_AT_MS
+        }
+        for node in self.nodes:
+            if node.id in lost:
+                self.counters["a person restarted a machine that had lost its journal"] += 1
+                node.power_off()
+                self.agenda.after(10_000, node.power_on)
+        self.agenda.after(A_PERSON_LOOKS_MS, self._a_person_looks)
+
+    def _is_over(self) -> bool:
+        done = not self.witness.unfinished() and not self.witness.n_living
+        return done and all(
+            node.agent is not None and not node.agent.executor.attempts() for node in self.nodes
+        )
+
+    def _nothing_is_left(self) -> None:
+        manager = self.server.manager
+        for node in manager.nodes():
+            reserved = manager.reserved_on(node.id)
+            if reserved.cpus or any(gpu.reserved_mib for gpu in reserved.gpus):
+                raise Violation(f"law 23: something is reserved on {node.id}: {reserved}")
+        for attempt in manager.snapshot().attempts:
+            if attempt.state is not AttemptState.ENDED:
+                raise Violation(f"law 20: {attempt.id} has not ended")
+
+
+_QUIET = tuple(
+    kind
+    for kind in NodeEvent.__args__
+    if kind.__name__ in ("ContactRenewed", "ReadingTaken", "TimePassed", "DiskChanged")
+)
+
+
+_TOLD = ("task_id", "attempt_id", "node_id", "session", "epoch", "state", "cause", "reason")
+
+
+def _tag(what: object) -> str:
+    return type(what).__name__.lower()
+
+
+def _short(what: object) -> str:
+    """One event or effect, without what fills a screen."""
+    parts = [type(what).__name__]
+    for name in _TOLD:
+        value = getattr(what, name, None)
+        if value not in (None, ""):
+            parts.append(str(getattr(value, "value", value)))
+    if isinstance(what, NodeSaid):
+        parts.append(_short(what.report))
+    if isinstance(what, NodeJoined):
+        held = " ".join(f"{h.attempt_id}/{h.epoch} {h.phase.value}" for h in what.held)
+        parts.append(f"held: {held or 'nothing'} ({what.journal.value})")
+    attempt = getattr(what, "attempt", None)
+    if attempt is not None:
+        parts.append(str(attempt.id))
+    outcome = getattr(what, "outcome", None)
+    if outcome is not None:
+        parts.append(str(outcome.kind.value))
+    return " ".join(parts)

@@ -1,0 +1,1 @@
+"""The hive in simulated worlds where everything goes wrong: ``./dev sim``."""

@@ -1,0 +1,141 @@
+"""Versions of the protocol with one thing left out, each as plausible as the real one.
+
+Each is planted into the real core (or, where noted, into what the simulator plays) and must be
+caught by some history within the first seeds; a simulator that does not notice proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from fluxhive.core import executor, node_contact, retry, task, task_orders
+from fluxhive.core.executor_records import ExecutorRecords
+from fluxhive.core.executor_table import ON_HAPPENING, Happening, Move, Stand
+from fluxhive.core.hive_state import HiveState
+from fluxhive.core.reactions import ON_ABSENT, ON_REPORT, Reaction
+from fluxhive.core.task import AttemptState
+from fluxhive.protocol.link import Link
+from fluxhive.sim.runs import Run
+
+Patch = pytest.MonkeyPatch
+MUTANTS: dict[str, Callable[[Patch], None]] = {}
+
+
+def mutant(plant: Callable[[Patch], None]) -> Callable[[Patch], None]:
+    """Puts one on the list under its name."""
+    MUTANTS[plant.__name__] = plant
+    return plant
+
+
+@mutant
+def the_fence_is_too_short(patch: Patch) -> None:
+    real = HiveState.fence_ms
+
+    def short(self: HiveState, attempt: Any) -> int | None:
+        fence_ms = real(self, attempt)
+        return None if fence_ms is None else fence_ms // 4
+
+    patch.setattr(HiveState, "fence_ms", short)
+
+
+@mutant
+def what_has_ended_can_end_again(patch: Patch) -> None:
+    """No epoch fence: whatever a node reports late is believed."""
+    patch.setitem(ON_REPORT["attempt-ended"], AttemptState.ENDED, Reaction.END)
+
+
+@mutant
+def a_repeated_dispatch_starts_again(patch: Patch) -> None:
+    patch.setitem(ON_HAPPENING[Happening.DISPATCH_RECEIVED], Stand.EXITED, Move.LAUNCH)
+
+
+@mutant
+def an_end_is_said_only_once(patch: Patch) -> None:
+    """Silent on a repeated dispatch, and nothing is sent again: each makes up for the other."""
+    patch.setitem(ON_HAPPENING[Happening.DISPATCH_RECEIVED], Stand.EXITED, Move.NOTHING)
+    real = Link.resumed
+
+    def forgetful(self: Any) -> None:
+        self._unacknowledged.clear()
+        real(self)
+
+    patch.setattr(Link, "resumed", forgetful)
+
+
+@mutant
+def nothing_ends_at_its_deadline(patch: Patch) -> None:
+    """Neither the shim (played) nor the executor stops what is out of contact for too long."""
+    patch.setattr(Run, "_deadline_ms", lambda self: task.NEVER_AT_MS)
+    for stand in Stand:
+        patch.setitem(ON_HAPPENING[Happening.LEASE_OVER], stand, Move.NOTHING)
+    patch.setattr(ExecutorRecords, "is_lease_over", lambda *args: False)
+
+
+@mutant
+def a_stale_snapshot_is_believed(patch: Patch) -> None:
+    patch.setattr(node_contact, "_is_stale", lambda known, event: False)
+
+
+@mutant
+def a_start_is_accepted_whatever_the_last_contact(patch: Patch) -> None:
+    patch.setattr(executor, "contact_problem", lambda *args: None)
+    patch.setattr(ExecutorRecords, "is_lease_over", lambda *args: False)
+    real = Run._deadline_ms
+
+    def later(self: Run) -> int:
+        return real(self) if self.started_at_boot_ms else task.NEVER_AT_MS
+
+    patch.setattr(Run, "_deadline_ms", later)
+
+
+@mutant
+def a_journal_made_anew_is_taken_for_whole(patch: Patch) -> None:
+    patch.setattr(node_contact, "_is_whole", lambda known, event: True)
+    # … and its agent does not look into the run directories either (played).
+    patch.setattr("fluxhive.sim.agent_life.FINDS_RUNS", False)
+
+
+@mutant
+def an_absent_attempt_is_lost_although_it_was_only_reserved(patch: Patch) -> None:
+    patch.setitem(ON_ABSENT[True], AttemptState.RESERVED, Reaction.NOTHING)
+
+
+@mutant
+def a_restart_forgets_what_was_granted(patch: Patch) -> None:
+    """A server that comes back counts the fences from before it was down."""
+    patch.setattr(node_contact, "grant_full_length", lambda *args: None)
+    real = HiveState.load_node
+
+    def as_stored(self: HiveState, node: Any) -> None:
+        real(self, node)
+        self.nodes[node.id].contact_at_ms = 0
+
+    patch.setattr(HiveState, "load_node", as_stored)
+
+
+@mutant
+def a_cancel_of_what_runs_is_answered_and_forgotten(patch: Patch) -> None:
+    real = task_orders.cancel_requested
+
+    def later(hive: HiveState, event: Any) -> None:
+        known = hive.tasks.get(event.task_id)
+        if known is None or known.state is not task.TaskState.ACTIVE:
+            real(hive, event)
+
+    patch.setattr(task_orders, "cancel_requested", later)
+
+
+@mutant
+def a_lost_supervisor_may_be_started_again_where_once_was_promised(patch: Patch) -> None:
+
+    real = retry._again
+
+    def again(known: Any, ended: str, counted: Any, *, elsewhere: bool) -> Any:
+        spec = replace(known.spec, at_most_once=False, restarts=5)
+        return real(replace(known, spec=spec), ended, counted, elsewhere=elsewhere)
+
+    patch.setattr(retry, "_again", again)
