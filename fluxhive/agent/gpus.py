@@ -27,6 +27,7 @@ from fluxhive.core.values import AttemptId, GpuUuid
 
 from . import process
 from .gpu_source import open_gpu_source
+from .usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,8 @@ class Gpus:
         self._unkillable: dict[GpuUuid, tuple[int, ...]] = {}
         self._soon = anyio.Event()
         self.reports: tuple[GpuReport, ...] = ()
+        #: What the server's history of use has yet to be told.
+        self.usage = Usage()
         #: The driver's version, or why there is none.
         self.driver = ""
         #: What tasks have to be given so that they find these GPUs.
@@ -122,6 +125,7 @@ class Gpus:
         reports = self._monitor.handle(readings, around)
         if reports or self.reports:
             self.reports = reports
+            self.usage.note(reports, around.now_ms)
             self._tell_dirty()
             self._put(ReadingTaken(gpus=reports))
 

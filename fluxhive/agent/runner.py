@@ -37,6 +37,7 @@ from fluxhive.diagnostics import first_cause
 from fluxhive.protocol.agent import (
     Dispatch,
     Heartbeat,
+    HeartbeatAck,
     Hello,
     Launch,
     ServerMessage,
@@ -302,6 +303,8 @@ class Runner:
         highest = 0
         for n, message in messages:
             highest = max(highest, n)
+            if isinstance(message, HeartbeatAck):
+                self._gpus.usage.arrived(message.sent_at_ms)
             if isinstance(message, Dispatch):
                 # While it ends, the node takes nothing: the next hello lacks it, it comes again.
                 if not self._is_ending:
@@ -312,13 +315,16 @@ class Runner:
 
     def disconnected(self) -> None:
         """The session is over; what runs runs on."""
+        self._gpus.usage.disconnected()
         self._hands.put(SessionClosed())
 
     def heartbeat(self) -> Heartbeat:
         """How the node is now."""
         cpu_percent, memory_used_mib = self._machine.load()
+        sent_at_ms = process.boottime_ms()
         return Heartbeat(
-            sent_at_ms=process.boottime_ms(),
+            sent_at_ms=sent_at_ms,
+            samples=self._gpus.usage.for_heartbeat(sent_at_ms),
             gpus=self._gpus.reports,
             cpu_percent=cpu_percent,
             memory_used_mib=memory_used_mib,

@@ -103,8 +103,12 @@ def usage(task: TaskView) -> list[tuple[str, str]]:
     if facts.peak_memory_mib:
         found.append(("peak memory", show_mib(facts.peak_memory_mib)))
     if facts.gpu_peaks:
-        peak_mib = max(peak.peak_mib for peak in facts.gpu_peaks)
-        found.append(("peak GPU memory", show_mib(peak_mib)))
+        peak = max(facts.gpu_peaks, key=lambda peak: peak.peak_mib)
+        found.append(("peak GPU memory", show_mib(peak.peak_mib)))
+        if peak.mean_mib is not None:
+            found.append(("mean GPU memory", show_mib(peak.mean_mib)))
+        if peak.utilization_percent is not None:
+            found.append(("GPU busy", f"{peak.utilization_percent} %"))
     return found
 
 

@@ -13,10 +13,13 @@ from fluxhive.cli.follow import usage
 from fluxhive.cli.ps import gpu_memory, place, running_time, where
 from fluxhive.core.array import ArraySpec, MemberCounts
 from fluxhive.core.dependency import Dependency, Edit
+from fluxhive.core.errors import NotFound
 from fluxhive.core.request import Request, show_mib, show_ms
 from fluxhive.core.retry import describe
 from fluxhive.core.task import ExecutorKind, TaskSpec
 from fluxhive.protocol.rest import AttemptView, MemberView, TaskView
+from fluxhive.sdk import tasks
+from fluxhive.sdk.client import Client
 
 COMMAND_LENGTH_MAX = 500
 VALUES_SHOWN = 10
@@ -28,11 +31,35 @@ VALUES_SHOWN = 10
 @output.json_option
 def command(*, task: str, control_url: str | None, is_json: bool) -> None:
     """Show a task, by id, beginning of an id, or name: what it is, where it ran, why it waits."""
-    found = session.client(control_url).task(task)
-    output.pairs(output.Form(is_json=is_json), _facts(found), item=found)
+    client = session.client(control_url)
+    found = client.task(task)
+    until_now = [] if is_json else _used_until_now(client, found)
+    output.pairs(output.Form(is_json=is_json), _facts(found, until_now), item=found)
 
 
-def _facts(task: TaskView) -> list[tuple[str, str]]:
+def _used_until_now(client: Client, task: TaskView) -> list[tuple[str, str]]:
+    """What an attempt that runs has used of its GPUs; empty for others."""
+    attempt = tasks.last_attempt(task)
+    if attempt is None or attempt.ended_at_ms is not None or not attempt.reservation.gpus:
+        return []
+    try:
+        used = client.attempt_usage(attempt.id)
+    except NotFound:
+        return []  # an older server keeps no history
+    points = [point for gpu in used.gpus for point in gpu.points]
+    if not points:
+        return []
+    percents = [p.utilization_percent for p in points if p.utilization_percent is not None]
+    told = [
+        f"peak {show_mib(max(point.peak_mib for point in points))}",
+        f"mean {show_mib(sum(point.used_mib for point in points) // len(points))}",
+    ]
+    if percents:
+        told.append(f"GPU {sum(percents) // len(percents)} % busy")
+    return [("GPU memory until now", ", ".join(told))]
+
+
+def _facts(task: TaskView, until_now: list[tuple[str, str]]) -> list[tuple[str, str]]:
     facts = [
         ("id", task.id),
         ("name", task.name or "-"),
@@ -67,6 +94,7 @@ def _facts(task: TaskView) -> list[tuple[str, str]]:
     if task.ended_at_ms is not None:
         facts.append(("ended", show_time(task.ended_at_ms)))
     facts += [(f"used: {name}", value) for name, value in usage(task) if name != "time"]
+    facts += until_now
     for attempt in task.attempts:
         facts.append((f"attempt {attempt.number}", _attempt(attempt)))
         facts += [(f"rank {member.rank}", _member(member)) for member in attempt.members]

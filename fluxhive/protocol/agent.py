@@ -10,12 +10,12 @@ from typing import TypeAlias
 
 from msgspec import field
 
-from fluxhive.core.node import GpuReport, HeldAttempt, Inventory, Journal
+from fluxhive.core.node import AttemptUsage, GpuReport, HeldAttempt, Inventory, Journal
 from fluxhive.core.outcome import StopCause
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
 from fluxhive.core.request import Rendezvous, Reservation
 from fluxhive.core.task import ExecutorKind, SecretForm
-from fluxhive.core.values import AttemptId, Ms, Tagged, TaskId, Value
+from fluxhive.core.values import AttemptId, GpuUuid, Mib, Ms, Tagged, TaskId, Value
 
 # ── agent → server ────────────────────────────────────────────────────────────────────────────
 
@@ -42,6 +42,17 @@ class Hello(Tagged, frozen=True, kw_only=True):
     hello_n: int = 0
 
 
+class GpuSample(Value, frozen=True, kw_only=True):
+    """One reading of one GPU, for the history of use."""
+
+    #: The agent's boot clock at the reading.
+    at_ms: Ms
+    uuid: GpuUuid
+    used_mib: Mib | None = None
+    utilization_percent: int | None = None
+    attempts: tuple[AttemptUsage, ...] = ()
+
+
 class Heartbeat(Tagged, frozen=True, kw_only=True):
     """The node is there. Not numbered: the latest wins. Answered by ``HeartbeatAck``."""
 
@@ -52,6 +63,8 @@ class Heartbeat(Tagged, frozen=True, kw_only=True):
     memory_used_mib: int | None = None
     #: Why the node takes nothing new, such as a full disk; empty: it does.
     problem: str = ""
+    #: Readings since those of the last heartbeat that was answered, oldest first.
+    samples: tuple[GpuSample, ...] = ()
 
 
 class LogGap(Tagged, frozen=True, kw_only=True):

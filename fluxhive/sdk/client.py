@@ -23,6 +23,7 @@ from fluxhive.core.task import TaskSpec, TaskState
 from fluxhive.protocol import rest
 from fluxhive.protocol.rest import LogEnd, LogEvent, TaskView
 from fluxhive.protocol.task_change import TaskChange
+from fluxhive.protocol.usage import AttemptUsageView, GpuUsage
 from fluxhive.protocol.why import OutlookView
 from fluxhive.sdk.follow import Follower
 from fluxhive.transport import Transport, new_idempotency_key
@@ -265,6 +266,22 @@ class Client:
     def node(self, node_id: str) -> rest.NodeView:
         """A node by id or label."""
         return self.transport.call("GET", _node_path(node_id), rest.NodeView)
+
+    def attempt_usage(
+        self, attempt_id: str, *, from_ms: int = 0, step_s: int = 1
+    ) -> AttemptUsageView:
+        """What an attempt used of its GPUs over time."""
+        query = f"?from_ms={from_ms}&step_s={step_s}"
+        path = f"/api/v1/attempts/{quote(attempt_id, safe='')}/usage{query}"
+        return self.transport.call("GET", path, AttemptUsageView)
+
+    def gpu_history(
+        self, node_id: str, uuid: str, *, from_ms: int = 0, step_s: int = 1
+    ) -> GpuUsage:
+        """How a node's GPU was used over time."""
+        query = f"?from_ms={from_ms}&step_s={step_s}"
+        path = f"{_node_path(node_id)}/gpus/{quote(uuid, safe='')}/history{query}"
+        return self.transport.call("GET", path, GpuUsage)
 
     def give_node_up(self, node_id: str) -> rest.NodeView:
         """Says that the node's machine is off: its attempts are over. Refused while in contact."""

@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from fluxhive.core.hive_settings import HiveSettings
+from fluxhive.core.values import AttemptId, NodeId
 
 from .brain import Brain
 from .brain_journal import BrainJournal
@@ -26,6 +27,7 @@ from .logs import LogStore
 from .sessions import Sessions
 from .store.queries import server_id
 from .store.store import Store
+from .usage import FILE, UsageStore
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Hive(NamedTuple):
     brain: Brain
     logs: LogStore
     sessions: Sessions
+    usage: UsageStore
 
     @property
     def problem(self) -> str:
@@ -71,11 +74,13 @@ async def open_hive(
         logs = LogStore(directory / "logs", store, quota_bytes=log_quota_bytes)
         await logs.load(loaded.attempts)
         sessions = Sessions(store, brain, logs, gpu_reading_ms=gpu_reading_ms)
-        hive = Hive(await store.call(server_id), clock, store, brain, logs, sessions)
+        usage = UsageStore(directory / FILE, now_ms=clock.now_ms, is_of=partial(_is_of, brain))
+        sessions.on_heartbeat = usage.note
+        hive = Hive(await store.call(server_id), clock, store, brain, logs, sessions, usage)
         counts = {"tasks": len(loaded.tasks), "nodes": len(loaded.nodes)}
         log.info("hive opened", extra={"directory": directory, **counts})
         async with anyio.create_task_group() as group:
-            for run in (brain.run, logs.run, sessions.run):
+            for run in (brain.run, logs.run, sessions.run, usage.run):
                 group.start_soon(run)
             try:
                 yield hive
@@ -85,3 +90,9 @@ async def open_hive(
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(partial(Store.close, store))
+
+
+def _is_of(brain: Brain, attempt_id: AttemptId, node_id: NodeId) -> bool:
+    """Whether an attempt is one that the node has."""
+    attempt = brain.manager.attempt(attempt_id)
+    return attempt is not None and attempt.member_on(node_id) is not None

@@ -11,7 +11,7 @@ from fluxhive.core.outcome import ExitFacts, GpuScene, Outcome
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
 from fluxhive.core.task_manager import TaskManager
 from fluxhive.core.values import NodeId
-from fluxhive.protocol.agent import AgentMessage, Goodbye, Heartbeat, Hello, LogGap
+from fluxhive.protocol.agent import AgentMessage, Goodbye, GpuSample, Heartbeat, Hello, LogGap
 
 #: Largest integer that every reader of JSON and SQLite keeps whole.
 INTEGER_MAX = 2**53 - 1
@@ -19,6 +19,8 @@ MIB_MAX = 1 << 34
 CPUS_MAX = 65_536
 GPUS_MAX = 1_024
 HELD_MAX = 20_000
+#: A node sends 20 looks at most with one heartbeat (agent/usage.py), each of all its GPUs.
+SAMPLES_MAX = 20 * GPUS_MAX
 LABEL_MAX = 200
 PORT_MAX = 65_535
 TEXT_MAX = 4_096
@@ -43,6 +45,7 @@ def check(message: AgentMessage, node_id: NodeId, manager: TaskManager) -> None:
             check_hello(message)
         case Heartbeat():
             _gpus(message.gpus)
+            _samples(message.samples)
             _range("sent_at_ms", message.sent_at_ms)
             _range("memory_used_mib", message.memory_used_mib or 0, MIB_MAX)
             _range("cpu_percent", message.cpu_percent or 0, CPUS_MAX * 100)
@@ -100,6 +103,18 @@ def _gpus(gpus: tuple[GpuReport, ...]) -> None:
         _range("foreign_mib", gpu.foreign_mib, MIB_MAX)
         _range("used_mib", gpu.used_mib or 0, MIB_MAX)
         for usage in gpu.attempts:
+            _range("used_mib", usage.used_mib, MIB_MAX)
+
+
+def _samples(samples: tuple[GpuSample, ...]) -> None:
+    if len(samples) > SAMPLES_MAX:
+        raise BadNode(f"samples: more than {SAMPLES_MAX}")
+    for sample in samples:
+        _text("uuid", sample.uuid, LABEL_MAX)
+        _range("at_ms", sample.at_ms)
+        _range("used_mib", sample.used_mib or 0, MIB_MAX)
+        for usage in sample.attempts:
+            _text("attempt_id", usage.attempt_id, LABEL_MAX)
             _range("used_mib", usage.used_mib, MIB_MAX)
 
 

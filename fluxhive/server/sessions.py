@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 
 import anyio
@@ -98,6 +99,8 @@ class Sessions:
         #: Attempts that their node may forget once their logs are durable, with the session.
         self._parked: dict[tuple[AttemptId, NodeId], effects.Forget] = {}
         self._is_closing = False
+        #: Told of each heartbeat.
+        self.on_heartbeat: Callable[[NodeId, Heartbeat], None] = lambda node_id, heartbeat: None
         brain.deliver = self.deliver
         brain.on_rebuilt = self.close_all
         logs.on_durable = self._durable
@@ -245,6 +248,7 @@ class Sessions:
             memory_used_mib=heartbeat.memory_used_mib,
             problem=heartbeat.problem,
         )
+        self.on_heartbeat(session.node_id, heartbeat)
 
     # ── what the brain says to nodes ──────────────────────────────────────────────────────────
 

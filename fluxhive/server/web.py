@@ -27,7 +27,7 @@ from .gate import API, Gate
 from .hive import Hive
 from .pages import add_pages
 from .problems import on_bad_parameters, on_error, on_http_error
-from .rest import agents, changes, health, logs, nodes, people, secrets, tasks, why
+from .rest import agents, changes, health, logs, nodes, people, secrets, tasks, usage, why
 from .secrets import Secrets
 from .services import LongAnswers, Services
 from .shell import Shell
@@ -47,7 +47,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    for room in (why, tasks, changes, logs, nodes, people, secrets, agents, health):
+    for room in (why, tasks, changes, logs, nodes, people, secrets, usage, agents, health):
         app.include_router(room.router, prefix=API)
     add_pages(app)
     app.add_exception_handler(FluxhiveError, on_error)

@@ -15,6 +15,7 @@ from fluxhive.protocol import export
 from fluxhive.server import openapi
 from fluxhive.server.gate import OPEN_PATHS
 from fluxhive.server.web import create_app
+from tests.helpers.factories import gpu
 from tests.helpers.fake_agent import FakeAgent
 from tests.helpers.json_schema import check
 from tests.helpers.rest_hive import PASSWORD, RestHive, agent_url, rest_hive
@@ -154,7 +155,8 @@ async def test_every_answer_is_what_the_document_says(
     await ask("show_task", 404, task="nothing")
     node = await ask("register_node", 201, body={"label": "gpu-a", "machine_id": "m"})
     async with it.listening() as address:
-        inventory = Inventory(cpus=4, memory_mib=2048, hostname="box")
+        card = gpu("GPU-a", state="faulty")
+        inventory = Inventory(cpus=4, memory_mib=2048, hostname="box", gpus=(card,))
         agent = FakeAgent(
             agent_url(address), node=node["token"], label="gpu-a", inventory=inventory
         )
@@ -167,6 +169,9 @@ async def test_every_answer_is_what_the_document_says(
             await ask("list_logs", 200, task=done["id"])
             await ask("read_log", 200, task=done["id"], stream="stdout")
             await ask("follow_logs", 200, task=done["id"])
+            await ask("show_attempt_usage", 200, attempt=f"{done['id']}.1")
+            await ask("show_gpu_history", 200, node="gpu-a", uuid="GPU-a")
+            await ask("show_gpu_history", 404, node="gpu-a", uuid="GPU-b")
     await ask("give_node_up", 200, node="gpu-a")
     await ask("remove_node", 200, node="gpu-a")
     await ask("show_launch", 403, attempt="t-1.1")

@@ -1,0 +1,306 @@
+"""How GPUs and attempts were used over time: fed by heartbeats, asked by people who draw curves.
+
+Kept beside the hive's database in a file of its own, ``usage.db``, like logs are: nothing is
+decided by it, and a disk that does not take it costs history and nothing else. Points are in memory
+for some seconds (lost with a killed server) and then in packed chunks; what is older than its tier
+keeps, and the oldest beyond ``KEEP_BYTES``, is removed. ``note`` belongs to the loop's thread, all
+that touches the file to a thread of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import anyio
+import anyio.to_thread
+
+from fluxhive.core.usage_series import TIERS, Point, Series, stitch
+from fluxhive.core.values import AttemptId, GpuUuid, Ms, NodeId
+from fluxhive.protocol.agent import GpuSample, Heartbeat
+
+log = logging.getLogger(__name__)
+
+FILE = "usage.db"
+FLUSH_S = 10.0
+#: A series that nothing was added to for so long is closed and leaves the memory.
+QUIET_S = 120
+EXPIRE_S = 300.0
+#: Room on the disk for all of it.
+KEEP_BYTES = 1024**3
+#: A heartbeat is believed about the past this far, the time that a node keeps readings for.
+PAST_MAX_MS: Ms = 7 * 86_400_000
+
+_SCHEMA = """
+create table if not exists chunk (
+  series text not null, tier integer not null, start integer not null, part integer not null,
+  points blob not null, primary key (series, tier, start, part)
+) without rowid;
+create index if not exists chunk_by_age on chunk (tier, start);
+"""
+_PACKED = struct.Struct("<IIIB")
+_NO_PERCENT = 255
+_MIB_MAX = 2**32 - 1
+
+#: Series name, tier, points.
+_Rows: TypeAlias = list[tuple[str, int, list[Point]]]
+
+
+class UsageStore:
+    """All series. Run ``run`` beside the server."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        now_ms: Callable[[], Ms],
+        is_of: Callable[[AttemptId, NodeId], bool],
+        keep_bytes: int = KEEP_BYTES,
+    ) -> None:
+        """``now_ms``: hive time. ``is_of``: whether an attempt is one of a node's own."""
+        self._path = path
+        self._now_ms = now_ms
+        self._is_of = is_of
+        self._keep_bytes = keep_bytes
+        self._series: dict[str, Series] = {}
+        #: The newest sample of each node, by its own clock: what is not newer is a repeat.
+        self._newest_ms: dict[NodeId, Ms] = {}
+        self._part = now_ms()
+        self._threads = anyio.CapacityLimiter(1)
+        self._db: sqlite3.Connection | None = None
+        self._problem = ""
+        self._expire_at_ms = 0
+
+    # ── what comes in ─────────────────────────────────────────────────────────────────────────
+
+    def note(self, node_id: NodeId, heartbeat: Heartbeat) -> None:
+        """Take the samples of a heartbeat that has just come."""
+        now_ms = self._now_ms()
+        newest_ms = self._newest_ms.get(node_id, 0)
+        if newest_ms > heartbeat.sent_at_ms:
+            newest_ms = 0  # the node was restarted, and its clock with it
+        highest_ms = newest_ms
+        for sample in heartbeat.samples:
+            age_ms = heartbeat.sent_at_ms - sample.at_ms
+            if sample.at_ms <= newest_ms or not 0 <= age_ms <= PAST_MAX_MS:
+                continue
+            highest_ms = max(highest_ms, sample.at_ms)
+            self._note(node_id, sample, (now_ms - age_ms) // 1000)
+        self._newest_ms[node_id] = highest_ms
+
+    def _note(self, node_id: NodeId, sample: GpuSample, at_s: int) -> None:
+        percent = sample.utilization_percent
+        if percent is not None:
+            percent = min(max(percent, 0), 100)
+        name = _gpu_name(node_id, sample.uuid)
+        self._open(name).add(at_s, sample.used_mib or 0, percent)
+        for use in sample.attempts:
+            if self._is_of(use.attempt_id, node_id):
+                name = _attempt_name(use.attempt_id, sample.uuid)
+                self._open(name).add(at_s, use.used_mib, percent)
+
+    def _open(self, name: str) -> Series:
+        series = self._series.get(name)
+        if series is None:
+            series = self._series[name] = Series()
+        return series
+
+    # ── what is asked ─────────────────────────────────────────────────────────────────────────
+
+    async def of_gpu(
+        self, node_id: NodeId, uuid: GpuUuid, *, from_s: int, to_s: int, step_s: int
+    ) -> list[Point]:
+        """How a GPU was used, oldest first; empty: nothing is known."""
+        found = await self._read(_gpu_name(node_id, uuid))
+        points = found.get(_gpu_name(node_id, uuid), [[] for _ in TIERS])
+        return stitch(points, from_s=from_s, to_s=to_s, step_s=step_s)
+
+    async def of_attempt(
+        self, attempt_id: AttemptId, *, from_s: int, to_s: int, step_s: int
+    ) -> dict[GpuUuid, list[Point]]:
+        """How an attempt used each of its GPUs, oldest first."""
+        prefix = _attempt_name(attempt_id, GpuUuid(""))
+        found = await self._read(prefix)
+        return {
+            GpuUuid(name[len(prefix) :]): stitch(points, from_s=from_s, to_s=to_s, step_s=step_s)
+            for name, points in sorted(found.items())
+        }
+
+    async def _read(self, prefix: str) -> dict[str, list[list[Point]]]:
+        """All points of the series whose names begin so, by tier."""
+        rows = await anyio.to_thread.run_sync(partial(self._select, prefix), limiter=self._threads)
+        found: dict[str, list[list[Point]]] = {}
+        for name, tier, points in rows:
+            found.setdefault(name, [[] for _ in TIERS])[tier] += points
+        for name, series in self._series.items():
+            if name.startswith(prefix):
+                tiers = found.setdefault(name, [[] for _ in TIERS])
+                for tier, points in enumerate(series.pending()):
+                    tiers[tier] += points
+        return found
+
+    # ── life ──────────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Writes now and then, and at the end."""
+        try:
+            while True:
+                await anyio.sleep(FLUSH_S)
+                await self.flush()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.flush(is_last=True)
+                await anyio.to_thread.run_sync(self._close, limiter=self._threads)
+
+    async def flush(self, *, is_last: bool = False) -> None:
+        """Writes what has closed; ``is_last``: also what is open."""
+        now_s = self._now_ms() // 1000
+        rows: _Rows = []
+        for name, series in list(self._series.items()):
+            if is_last or series.newest_s < now_s - QUIET_S:
+                series.end()
+                del self._series[name]
+            rows += [(name, tier, points) for tier, points in enumerate(series.taken()) if points]
+        await anyio.to_thread.run_sync(partial(self._write, rows, now_s), limiter=self._threads)
+
+    # ── the file, in its thread ───────────────────────────────────────────────────────────────
+
+    def _write(self, rows: _Rows, now_s: int) -> None:
+        self._part += 1
+        try:
+            db = self._connect()
+            with db:
+                db.executemany(
+                    "insert or replace into chunk values (?, ?, ?, ?, ?)",
+                    _chunks(rows, self._part),
+                )
+                if now_s * 1000 >= self._expire_at_ms:
+                    self._expire_at_ms = round(now_s * 1000 + EXPIRE_S * 1000)
+                    self._expire(db, now_s)
+            self._problem = ""
+        except sqlite3.Error as error:
+            self._trouble(error)
+
+    def _expire(self, db: sqlite3.Connection, now_s: int) -> None:
+        for tier, kept in enumerate(TIERS):
+            _merge(db, tier, now_s - 2 * kept.chunk_s, self._part)
+            db.execute(
+                "delete from chunk where tier = ? and start < ?",
+                (tier, now_s - kept.keep_s - kept.chunk_s),
+            )
+        page_bytes = db.execute("pragma page_size").fetchone()[0]
+        while True:
+            n_pages, n_free = (
+                db.execute(f"pragma {name}").fetchone()[0]
+                for name in ("page_count", "freelist_count")
+            )
+            if (n_pages - n_free) * page_bytes <= self._keep_bytes:
+                return
+            removed = db.execute(
+                "delete from chunk where (series, tier, start, part) in "
+                "(select series, tier, start, part from chunk order by start limit 10000)"
+            ).rowcount
+            if removed <= 0:
+                return
+
+    def _select(self, prefix: str) -> _Rows:
+        try:
+            found = self._connect().execute(
+                "select series, tier, points from chunk where series >= ? and series < ?"
+                " order by series, tier, start, part",
+                (prefix, prefix + "\U0010ffff"),
+            )
+            return [(name, tier, list(_unpack(points))) for name, tier, points in found]
+        except sqlite3.Error as error:
+            self._trouble(error)
+            return []
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._db is None:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            db = sqlite3.connect(self._path, check_same_thread=False, timeout=5)
+            db.execute("pragma journal_mode = wal")
+            db.execute("pragma synchronous = normal")
+            db.executescript(_SCHEMA)
+            self._db = db
+        return self._db
+
+    def _trouble(self, error: sqlite3.Error) -> None:
+        """Says it once for each kind; a damaged file is put aside and begun anew."""
+        if str(error) != self._problem:
+            self._problem = str(error)
+            log.error("history of use cannot be kept", extra={"reason": str(error)})
+        self._close()
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(
+            error, sqlite3.OperationalError
+        ):
+            for name in [f"{self._path}{end}" for end in ("", "-wal", "-shm")]:
+                if os.path.exists(name):
+                    os.replace(name, f"{name}.damaged")
+
+    def _close(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+
+def _gpu_name(node_id: NodeId, uuid: GpuUuid) -> str:
+    return f"gpu/{node_id}/{uuid}"
+
+
+def _attempt_name(attempt_id: AttemptId, uuid: GpuUuid) -> str:
+    return f"attempt/{attempt_id}/{uuid}"
+
+
+def _chunks(rows: _Rows, part: int) -> Iterator[tuple[str, int, int, int, bytes]]:
+    for name, tier, points in rows:
+        by_start: dict[int, list[Point]] = {}
+        for point in points:
+            start_s = point.at_s - point.at_s % TIERS[tier].chunk_s
+            by_start.setdefault(start_s, []).append(point)
+        for start_s, inside in by_start.items():
+            yield name, tier, start_s, part, _pack(inside)
+
+
+def _merge(db: sqlite3.Connection, tier: int, before_s: int, part: int) -> None:
+    """Parts of a chunk that is full become one: most of a part is its key."""
+    several = db.execute(
+        "select series, start from chunk where tier = ? and start < ?"
+        " group by series, start having count(*) > 1 limit 20000",
+        (tier, before_s),
+    ).fetchall()
+    for name, start in several:
+        key = (name, tier, start)
+        where = "where series = ? and tier = ? and start = ?"
+        parts = db.execute(f"select points from chunk {where} order by part", key).fetchall()
+        db.execute(f"delete from chunk {where}", key)
+        points = b"".join(points for (points,) in parts)
+        db.execute("insert into chunk values (?, ?, ?, ?, ?)", (*key, part, points))
+
+
+def _pack(points: Iterable[Point]) -> bytes:
+    return b"".join(
+        _PACKED.pack(
+            point.at_s,
+            min(point.used_mib, _MIB_MAX),
+            min(point.peak_mib, _MIB_MAX),
+            _NO_PERCENT if point.utilization_percent is None else point.utilization_percent,
+        )
+        for point in points
+    )
+
+
+def _unpack(data: bytes) -> Iterator[Point]:
+    for at_s, used_mib, peak_mib, percent in _PACKED.iter_unpack(data):
+        yield Point(
+            at_s=at_s,
+            used_mib=used_mib,
+            peak_mib=peak_mib,
+            utilization_percent=None if percent == _NO_PERCENT else percent,
+        )
