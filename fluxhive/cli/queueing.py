@@ -15,6 +15,7 @@ from fluxhive.cli.array import read_array
 from fluxhive.cli.begin import parse_time_ms
 from fluxhive.core.dependency import Dependency, EndWanted
 from fluxhive.core.errors import InputError
+from fluxhive.core.request import parse_duration_ms
 from fluxhive.core.task import TaskSpec
 from fluxhive.core.values import TaskId
 
@@ -29,10 +30,16 @@ _OPTIONS = (
     click.option("--array", multiple=True, metavar="0-99|lr=1e-3,1e-4 …", help="Many tasks alike."),
     click.option("--zip", "is_zip", is_flag=True, help="First values together, then the second …"),
     click.option("--at-most", type=int, metavar="N", help="So many of an array run at once."),
+    click.option(
+        "--retry-on", metavar="CAUSES", help="Only for exit:3,signal:9,time-limit,host-oom…"
+    ),
+    click.option("--retry-elsewhere", is_flag=True, help="Another node first, after a failure."),
+    click.option("--backoff", metavar="TIME", help="First pause before a retry; doubles. As 10s."),
     click.option("--hold", is_flag=True, help="Not before it is released."),
 )
+RETRY_NAMES = ("retry_on", "retry_elsewhere", "backoff")
 #: What these options are called in what click has read; `hold` goes beside the spec.
-QUEUE_NAMES = ("begin", "after", "array", "is_zip", "at_most")
+QUEUE_NAMES = ("begin", "after", "array", "is_zip", "at_most", *RETRY_NAMES)
 
 
 def queue_options(command: Command) -> Command:
@@ -44,11 +51,16 @@ def queue_options(command: Command) -> Command:
 
 def queued(spec: TaskSpec, given: dict[str, Any]) -> TaskSpec:
     """The spec with what these options say, by their ``QUEUE_NAMES``."""
-    begin = given["begin"]
+    begin, causes, backoff = given["begin"], given["retry_on"], given["backoff"]
     return replace(
         spec,
         begin_at_ms=None if begin is None else parse_time_ms(begin),
         after=tuple(_dependency(text) for text in given["after"]),
+        retry_on=() if causes is None else tuple(each.strip() for each in causes.split(",")),
+        retry_elsewhere=given["retry_elsewhere"],
+        backoff_ms=spec.backoff_ms
+        if backoff is None
+        else parse_duration_ms(backoff, field="--backoff"),
         array=read_array(given["array"], is_zip=given["is_zip"], at_most=given["at_most"]),
     )
 

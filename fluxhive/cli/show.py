@@ -76,7 +76,7 @@ def _facts(task: TaskView, until_now: list[tuple[str, str]]) -> list[tuple[str, 
         ("directory", task.spec.workdir or "-"),
         ("request", _request(task.spec.request)),
         ("priority", task.priority.value),
-        ("retry", f"{task.spec.retry}"),
+        ("retry", _retry(task.spec)),
     ]
     if task.spec.time_limit_ms is not None:
         facts.append(("time limit", show_ms(task.spec.time_limit_ms)))
@@ -151,6 +151,13 @@ def _array(task_id: str, array: ArraySpec, members: MemberCounts | None) -> list
         facts.append(("at most", f"{array.at_most} at once"))
     facts.append(("see them", f"fluxhive ps --array {task_id}"))
     return facts
+
+
+def _retry(spec: TaskSpec) -> str:
+    text = str(spec.retry)
+    if spec.retry_on:
+        text += f", for {', '.join(spec.retry_on)}"
+    return f"{text}, elsewhere first" if spec.retry_elsewhere else text
 
 
 def _dependency(dependency: Dependency) -> str:

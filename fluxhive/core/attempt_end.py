@@ -18,7 +18,7 @@ from .placement import capacity_misfit
 from .retry import Counted, RetryDecision, decide, describe, describe_detail
 from .task import Attempt, AttemptState, Member, Task, TaskState
 from .timers import TimerKind
-from .values import Ms
+from .values import Ms, NodeId
 
 
 def stop_attempt(hive: HiveState, attempt: Attempt, cause: StopCause, why: str) -> None:
@@ -121,6 +121,8 @@ def _end_attempt(hive: HiveState, attempt: Attempt) -> None:
         decision = RetryDecision(to=TaskState.FAILED, reason=_no_choice(task, outcome))
     elif decision.elsewhere or (outcome.kind is OutcomeKind.REFUSED and not cause.excludes_node):
         hive.block(task.id, cause.node_id)
+    if decision.counted is Counted.RETRY and task.spec.retry_elsewhere:
+        task = _keep_off(hive, task, cause.node_id)
     _carry_out(hive, task, decision, outcome)
 
 
@@ -132,6 +134,14 @@ def _may_have_run(attempt: Attempt) -> bool:
         or (member.facts is not None and has_exited(member.facts))
         for member in attempt.members
     )
+
+
+def _keep_off(hive: HiveState, task: Task, node_id: NodeId) -> Task:
+    """The task, never placed on this node again if another is there that could hold it."""
+    if node_id in task.kept_off or not _has_choice(hive, task, without=node_id):
+        return task
+    hive.exclude(task.id, node_id)
+    return replace(task, kept_off=(*task.kept_off, node_id))
 
 
 def _carry_out(hive: HiveState, task: Task, decision: RetryDecision, outcome: Outcome) -> None:
@@ -152,10 +162,11 @@ def _carry_out(hive: HiveState, task: Task, decision: RetryDecision, outcome: Ou
     )
 
 
-def _has_choice(hive: HiveState, task: Task) -> bool:
+def _has_choice(hive: HiveState, task: Task, *, without: NodeId | None = None) -> bool:
     """Whether enough nodes are there that could hold it and have not handed it back for good."""
     n_choices = sum(
         record.node.state is NodeState.READY
+        and record.node.id != without
         and not hive.is_excluded(task.id, record.node.id)
         and capacity_misfit(task.spec.request, record.node.id, record.node.inventory) is None
         for record in serving(hive.nodes, task.owner)

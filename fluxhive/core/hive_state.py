@@ -100,6 +100,8 @@ class HiveState:
     def load_task(self, task: Task) -> None:
         """Take a stored task as it is: nothing is saved or published."""
         self.tasks[task.id] = task
+        for node_id in task.kept_off:
+            self.exclude(task.id, node_id)
         self._index_holds(task, ())
         if task.array_id is not None and not task.state.is_final:
             self.arrays[task.array_id].load(task)

@@ -12,6 +12,7 @@ from zlib import crc32
 
 from .outcome import ExitFacts, Outcome, OutcomeKind
 from .request import show_ms
+from .retry_cause import is_named
 from .task import OWN_FAILURES, Task, TaskState
 from .values import Ms, TaskId, Value
 
@@ -78,6 +79,10 @@ def decide(task: Task, outcome: Outcome, facts: ExitFacts | None) -> RetryDecisi
             reason=f"attempt {number} was {ended}; next try in {show_ms(delay_ms)}",
         )
     if is_own_failure(outcome, facts):
+        if task.spec.retry and not is_named(task.spec.retry_on, outcome):
+            on = ", ".join(task.spec.retry_on)
+            reason = f"{ended}; it is tried again only for: {on}"
+            return RetryDecision(to=TaskState.FAILED, reason=reason)
         return _again(task, ended, Counted.RETRY, elsewhere=False)
     launch = outcome.kind is OutcomeKind.LAUNCH_FAILED
     return _again(task, ended, Counted.RESTART, elsewhere=launch)

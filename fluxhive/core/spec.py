@@ -97,5 +97,9 @@ class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     begin_at_ms: Ms | None = None
     #: Held until these tasks have ended like this; cancelled when one cannot any more.
     after: tuple[Dependency, ...] = ()
+    #: Which failures of its own are tried again (retry_cause.py); empty: all.
+    retry_on: tuple[str, ...] = ()
+    #: Not tried again where it failed, as long as another node could hold it.
+    retry_elsewhere: bool = False
     #: Many tasks alike in one. None: a single task.
     array: ArraySpec | None = None

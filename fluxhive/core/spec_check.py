@@ -15,6 +15,7 @@ from .dependency import Dependency
 from .errors import InputError
 from .interpreter import parse_python
 from .request import Request
+from .retry_cause import check_causes
 from .task import RETRY_FAILOVER_MS, ExecutorKind, TaskSpec
 
 #: Beyond these a launch would break the system's own limits (ARG_MAX) or our frames.
@@ -70,6 +71,14 @@ def check_spec(spec: TaskSpec) -> None:
             value=spec.begin_at_ms,
         )
     _check_after(spec.after)
+    check_causes(spec.retry_on)
+    if spec.retry_on and not spec.retry:
+        raise InputError(
+            "retry_on: names causes of retries, and none is asked for",
+            hint="say how many: `--retry 3`",
+            field="retry_on",
+            value=list(spec.retry_on),
+        )
     if spec.array is not None:
         check_array(spec.array)
     _check_path("workdir", spec.workdir)

@@ -82,6 +82,8 @@ class Task(Value, frozen=True, kw_only=True):
     #: What its author asked for at first, once an edit has changed that.
     original: TaskSpec | None = None
     edits: tuple[Edit, ...] = ()
+    #: Nodes on which it failed and is not tried again (``retry_elsewhere``).
+    kept_off: tuple[NodeId, ...] = ()
     #: Of a member: its array, and which of its members it is.
     array_id: TaskId | None = None
     member_index: int | None = None

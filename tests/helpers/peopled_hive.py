@@ -60,6 +60,8 @@ class PeopledHive(ToldHive):
         after: tuple[str, ...] = (),
         settled: tuple[str, ...] = (),
         array: ArraySpec | None = None,
+        retry_on: tuple[str, ...] = (),
+        retry_elsewhere: bool = False,
     ) -> None:
         """A task is submitted; its id is the name. ``begin`` from now, ``after`` as ``t1:any``."""
         spec = TaskSpec(
@@ -84,6 +86,8 @@ class PeopledHive(ToldHive):
             begin_at_ms=None if begin is None else self.now_ms + (ms(begin) or 0),
             after=tuple(factories.dependency(text) for text in after),
             array=array,
+            retry_on=retry_on,
+            retry_elsewhere=retry_elsewhere,
         )
         check_spec(spec)
         self._number += 1

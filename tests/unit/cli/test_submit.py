@@ -68,7 +68,8 @@ def test_all_options_arrive_in_the_cores_units(
     line = (
         "submit --gpus 1 --gpu-mem 8G --exclusive --cpus 4 --mem 1.5G --time 4h --priority high "
         "--retry 3 --env B=3 --env MINE --env-file env --workdir sub --at-most-once "
-        "--failover 30m --project vision -- a b"
+        "--failover 30m --project vision "
+        "--backoff 10s --retry-on exit:3,time-limit --retry-elsewhere -- a b"
     )
     done = cli(*line.split())
     assert done.code == 0
@@ -90,6 +91,9 @@ def test_all_options_arrive_in_the_cores_units(
         "time_limit_ms": 14_400_000,
         "failover_ms": 1_800_000,
         "project": "vision",
+        "backoff_ms": 10_000,
+        "retry_on": ["exit:3", "time-limit"],
+        "retry_elsewhere": True,
     }
 
 
