@@ -160,6 +160,18 @@ class Transport:
         request.headers["Accept"] = accept
         return self._send(request._replace(is_stream=True), may_repeat=True)
 
+    def put_bytes(self, path: str, data: bytes, answer: type[T], *, query: Query = None) -> T:
+        """A PUT whose body is no JSON; repeated like any other."""
+        request = self._request("PUT", path, query, None, None)
+        request.headers["Content-Type"] = "application/octet-stream"
+        found = self._send(request._replace(body=data), may_repeat=True)
+        try:
+            return msgspec.json.decode(_body(found), type=answer)
+        except Broken as error:
+            raise RemoteError(
+                f"the answer of {self.base_url} broke off: {error}", hint="try again"
+            ) from error
+
     def close(self) -> None:
         """Frees the connections."""
         self._sender.close()

@@ -9,7 +9,7 @@ thread; what may block (the journal, run directories, ending a lost tree) runs i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -33,7 +33,6 @@ from fluxhive.core.events import (
     DiskChanged,
     NodeEvent,
     TimePassed,
-    WorkspaceFailed,
 )
 from fluxhive.core.executor import Executor
 from fluxhive.core.node import HeldPhase
@@ -45,6 +44,7 @@ from .bell import Bell
 from .disk_thread import DiskThread
 from .journal import Entry, JournalUnavailable
 from .ports import JournalPort, Out, Processes, Rooms
+from .preparation import Preparation
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +60,6 @@ GATHER_S = 0.002
 LAZY_S = 0.02
 #: Run directories are removed in batches, this long after the first of a batch.
 DISCARD_S = 0.2
-#: A workspace that is not ready after this time never will be (a dead network file system).
-PREPARE_S = 30.0
 
 
 class Hands:
@@ -105,6 +103,7 @@ class Hands:
         self._group: anyio.abc.TaskGroup | None = None
         self._disk = DiskThread("journal")
         self._room_threads = anyio.CapacityLimiter(4)
+        self._preparation = Preparation(rooms, self.attempts, self.put, self._room_threads)
 
     def put(self, *events: NodeEvent, mark: object = None) -> None:
         """Hands events in; ``mark`` comes back by ``on_committed`` once they are stored."""
@@ -304,7 +303,8 @@ class Hands:
         if reports:
             self._out.send(reports)
         if prepare:
-            self._start(self._prepare, prepare)
+            assert self._group is not None
+            self._preparation.start(self._group, prepare)
         if discard:
             for attempt_id in discard:
                 self.attempts.pop(attempt_id, None)
@@ -312,25 +312,6 @@ class Hands:
                 self._processes.forget(attempt_id)
             self._discarded += discard
             self._has_discarded.set()
-
-    def _start(self, part: Callable[[T], Coroutine[None, None, None]], given: T) -> None:
-        assert self._group is not None
-        self._group.start_soon(part, given)
-
-    async def _prepare(self, work: list[tuple[NodeAttempt, Launch | None]]) -> None:
-        done: list[NodeEvent] = []
-        with anyio.move_on_after(PREPARE_S):
-            await anyio.to_thread.run_sync(
-                partial(_prepare_all, self._rooms, work, done),
-                abandon_on_cancel=True,
-                limiter=self._room_threads,
-            )
-        answers = list(done)
-        self.put(*answers)
-        detail = f"the workspace was not ready after {PREPARE_S:.0f} s: the disk does not answer"
-        for attempt, _ in work[len(answers) :]:
-            attempt_id = attempt.dispatch.attempt_id
-            self.put(WorkspaceFailed(attempt_id=attempt_id, detail=detail, elsewhere=True))
 
     async def _discard(self) -> None:
         """Removes run directories, many at a time: nobody waits for it."""
@@ -362,10 +343,3 @@ def _is_lazy(effect: NodeEffect) -> bool:
     return isinstance(effect, Discard) or (
         isinstance(effect, Say) and isinstance(effect.report, AttemptStarted)
     )
-
-
-def _prepare_all(
-    rooms: Rooms, work: list[tuple[NodeAttempt, Launch | None]], done: list[NodeEvent]
-) -> None:
-    for attempt, launch in work:
-        done.append(rooms.prepare(attempt, launch))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from fluxhive.core.effects import NodeAttempt
@@ -34,7 +34,15 @@ class Rooms(Protocol):
     def is_quick(self, launch: Launch | None) -> bool:
         """Whether ``prepare`` needs nothing but this node's own disk."""
 
-    def prepare(self, attempt: NodeAttempt, launch: Launch | None) -> NodeEvent:
+    def is_slow(self, launch: Launch | None) -> bool:
+        """Whether ``prepare`` may have to fetch something from the server. Does not block."""
+
+    def prepare(
+        self,
+        attempt: NodeAttempt,
+        launch: Launch | None,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> NodeEvent:
         """Makes the run directory: ``WorkspaceReady`` or ``WorkspaceFailed``."""
 
     def discard(self, attempt_ids: Iterable[AttemptId]) -> None:

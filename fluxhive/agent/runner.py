@@ -39,17 +39,17 @@ from fluxhive.protocol.agent import (
     Heartbeat,
     HeartbeatAck,
     Hello,
-    Launch,
     ServerMessage,
     Welcome,
 )
 from fluxhive.protocol.dispatching import node_event, received
 from fluxhive.protocol.link import Link
 from fluxhive.protocol.wire import CAPABILITY_ZSTD_LOGS, server_codec
-from fluxhive.transport import Transport
 
 from . import process
+from .code_cache import CodeCache
 from .connection import Connection
+from .fetching import Fetching
 from .gpus import Gpus
 from .hands import Hands
 from .host_memory import HostMemory
@@ -116,11 +116,13 @@ class Runner:
         self._identity = IdentityFile(directory)
         self._incarnation = self._identity.begin_life(process.boot_id())
         self._journal = open_journal(directory / "journal.db")
+        fetching = Fetching(settings, self._identity)
         self._workspace = Workspace(
             directory / "runs",
             directory / "contact",
             label=label_of(settings),
-            fetch=self._fetch_launch,
+            fetch=fetching.launch,
+            code=CodeCache(str(directory / "code"), fetching.code),
         )
         self._held = self._journal.held
         if self._journal.was_absent:
@@ -362,18 +364,6 @@ class Runner:
     def _forget(self, attempt_id: AttemptId) -> None:
         self._logs.forget(attempt_id)
         self._gpus.forget(attempt_id)
-
-    def _fetch_launch(self, attempt_id: AttemptId) -> Launch:
-        """In a worker thread."""
-        transport = Transport(
-            self._settings.control_base_url,
-            token=self._identity.current.token,
-            ca_file=self._settings.ca_file,
-        )
-        try:
-            return transport.call("GET", f"/api/v1/agent/launches/{attempt_id}", Launch)
-        finally:
-            transport.close()
 
     async def _look_at_disk(self) -> None:
         while True:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from fluxhive.core.code import CodeSnapshot
 from fluxhive.core.effects import NodeAttempt
 from fluxhive.core.errors import Conflict, FluxhiveError, InternalError, RemoteError, Unreachable
 from fluxhive.core.events import DispatchReceived, NodeEvent, WorkspaceFailed, WorkspaceReady
@@ -31,9 +32,11 @@ from fluxhive.core.values import AttemptId, GpuUuid
 from fluxhive.protocol.agent import Launch
 
 from . import process
+from .code_cache import CodeCache, NotWanted
 from .interpreters import dangling, find_python
 from .run_directory import RunPhase, RunSpec, acknowledge, inspect_run, read_spec, write_spec
 from .spare_rooms import SpareRooms
+from .unpack import BadArchive
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +73,10 @@ class Workspace:
         label: str = "this machine",
         fetch: Callable[[AttemptId], Launch] | None = None,
         keep_output: bool = False,
+        code: CodeCache | None = None,
     ) -> None:
         """``fetch`` gets a launch that was too large to be sent; ``keep_output``: the files with
-        what tasks printed stay when the rest is removed."""
+        what tasks printed stay when the rest is removed; ``code``: where tasks' code comes from."""
         runs.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root = str(runs)
         self._contact_path = str(contact)
@@ -81,6 +85,7 @@ class Workspace:
         self._keep_output = keep_output
         #: Where output is kept, directories are not there to be used again.
         self._spare = None if keep_output else SpareRooms(runs.with_name("spare"))
+        self._code = code
         #: Cookie → attempt, to know an attempt's processes by.
         self.cookies: dict[str, str] = {}
         self._cgroups: dict[AttemptId, str] = {}
@@ -110,24 +115,36 @@ class Workspace:
 
     def is_quick(self, launch: Launch | None) -> bool:
         """Whether ``prepare`` will look at nothing but the run directory's own disk."""
-        if launch is None:
+        if launch is None or launch.code is not None:
             return False
         seen_until_s = self._seen_directories.get(launch.workdir or self._home, 0.0)
         names_none = launch.venv is None and launch.python is None
         return names_none and seen_until_s > time.monotonic()
 
-    def prepare(self, attempt: NodeAttempt, launch: Launch | None) -> NodeEvent:
-        """Makes the run directory."""
+    def is_slow(self, launch: Launch | None) -> bool:
+        """Whether ``prepare`` may have to fetch something from the server."""
+        return launch is None or launch.code is not None
+
+    def prepare(
+        self,
+        attempt: NodeAttempt,
+        launch: Launch | None,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> NodeEvent:
+        """Makes the run directory. ``is_wanted``: False once the attempt is being stopped."""
         attempt_id = attempt.dispatch.attempt_id
         try:
             if launch is None:
                 if self._fetch is None:
                     raise _Unprepared("nobody says what is to be started")
                 launch = self._fetched(attempt_id)
-            self._make(attempt.dispatch, launch)
+            self._make(attempt.dispatch, launch, is_wanted)
         except _Unprepared as error:
             return WorkspaceFailed(
-                attempt_id=attempt_id, detail=error.detail, elsewhere=error.elsewhere
+                attempt_id=attempt_id,
+                detail=error.detail,
+                elsewhere=error.elsewhere,
+                for_now=error.for_now,
             )
         except FluxhiveError as error:
             # The server may be back in a moment; anything else stays true on this node.
@@ -148,7 +165,9 @@ class Workspace:
             # What the task asks for does not exist any more, on whatever node.
             raise _Unprepared(error.text) from error
 
-    def _make(self, dispatch: DispatchReceived, launch: Launch) -> None:
+    def _make(
+        self, dispatch: DispatchReceived, launch: Launch, is_wanted: Callable[[], bool]
+    ) -> None:
         attempt_id = dispatch.attempt_id
         cookie = secrets.token_hex(16)
         directory = self.directory(attempt_id)
@@ -161,13 +180,15 @@ class Workspace:
             venv_bin=venv_bin,
             venv_is_conda=venv_bin is not None and os.path.isdir(f"{launch.venv}/conda-meta"),
             secrets_dir=f"{directory}/secrets",
+            code_dir=f"{directory}/code",
             python=None if launch.python is None else self._python(launch.python),
             gpu_env=self.gpu_env,
         )
         if dispatch.rank == 0 and dispatch.rendezvous is not None:
             _check_port(dispatch)
         plan = plan_launch(launch, dispatch, facts, cookie=cookie)
-        self._check_directory(plan.cwd)
+        if launch.code is None or not plan.cwd.startswith(f"{directory}/"):
+            self._check_directory(plan.cwd)
         cgroup = process.make_cgroup(attempt_id, cookie) if dispatch.reservation.gpus else None
         spec = RunSpec(
             attempt=attempt_id,
@@ -188,12 +209,39 @@ class Workspace:
         )
         if self._spare is None or not self._spare.take(directory):
             os.mkdir(directory, 0o700)
+        if launch.code is not None:
+            self._copy_code(launch.code, attempt_id, facts.code_dir, is_wanted)
+            _check_in_code(plan.cwd, facts.code_dir)
         if plan.files:
             os.mkdir(facts.secrets_dir, 0o700)
         for path, content in plan.files.items():
             _write_new(path, content)
         write_spec(directory, spec)
         self._note(attempt_id, spec)
+
+    def _copy_code(
+        self,
+        code: CodeSnapshot,
+        attempt_id: AttemptId,
+        target: str,
+        is_wanted: Callable[[], bool],
+    ) -> None:
+        if self._code is None:
+            raise _Unprepared("there is no server here that its code could come from")
+        try:
+            self._code.copy(code, attempt_id, target, is_wanted)
+        except NotWanted:
+            raise _Unprepared("it was stopped while its code was on the way") from None
+        except BadArchive as error:
+            raise _Unprepared(f"its code cannot be unpacked: {error}") from error
+        except Conflict as error:
+            raise _Unprepared(error.text) from error
+        except OSError as error:
+            raise _Unprepared(
+                f"node {self._label} cannot store its code: {error.strerror}",
+                elsewhere=True,
+                for_now=True,
+            ) from error
 
     def _check_directory(self, path: str) -> None:
         now = time.monotonic()
@@ -311,6 +359,14 @@ class Workspace:
             self._cgroups[attempt_id] = spec.cgroup
 
 
+def _check_in_code(cwd: str, code_dir: str) -> None:
+    if not os.path.isdir(cwd) and cwd.startswith(f"{code_dir}/"):
+        below = cwd.removeprefix(f"{code_dir}/")
+        raise _Unprepared(
+            f"there is no directory `{below}` in its code; name one that is there with `--workdir`"
+        )
+
+
 def _write_new(path: str, content: str) -> None:
     """A file that nobody else can read, not for a moment."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -333,7 +389,8 @@ def _check_port(dispatch: DispatchReceived) -> None:
 class _Unprepared(Exception):
     """The attempt cannot be started here; carries one sentence."""
 
-    def __init__(self, detail: str, *, elsewhere: bool = False) -> None:
+    def __init__(self, detail: str, *, elsewhere: bool = False, for_now: bool = False) -> None:
         super().__init__(detail)
+        self.for_now = for_now
         self.detail = detail
         self.elsewhere = elsewhere

@@ -12,6 +12,7 @@ from fluxhive.cli.begin import show_time
 from fluxhive.cli.follow import usage
 from fluxhive.cli.ps import gpu_memory, place, running_time, where
 from fluxhive.core.array import ArraySpec, MemberCounts
+from fluxhive.core.code import CodeSnapshot
 from fluxhive.core.dependency import Dependency, Edit
 from fluxhive.core.errors import NotFound
 from fluxhive.core.request import Request, show_mib, show_ms
@@ -73,6 +74,7 @@ def _facts(task: TaskView, until_now: list[tuple[str, str]]) -> list[tuple[str, 
     facts += [
         ("command", _command(task.spec)),
         *(("secret", f"{name} (as a {form.value})") for name, form in task.spec.secrets.items()),
+        *(() if task.spec.code is None else (("code", _code(task.spec.code)),)),
         ("directory", task.spec.workdir or "-"),
         ("request", _request(task.spec.request)),
         ("priority", task.priority.value),
@@ -109,6 +111,10 @@ def _command(spec: TaskSpec) -> str:
     elif spec.executor is ExecutorKind.TORCHRUN:
         text = f"torchrun {text}"
     return text if len(text) <= COMMAND_LENGTH_MAX else text[:COMMAND_LENGTH_MAX] + " …"
+
+
+def _code(code: CodeSnapshot) -> str:
+    return f"{code.n_files} files, {code.n_bytes / 1e6:.1f} MB, {code.sha256[:12]}…"
 
 
 def _request(request: Request) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from fluxhive.cli import messages, options, output, session
 from fluxhive.cli.array import spread
+from fluxhive.cli.code import upload_code, workdir
 from fluxhive.cli.environment import gather, gather_secrets
 from fluxhive.cli.follow import follow
 from fluxhive.cli.program import program
@@ -41,6 +42,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     env_file: str | None
     secrets: tuple[str, ...]
     workdir: str | None
+    code: str | None
     at_most_once: bool
     failover: str | None
     python: str | None
@@ -78,6 +80,7 @@ class _Submit(click.Command):
 @click.option("--env-file", type=click.Path(), help="File with lines K=V.")
 @click.option("--secret", "secrets", multiple=True, metavar="K[=file]", help="A secret of yours.")
 @click.option("--workdir", metavar="DIR", help="Where to run. Default: this directory.")
+@click.option("--code", metavar="DIR", help="Run in a copy of DIR as it is now, as --code .")
 @click.option("--at-most-once", is_flag=True, help="Never start it a second time.")
 @click.option("--failover", metavar="TIME", help="May run elsewhere after so long out of contact.")
 @click.option("--python", metavar="PYTHON", help="Interpreter, environment, conda:NAME, or uv.")
@@ -98,6 +101,7 @@ def command(**given: Any) -> int:
     'a | b > c' works. The task gets this directory and the active virtual environment.
     With --python the words are what Python is given: a script or -m MODULE, and arguments. So they
     are with --torchrun, which starts them in one process for each GPU, on --nodes nodes.
+    With --code DIR each attempt runs in a fresh copy of DIR as it was now.
 
     With -f this ends with the task's own exit code, 128 + n for signal n, 124 for the time limit,
     125 when following fails. Ctrl-C lets go of the task; a second one cancels it.
@@ -118,6 +122,8 @@ def command(**given: Any) -> int:
     if is_tried:
         show(client.dry_run(spec), output.Form(is_json=asked.is_json))
         return 0
+    if asked.code is not None:
+        spec = replace(spec, code=upload_code(client, asked.code))
     task = client.submit(spec, hold=is_held)
     for warning in task.warnings:
         messages.warn(warning)
@@ -156,7 +162,7 @@ def _spec(asked: Asked) -> TaskSpec:
         request=request,
         env=gather(asked.variables, asked.env_file),
         secrets=gather_secrets(asked.secrets),
-        workdir=_workdir(asked.workdir),
+        workdir=workdir(asked.workdir, has_code=asked.code is not None),
         venv=starts.venv,
         python=starts.python,
         nproc_per_node=asked.nproc_per_node,
@@ -189,21 +195,6 @@ def _check_text(words: tuple[str, ...], name: str) -> None:
                 field="command",
                 hint="put such bytes into a script, and submit that",
             )
-
-
-def _workdir(given: str | None) -> str:
-    if given is not None:
-        return os.path.abspath(given)
-    try:
-        here = os.getcwd()
-    except FileNotFoundError as error:
-        raise InputError(
-            "this directory does not exist any more", field="--workdir", hint="cd to another one"
-        ) from error
-    # The path as the person sees it: a link to a shared file system is often the same everywhere.
-    seen = os.environ.get("PWD", "")
-    is_same = os.path.isabs(seen) and os.path.isdir(seen) and os.path.samefile(seen, here)
-    return seen if is_same else here
 
 
 def _tell(task: TaskView, form: output.Form) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from msgspec import field
 
+from .code import CodeSnapshot
 from .errors import Conflict
 from .events import DispatchReceived
 from .interpreter import PythonFound, activation, python_argv
@@ -54,6 +55,8 @@ class LaunchOrder(Protocol):
     def task_name(self) -> str: ...
     @property
     def secrets(self) -> Sequence[SecretOrder]: ...
+    @property
+    def code(self) -> CodeSnapshot | None: ...
 
 
 class NodeFacts(Value, frozen=True, kw_only=True):
@@ -75,6 +78,8 @@ class NodeFacts(Value, frozen=True, kw_only=True):
     python: PythonFound | None = None
     #: Directory for the files of its secrets, which nobody else can read.
     secrets_dir: str = ""
+    #: Where the attempt's copy of its code is.
+    code_dir: str = ""
     #: What the GPUs' source wants tasks to know (the pretended ones: where they are pretended).
     gpu_env: Mapping[str, str] = field(default_factory=dict)
 
@@ -114,7 +119,17 @@ def plan_launch(
     env.update(_gpus(reservation, node))
     env.update(_meeting(dispatch))
     cwd = launch.workdir or node.home
+    if launch.code is not None:
+        env["FLUXHIVE_CODE_DIR"] = node.code_dir
+        cwd = code_workdir(launch.workdir, node.code_dir)
     return LaunchPlan(argv=_argv(launch, dispatch, node), env=env, cwd=cwd, files=files)
+
+
+def code_workdir(workdir: str | None, code_dir: str) -> str:
+    """Where a task with code runs: in its copy, unless it names a place of the node."""
+    if workdir is None:
+        return code_dir
+    return workdir if workdir.startswith("/") else f"{code_dir}/{workdir}"
 
 
 def _argv(launch: LaunchOrder, dispatch: DispatchReceived, node: NodeFacts) -> tuple[str, ...]:

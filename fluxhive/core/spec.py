@@ -7,6 +7,7 @@ from enum import Enum
 from msgspec import field
 
 from .array import ArraySpec
+from .code import CodeSnapshot
 from .dependency import Dependency
 from .request import Request
 from .values import Ms, Value
@@ -66,7 +67,10 @@ class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     env: dict[str, str] = field(default_factory=dict)
     #: Names of its owner's secrets that it is given, and how.
     secrets: dict[str, SecretForm] = field(default_factory=dict)
-    #: Directory that must exist on the node. None: the agent's home directory.
+    #: Its code as it was at ``submit``: each attempt gets a fresh copy.
+    code: CodeSnapshot | None = None
+    #: Directory that must exist on the node; with ``code`` it may be one of that, not from the
+    #: root on. None: the code's own directory, or the agent's home directory.
     workdir: str | None = None
     #: Prefix of a virtual environment, put in front of PATH where it exists on the node.
     venv: str | None = None

@@ -11,6 +11,7 @@ import re
 from msgspec.structs import replace
 
 from .array import check_array
+from .code import check_code, name_problem
 from .dependency import Dependency
 from .errors import InputError
 from .interpreter import parse_python
@@ -81,7 +82,7 @@ def check_spec(spec: TaskSpec) -> None:
         )
     if spec.array is not None:
         check_array(spec.array)
-    _check_path("workdir", spec.workdir)
+    _check_workdir(spec)
     _check_path("venv", spec.venv)
     _check_count("retry", spec.retry)
     _check_count("restarts", spec.restarts)
@@ -327,6 +328,23 @@ def _check_path(field: str, path: str | None) -> None:
             value=path,
         )
     _check_bytes(field, _size(path), MAX_PATH_BYTES)
+
+
+def _check_workdir(spec: TaskSpec) -> None:
+    if spec.code is not None:
+        check_code(spec.code)
+        if spec.workdir is not None and not spec.workdir.startswith("/"):
+            _check_text("workdir", spec.workdir)
+            problem = name_problem(spec.workdir)
+            if problem is not None:
+                raise InputError(
+                    f"workdir: not a directory of the code: {problem}",
+                    hint="name it as it is below the code's own directory, such as `src/train`",
+                    field="workdir",
+                    value=spec.workdir,
+                )
+            return
+    _check_path("workdir", spec.workdir)
 
 
 def _check_bytes(field: str, size: int, most: int) -> None:

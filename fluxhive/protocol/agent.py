@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from msgspec import field
 
+from fluxhive.core.code import CodeSnapshot
 from fluxhive.core.node import AttemptUsage, GpuReport, HeldAttempt, Inventory, Journal
 from fluxhive.core.outcome import StopCause
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
@@ -155,6 +156,8 @@ class Launch(Value, frozen=True, kw_only=True):
     secrets: tuple[LaunchSecret, ...] = ()
     #: As in the spec: processes of a ``torchrun`` task here.
     nproc_per_node: int | None = None
+    #: Fetched by ``GET /api/v1/agent/code/{attempt}``, in pieces, unless the node has it.
+    code: CodeSnapshot | None = None
 
 
 class Dispatch(Tagged, frozen=True, kw_only=True):

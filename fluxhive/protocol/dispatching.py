@@ -34,6 +34,7 @@ def launch_of(task: Task) -> Launch:
         owner=task.owner,
         python=spec.python,
         nproc_per_node=spec.nproc_per_node,
+        code=spec.code,
     )
 
 

@@ -322,6 +322,15 @@ class SecretPage(Value, frozen=True, kw_only=True):
     items: tuple[SecretView, ...]
 
 
+class BlobView(Value, frozen=True, kw_only=True):
+    """How much the server has of what a user uploads under its hash."""
+
+    sha256: str
+    #: Bytes that it has: where the next piece begins.
+    received: int
+    complete: bool = False
+
+
 class NewUser(Body, frozen=True, kw_only=True):
     """``POST /users``."""
 

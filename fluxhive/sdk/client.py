@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from fluxhive import config
+from fluxhive.core.code import CodeSnapshot
 from fluxhive.core.errors import InputError, NotFound
 from fluxhive.core.task import TaskSpec, TaskState
 from fluxhive.protocol import rest
@@ -27,6 +28,9 @@ from fluxhive.protocol.usage import AttemptUsageView, GpuUsage
 from fluxhive.protocol.why import OutlookView
 from fluxhive.sdk.follow import Follower
 from fluxhive.transport import Transport, new_idempotency_key
+
+if TYPE_CHECKING:
+    from fluxhive.sdk.snapshot import Tree
 
 API = "/api/v1"
 PAGE_SIZE = 200
@@ -329,6 +333,27 @@ class Client:
     def tokens(self) -> tuple[rest.TokenView, ...]:
         """This user's tokens, without their secrets."""
         return self.transport.call("GET", f"{API}/tokens", rest.TokenPage).items
+
+    # ── code ─────────────────────────────────────────────────────────────────────────────────
+
+    def upload_code(
+        self, directory: str = ".", *, on_look: Callable[[Tree], None] = lambda _tree: None
+    ) -> CodeSnapshot:
+        """Takes a snapshot of a directory and uploads it; for ``TaskSpec.code``.
+
+        What the server has already is not sent again. `on_look` is told what is taken, before it
+        is sent.
+        """
+        # What most programs never need is not loaded for them.
+        from fluxhive.sdk.snapshot import look, pack
+        from fluxhive.sdk.upload import upload
+
+        tree = look(directory)
+        on_look(tree)
+        archive = pack(tree)
+        with archive.file as file:
+            upload(self.transport, file, archive.code.sha256, archive.code.n_bytes)
+        return archive.code
 
     # ── secrets ──────────────────────────────────────────────────────────────────────────────
 

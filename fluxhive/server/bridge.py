@@ -88,27 +88,18 @@ def route(
     path: str,
     *,
     gives: type[Any] | str,
-    takes: type[Any] | None = None,
+    takes: type[Any] | str | None = None,
     status: int = 200,
     is_open: bool = False,
 ) -> Callable[[E], E]:
     """Declares a route. Its name in the document is the function's name.
 
-    ``gives`` is a Struct, or the media type of something else; ``is_open`` says in the document
-    that no login is needed (gate.py alone decides that).
+    ``gives`` and ``takes`` are a Struct, or the media type of something else; ``is_open`` says in
+    the document that no login is needed (gate.py alone decides that).
     """
     extra: dict[str, Any] = {"security": []} if is_open else {}
     if takes is not None:
-        described[takes] = None
-        content = {JSON: {"schema": _reference(takes)}}
-        extra["requestBody"] = {"required": True, "content": content}
-    if isinstance(gives, str):
-        schema: dict[str, Any] = {"type": "string"}
-        if gives == "application/octet-stream":
-            schema["format"] = "binary"
-        given = {gives: {"schema": schema}}
-    else:
-        given = {JSON: {"schema": _reference(gives)}}
+        extra["requestBody"] = {"required": True, "content": _content(takes)}
 
     def declare(endpoint: E) -> E:
         _parameters[endpoint] = _query_names(endpoint)
@@ -124,7 +115,7 @@ def route(
             response_model=None,
             response_class=Response,
             responses={
-                status: {"description": "What was asked for.", "content": given},
+                status: {"description": "What was asked for.", "content": _content(gives)},
                 "default": {"$ref": "#/components/responses/Problem"},
             },
             openapi_extra=extra,
@@ -142,6 +133,15 @@ def _query_names(endpoint: Callable[..., Any]) -> list[str]:
         if get_origin(parameter.annotation) is Annotated
         and any(isinstance(each, params.Query) for each in get_args(parameter.annotation)[1:])
     ]
+
+
+def _content(kind: type[Any] | str) -> dict[str, Any]:
+    if not isinstance(kind, str):
+        return {JSON: {"schema": _reference(kind)}}
+    schema = {"type": "string"}
+    if kind == "application/octet-stream":
+        schema["format"] = "binary"
+    return {kind: {"schema": schema}}
 
 
 def _reference(kind: Any) -> dict[str, Any]:

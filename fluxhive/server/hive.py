@@ -46,6 +46,7 @@ class Hive(NamedTuple):
     logs: LogStore
     sessions: Sessions
     usage: UsageStore
+    directory: Path
 
     @property
     def problem(self) -> str:
@@ -76,7 +77,8 @@ async def open_hive(
         sessions = Sessions(store, brain, logs, gpu_reading_ms=gpu_reading_ms)
         usage = UsageStore(directory / FILE, now_ms=clock.now_ms, is_of=partial(_is_of, brain))
         sessions.on_heartbeat = usage.note
-        hive = Hive(await store.call(server_id), clock, store, brain, logs, sessions, usage)
+        name = await store.call(server_id)
+        hive = Hive(name, clock, store, brain, logs, sessions, usage, directory)
         counts = {"tasks": len(loaded.tasks), "nodes": len(loaded.nodes)}
         log.info("hive opened", extra={"directory": directory, **counts})
         async with anyio.create_task_group() as group:

@@ -29,7 +29,7 @@ VALUE_LENGTH_MAX = 200
 #: Largest members of a problem; a path or a field may be as long as a request.
 TEXT_LENGTH_MAX = 2_000
 #: Values of these fields are secrets: never shown again.
-SECRET_FIELDS = frozenset({"password", "code", "token", "env"})
+SECRET_FIELDS = frozenset({"password", "code", "token", "env", "value"})
 
 
 class Malformed(InputError):

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 
 from .accounts import Accounts
 from .auth import Auth
+from .code import CodeStore
 from .feed import Feed
 from .hive import Hive
 from .secrets import Secrets
@@ -59,6 +60,7 @@ class Services(NamedTuple):
     #: Threads that read output for people at the same time.
     log_readers: anyio.CapacityLimiter
     secrets: Secrets
+    code: CodeStore
 
 
 def services_of(request: HTTPConnection) -> Services:

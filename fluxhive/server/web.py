@@ -22,12 +22,14 @@ from fluxhive.core.values import NodeId
 from . import openapi
 from .accounts import Accounts
 from .auth import Auth
+from .blobs import BlobStore
+from .code import CodeStore
 from .feed import Feed
 from .gate import API, Gate
 from .hive import Hive
 from .pages import add_pages
 from .problems import on_bad_parameters, on_error, on_http_error
-from .rest import agents, changes, health, logs, nodes, people, secrets, tasks, usage, why
+from .rest import agents, blobs, changes, health, logs, nodes, people, secrets, tasks, usage, why
 from .secrets import Secrets
 from .services import LongAnswers, Services
 from .shell import Shell
@@ -47,7 +49,8 @@ def create_app(services: Services | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    for room in (why, tasks, changes, logs, nodes, people, secrets, usage, agents, health):
+    rooms = (why, tasks, changes, logs, nodes, people, secrets, blobs, usage, agents, health)
+    for room in rooms:
         app.include_router(room.router, prefix=API)
     add_pages(app)
     app.add_exception_handler(FluxhiveError, on_error)
@@ -75,7 +78,8 @@ async def open_services(hive: Hive) -> AsyncIterator[Services]:
     feed = Feed(hive)
     limiter = anyio.CapacityLimiter(LOG_READERS)
     kept = Secrets(hive.store, hive.clock)
-    services = Services(hive, auth, Accounts(auth), feed, LongAnswers(), limiter, kept)
+    code = CodeStore(BlobStore(hive.directory / "blobs"), hive.brain)
+    services = Services(hive, auth, Accounts(auth), feed, LongAnswers(), limiter, kept, code)
 
     def revoked(token_id: str, node_id: str | None) -> None:
         services.answers.end(token_id)
@@ -86,6 +90,7 @@ async def open_services(hive: Hive) -> AsyncIterator[Services]:
     async with anyio.create_task_group() as group:
         group.start_soon(auth.run)
         group.start_soon(feed.run)
+        group.start_soon(code.run)
         try:
             yield services
         finally:

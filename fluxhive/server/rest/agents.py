@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from fastapi import Query
 from msgspec.structs import replace
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from fluxhive.core.errors import NotFound
+from fluxhive.core.task import Task
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import Launch, LaunchSecret
 from fluxhive.server.auth import Caller
 from fluxhive.server.bridge import answer, new_router, route
 from fluxhive.server.hello import NodeIdentity
-from fluxhive.server.services import services_of
+from fluxhive.server.services import Services, services_of
 
-from .tasks import OfCaller, OfServices
+from .tasks import INTEGER_MAX, OfCaller, OfServices
 
 router = new_router()
+
+#: Most of a task's code in one answer.
+CODE_PIECE_MAX = 4 << 20
 
 
 @router.websocket("/agent")
@@ -39,16 +46,40 @@ async def show_launch(attempt: str, caller: OfCaller, services: OfServices) -> R
 
     That is too large for a frame, or has secrets: they are in no other answer and no message.
     """
-    found = services.hive.brain.manager.attempt(AttemptId(attempt))
+    task = _task_of_node(attempt, caller, services)
     launch = services.hive.sessions.launch(AttemptId(attempt))
-    mine = caller.node is not None and found is not None and found.member_on(caller.node.node_id)
-    if launch is None or not mine:
-        raise NotFound(f"this node has no attempt `{attempt[:100]}` to start")
-    assert found is not None, "the node holds it"
-    task = services.hive.brain.manager.task(found.task_id)
-    if task is not None and task.spec.secrets:
+    assert launch is not None, "its attempt has not ended"
+    if task.spec.secrets:
         values = await services.secrets.values(task.owner, task.spec.secrets)
         wanted = task.spec.secrets.items()
         given = (LaunchSecret(name=name, form=form, value=values[name]) for name, form in wanted)
         launch = replace(launch, secrets=tuple(given))
     return answer(launch)
+
+
+@route(router, "GET", "/agent/code/{attempt}", gives="application/octet-stream")
+async def read_code(
+    attempt: str,
+    caller: OfCaller,
+    services: OfServices,
+    offset: Annotated[int, Query(ge=0, le=INTEGER_MAX)] = 0,
+    limit: Annotated[int, Query(ge=1, le=CODE_PIECE_MAX)] = CODE_PIECE_MAX,
+) -> Response:
+    """Read a piece of the code of an attempt's task (node tokens only).
+
+    By the attempt's own node and until the attempt has ended; nothing beyond the end.
+    """
+    task = _task_of_node(attempt, caller, services)
+    data = await services.code.read(task, offset, limit)
+    return Response(data, media_type="application/octet-stream")
+
+
+def _task_of_node(attempt: str, caller: Caller, services: Services) -> Task:
+    """The task of an attempt that this node holds and that has not ended."""
+    manager = services.hive.brain.manager
+    found = manager.attempt(AttemptId(attempt))
+    task = None if found is None else manager.task(found.task_id)
+    mine = caller.node is not None and found is not None and found.member_on(caller.node.node_id)
+    if task is None or found is None or found.outcome is not None or not mine:
+        raise NotFound(f"this node has no attempt `{attempt[:100]}` to start")
+    return task

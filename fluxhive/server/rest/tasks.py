@@ -117,20 +117,22 @@ async def _submit(
             value=key,
             hint="a random text of 32 characters does",
         )
-    await services.secrets.check(caller.username, specs)
     asked = f"{request.url.path}?{request.url.query}" if hold else request.url.path
     body = hashlib.sha256(asked.encode() + b"\n" + await request.body()).hexdigest()
     brain, owner = services.hive.brain, caller.username
     settled: set[TaskId] = set()
     checked: list[TaskSpec] = []
     try:
+        await services.secrets.check(owner, specs)
+        await services.code.check(owner, specs)
         for number, spec in enumerate(specs):
             prefix = f"tasks[{number}]." if len(specs) > 1 else ""
             known, ended = await resolve(services.hive, spec, prefix=prefix)
             checked.append(apply_defaults(known))
             settled.update(ended)
     except FluxhiveError:
-        # What it comes after may have ended otherwise since the first request with this key.
+        # Since the first request with this key what it comes after may have ended otherwise, and
+        # what it needs may be gone.
         wanted = Submission(owner=owner, key=key or "", body_hash=body)
         earlier = None if key is None else await brain.submitted_before(wanted)
         if earlier is None:

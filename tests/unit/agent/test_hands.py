@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from fluxhive.agent import hands as module
+from fluxhive.agent import preparation
 from fluxhive.agent.hands import Hands
 from fluxhive.agent.journal import Entry, JournalUnavailable
 from fluxhive.core.effects import NodeAttempt
@@ -60,6 +61,7 @@ class Node:
         self.happened: list[str] = []
         self.is_full = False
         self.quick = True
+        self.slow = False
         self.hold_prepare = threading.Event()
         self.hold_prepare.set()
         self.hands = Hands(
@@ -80,7 +82,15 @@ class Node:
     def is_quick(self, launch: Launch | None) -> bool:
         return self.quick
 
-    def prepare(self, attempt: NodeAttempt, launch: Launch | None) -> NodeEvent:
+    def is_slow(self, launch: Launch | None) -> bool:
+        return self.slow
+
+    def prepare(
+        self,
+        attempt: NodeAttempt,
+        launch: Launch | None,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> NodeEvent:
         self.hold_prepare.wait(10)
         self.happened.append("prepared")
         return WorkspaceReady(attempt_id=attempt.dispatch.attempt_id)
@@ -328,7 +338,7 @@ def test_a_disk_without_room_refuses_also_after_the_journal_had_its_own_trouble(
 def test_a_workspace_that_never_gets_ready_is_handed_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "PREPARE_S", 0.05)
+    monkeypatch.setattr(preparation, "PREPARE_S", 0.05)
 
     async def story(node: Node) -> None:
         node.quick = False
@@ -357,5 +367,22 @@ def test_the_contact_is_written_before_anything_that_reads_it_starts() -> None:
             "written launching said=0",
             "started",
         )
+
+    told(story)
+
+
+def test_a_workspace_that_is_fetched_for_is_not_held_to_the_time_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preparation, "PREPARE_S", 0.01)
+
+    async def story(node: Node) -> None:
+        node.quick, node.slow = False, True
+        node.hold_prepare.clear()
+        node.receive_dispatch()
+        await node.sees("flushed preparing said=1", "said AttemptAccepted")
+        await anyio.sleep(0.05)
+        node.hold_prepare.set()
+        await node.sees("prepared", "written launching said=0", "started")
 
     told(story)
