@@ -44,13 +44,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail when a package that some tests need is missing, instead of leaving them out",
     )
+    parser.addoption(
+        "--demand",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="fail when this package is missing, such as `torch`, which nothing else demands",
+    )
     if find_spec("pytest_timeout") is None:
         parser.addini("timeout", "seconds a test may take: ignored, pytest-timeout is missing")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    lacking = sorted(MISSING - OPTIONAL)
-    if lacking and config.getoption("--demand-all"):
+    demanded = set(config.getoption("--demand"))
+    if config.getoption("--demand-all"):
+        demanded |= set(REMEDIES) - OPTIONAL
+    lacking = sorted(MISSING & demanded)
+    if lacking:
         raise pytest.UsageError(f"missing: {', '.join(lacking)}; pip install -r requirements.txt")
 
 

@@ -12,7 +12,8 @@ from .cli_hive import COMMAND, CliHive, until
 class SecondAgent:
     """Its processes come and go; what it keeps stays."""
 
-    def __init__(self, hive: CliHive, label: str = "second") -> None:
+    def __init__(self, hive: CliHive, label: str = "second", **settings: str) -> None:
+        """``settings``: keys of its configuration below ``agent``."""
         self.label = label
         self._hive = hive
         self.home: Path = hive.home / label
@@ -24,6 +25,8 @@ class SecondAgent:
             FLOWHIVE_TOKEN=token,
             FLOWHIVE_LABEL=label,
         )
+        for name, value in settings.items():
+            self._machine.ok("config", f"agent.{name}", value)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

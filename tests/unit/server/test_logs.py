@@ -10,10 +10,12 @@ from pathlib import Path
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from fluxhive.core.effects import SaveAttempt, SaveNode, SaveTask
 from fluxhive.core.outcome import ExitFacts
-from fluxhive.core.task import Attempt
+from fluxhive.core.request import Reservation
+from fluxhive.core.task import Attempt, AttemptState, Member
 from fluxhive.core.values import NodeId
 from fluxhive.protocol.agent import LogGap
 from fluxhive.protocol.wire import LogChunk, encode_log
@@ -392,7 +394,7 @@ async def test_few_files_stay_open_however_many_streams_there_are(
             it.logs.register(each)
         for _round in range(3):
             await it.ship(*(frame(b"ab", 2 * _round, channel=each.channel) for each in others))
-        is_open = [it.logs._attempts[each.id].streams[OUT].is_open for each in others]
+        is_open = [it.logs._logs[each.id, 0].streams[OUT].is_open for each in others]
         assert sum(is_open) == 4
         for each in others:
             assert it.logs.read(each.id, OUT, 0, 99) == b"ababab"
@@ -422,3 +424,43 @@ async def test_one_write_at_a_time_or_many_the_index_says_when(tmp_path: Path) -
     # 995 lies in the chunk written in step 99; steps come in pairs.
     assert found[0].time_ms == 98 * log_stream.INDEX_STEP_MS // 2
     stream.close()
+
+
+def gang_of(first: Attempt) -> Attempt:
+    """The same attempt with a second member, on another node."""
+    parts = tuple(
+        Member(
+            rank=rank,
+            node_id=node_id,
+            reservation=Reservation(node_id=node_id),
+            state=AttemptState.RESERVED,
+        )
+        for rank, node_id in enumerate((first.node_id, NodeId("n-2")))
+    )
+    return replace(first, gang=parts)
+
+
+async def test_members_of_a_gang_have_streams_of_their_own(tmp_path: Path) -> None:
+    """Goal: nothing of one member gets into another's stream, over a crash too. Method: each ships
+    on its own channel, and one tries the other's."""
+    async with room(tmp_path) as it:
+        gang = gang_of(it.attempt)
+        it.logs.register(gang)
+        await it.ship(frame(b"zero"))
+        it.source = Source("n-2")
+        await it.ship(frame(b"one", channel=2))
+        assert it.logs.read(gang.id, OUT, 0, 99) == b"zero"
+        assert it.logs.read(gang.id, OUT, 0, 99, rank=1) == b"one"
+        it.logs.expect(gang.id, 3, 0, rank=1)
+        await it.logs.sync()
+        assert it.logs.is_complete(gang.id, rank=1)
+        assert [mark.channel for mark in it.logs.marks(gang.id, rank=1)] == [2, 2]
+        sizes = {(view.rank, view.stream): view.size for view in it.logs.streams(gang)}
+        assert sizes == {(0, "stdout"): 4, (0, "stderr"): 0, (1, "stdout"): 3, (1, "stderr"): 0}
+        await it.ship(frame(b"not mine", 4, channel=1))
+        assert it.logs.read(gang.id, OUT, 0, 99) == b"zero"
+        assert [foreign for _, foreign in it.source.broke] == [True]
+    async with room(tmp_path, new=False) as it:
+        await it.logs.load([gang])
+        assert it.logs.marks(gang.id)[OUT].durable == 4
+        assert it.logs.marks(gang.id, rank=1)[OUT].durable == 3
