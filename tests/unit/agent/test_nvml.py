@@ -30,7 +30,7 @@ import json, os, sys
 import msgspec
 from fluxhive.agent import nvml, nvml_errors
 if "retry" in sys.argv:
-    nvml.INIT_AGAIN_S = nvml_errors.MEMORY_LOOK_S = 0.0
+    nvml.INIT_AGAIN_S = nvml_errors.SLOW_LOOK_S = 0.0
 # A busy machine is no driver that hangs: only the test of one that does waits for so short.
 source = nvml.NvmlSource(time_limit_s=0.5 if "hurry" in sys.argv else 20.0)
 source.start()
