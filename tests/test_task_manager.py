@@ -56,22 +56,30 @@ def test_a_small_task_starts_past_a_large_one_that_does_not_fit(hive: Hive) -> N
 
 def test_tasks_share_a_gpu_by_memory_the_fullest_that_fits_first(hive: Hive) -> None:
     hive.node("n1", gpus=["80G", "80G"])
+    # Of tasks of which nothing is known, two would have too much to do on one GPU: while one is
+    # empty they part.
     hive.submit("t1", gpu_memory="20G")
     hive.submit("t2", gpu_memory="50G")
-    hive.submit("t3", gpu_memory="30G")
+    hive.submit("t3", gpu_memory="25G")
+    hive.submit("t4", gpu_memory="35G")
     hive.sees(
         "dispatch t1.1 on n1 gpu0 20480 MiB",
-        "dispatch t2.1 on n1 gpu0 51200 MiB",
-        "dispatch t3.1 on n1 gpu1 30720 MiB",
+        "dispatch t2.1 on n1 gpu1 51200 MiB",
+        "dispatch t3.1 on n1 gpu1 25600 MiB",
+        "dispatch t4.1 on n1 gpu0 35840 MiB",
     )
-    hive.submit("whole", gpus=1)
+    hive.submit("whole", gpus=1, exclusive=True)
     hive.sees("whole queued: submitted")
     assert hive.why("whole") == ["GPUS"]
     hive.ends("t3.1")
+    hive.ends("t2.1")
     hive.sees(
         "t3.1 ended",
         "t3 succeeded",
         "forget t3.1 on n1",
+        "t2.1 ended",
+        "t2 succeeded",
+        "forget t2.1 on n1",
         "dispatch whole.1 on n1 gpu1 81920 MiB alone",
     )
 
@@ -199,9 +207,9 @@ def test_a_given_up_node_gives_its_tasks_to_others(hive: Hive) -> None:
 
 def test_a_dirty_gpu_is_out_of_use_until_its_memory_is_back(hive: Hive) -> None:
     hive.node("n1", gpus=["80G"])
-    hive.submit("t1", gpus=1)
+    hive.submit("t1", gpus=1, exclusive=True)
     hive.runs_after_dispatch("t1.1")
-    hive.submit("t2", gpus=1)
+    hive.submit("t2", gpus=1, exclusive=True)
     hive.ends("t1.1", "failure", dirty=("n1-gpu0",))
     hive.sees(
         "t2 queued: submitted",

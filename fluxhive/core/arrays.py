@@ -16,6 +16,7 @@ from .array import member_id, split_member
 from .array_record import ArrayRecord
 from .hive_state import HiveState
 from .outcome import Outcome, OutcomeKind
+from .signature import signature
 from .task import TASK_MOVES, Task, TaskSpec, TaskState
 from .values import TaskId
 
@@ -49,11 +50,13 @@ def last_number(task: Task) -> int:
 def member_of(array: Task, index: int) -> Task:
     """The task that a member of the array becomes, waiting as the array does."""
     assert array.spec.array is not None, f"{array.id} is no array"
+    spec = member_spec(array, index)
     return Task(
         id=member_id(array.id, index),
         number=array.number + 1 + index - array.spec.array.first,
         owner=array.owner,
-        spec=member_spec(array, index),
+        spec=spec,
+        signature=signature(spec, array.owner),
         state=TaskState.QUEUED,
         priority=array.priority,
         submitted_at_ms=array.submitted_at_ms,
@@ -119,7 +122,7 @@ def settle_arrays(hive: HiveState) -> None:
 def take_out(hive: HiveState, record: ArrayRecord) -> None:
     """Take an array and its members out of line: enough of them run."""
     for task_id in (record.id, *record.queued):
-        hive.queue.remove(task_id)
+        hive.dequeue(task_id)
 
 
 def put_back(hive: HiveState, record: ArrayRecord) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from . import use_watch
 from .gang import cause_of, live_members, outcome_of, with_members
 from .hive_state import HiveState
 from .judge import has_exited, judge_again
 from .node import NodeState
 from .node_record import serving
+from .oom_repair import repair
 from .outcome import ExitFacts, Outcome, OutcomeKind, StopCause
-from .placement import capacity_misfit
+from .placement import capacity_misfit, is_model
 from .retry import Counted, RetryDecision, decide, describe, describe_detail
 from .task import Attempt, AttemptState, Member, Task, TaskState
 from .timers import TimerKind
@@ -110,9 +112,13 @@ def _end_attempt(hive: HiveState, attempt: Attempt) -> None:
     if task.cancelled_by is not None and outcome.kind is not OutcomeKind.CANCELLED:
         # Cancel is final: whatever the exit says, the task was not wanted any more.
         outcome = replace(outcome, kind=OutcomeKind.CANCELLED)
+    use_watch.ended(hive, attempt, outcome, cause.facts)
     ended = replace(attempt, ended_at_ms=hive.now_ms, outcome=outcome, facts=cause.facts)
     hive.put_attempt(ended, describe(outcome))
-    decision = decide(task, outcome, cause.facts)
+    if outcome.kind is OutcomeKind.GPU_OOM:
+        task, decision = _repair(hive, task, ended, cause)
+    else:
+        decision = decide(task, outcome, cause.facts)
     if task.spec.at_most_once and decision.to is TaskState.QUEUED and _may_have_run(attempt):
         why = f"{describe(outcome)}; a part of it may have run, and it may be started only once"
         decision = RetryDecision(to=TaskState.FAILED, reason=why)
@@ -142,6 +148,28 @@ def _keep_off(hive: HiveState, task: Task, node_id: NodeId) -> Task:
         return task
     hive.exclude(task.id, node_id)
     return replace(task, kept_off=(*task.kept_off, node_id))
+
+
+def _repair(
+    hive: HiveState, task: Task, attempt: Attempt, cause: Member
+) -> tuple[Task, RetryDecision]:
+    """It ran out of GPU memory: what follows, and what its signature is known to need."""
+    assert attempt.outcome is not None
+    request = task.spec.request
+    sizes = [
+        report.total_mib
+        for record in serving(hive.nodes, task.owner)
+        for report in record.node.inventory.gpus
+        if record.node.state is not NodeState.LOST and is_model(request, report.model)
+    ]
+    gpus = hive.nodes[cause.node_id].gpus
+    held = [gpus[share.uuid] for share in cause.reservation.gpus if share.uuid in gpus]
+    gpu_mib = max((gpu.report.total_mib for gpu in held), default=0)
+    largest_mib = max(sizes, default=gpu_mib)
+    found = repair(task, attempt, attempt.outcome, gpu_mib=gpu_mib, largest_mib=largest_mib)
+    if found.floor_mib and task.signature:
+        hive.book.learn_oom(task.signature, found.floor_mib)
+    return found.task, found.decision
 
 
 def _carry_out(hive: HiveState, task: Task, decision: RetryDecision, outcome: Outcome) -> None:

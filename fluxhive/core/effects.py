@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from .events import DispatchReceived, ProcessExited
+from .fairshare import Usage
+from .learning import Learned
 from .node import HeldPhase, Node
 from .outcome import StopCause
 from .reports import AttemptEnded, AttemptRefused, Report
@@ -35,6 +37,18 @@ class SaveNode(Tagged, frozen=True, kw_only=True):
     """Store the node as it is now."""
 
     node: Node
+
+
+class SaveEstimate(Tagged, frozen=True, kw_only=True):
+    """Store what was learned under one name."""
+
+    record: Learned
+
+
+class SaveUsage(Tagged, frozen=True, kw_only=True):
+    """Store how much of the hive somebody had."""
+
+    usage: Usage
 
 
 class Welcome(Tagged, frozen=True, kw_only=True):
@@ -98,8 +112,21 @@ class Publish(Tagged, frozen=True, kw_only=True):
 
 
 HiveEffect: TypeAlias = (
-    SaveTask | SaveAttempt | SaveNode | Welcome | TurnAway | Dispatch | Stop | Forget | Publish
+    SaveTask
+    | SaveAttempt
+    | SaveNode
+    | SaveEstimate
+    | SaveUsage
+    | Welcome
+    | TurnAway
+    | Dispatch
+    | Stop
+    | Forget
+    | Publish
 )
+
+#: What is stored, before anything else of a step is carried out.
+HIVE_SAVES = (SaveTask, SaveAttempt, SaveNode, SaveEstimate, SaveUsage)
 
 # ── one node ──────────────────────────────────────────────────────────────────────────────────
 

@@ -14,6 +14,7 @@ from .arrays import find_task
 from .gang import live_members
 from .hive_state import HiveState
 from .holds import wanted
+from .line_up import terms_of
 from .node import Node, NodeState
 from .node_record import NodeRecord, serving
 from .placement import Misfit, MisfitCode, capacity_misfit, misfit
@@ -41,6 +42,12 @@ class WaitCode(Enum):
     GPUS = "GPUS"
     CPUS = "CPUS"
     HOST_MEMORY = "HOST_MEMORY"
+    #: Memory would do, but the GPUs have too much to do or too many tasks on them.
+    SHARE_GUARD = "SHARE_GUARD"
+    #: What is free is promised to a gang that waits.
+    PROMISED = "PROMISED"
+    #: The nodes lack the label, the tags or the GPU model that are asked for.
+    NOT_CHOSEN = "NOT_CHOSEN"
     #: The nodes that could hold it are out of contact or draining.
     NODES_DOWN = "NODES_DOWN"
     #: As many members of its array run as may at once.
@@ -77,6 +84,10 @@ _CODE_OF = {
     MisfitCode.NODE_DOWN: WaitCode.NODES_DOWN,
     MisfitCode.DRAINING: WaitCode.NODES_DOWN,
     MisfitCode.NOT_YOURS: WaitCode.NO_NODES,
+    MisfitCode.NOT_CHOSEN: WaitCode.NOT_CHOSEN,
+    MisfitCode.GPU_MODEL: WaitCode.GPUS,
+    MisfitCode.GPU_BUSY: WaitCode.SHARE_GUARD,
+    MisfitCode.PROMISED: WaitCode.PROMISED,
 }
 _ORDER = {code: position for position, code in enumerate(WaitCode)}
 
@@ -204,14 +215,15 @@ def _adrift(hive: HiveState, task: Task) -> list[Reason]:
 
 
 def _not_placed(hive: HiveState, task: Task) -> list[Reason]:
-    line = hive.queue.class_of(task.id)
+    line = hive.queue.line_of(task.id)
     assert line is not None, f"{task.id} is in no line of the queue"
     records = serving(hive.nodes, task.owner)
     if not records:
         text = "no node serves its owner" if hive.nodes else "no node has joined yet"
         return [Reason(code=WaitCode.NO_NODES, text=text)]
-    request = task.spec.request
-    found = [misfit(request, task.owner, line.excluded, record) for record in records]
+    request, off = line.need.request, line.key.excluded
+    terms = terms_of(hive, line, task.id)
+    found = [misfit(request, task.owner, off, record, terms) for record in records]
     misfits = [reason for reason in found if reason is not None]
     never = [reason for reason in misfits if reason.forever]
     n_could = len(records) - len(never)
@@ -219,7 +231,7 @@ def _not_placed(hive: HiveState, task: Task) -> list[Reason]:
         text = _too_few(n_could, request)
         return [Reason(code=WaitCode.NEVER, text=text, misfits=tuple(never))]
     if not n_could:
-        text = f"no node could hold it, even empty: {_closest(never, task.spec.request)}"
+        text = f"no node could hold it, even empty: {_closest(never, request)}"
         return [Reason(code=WaitCode.NEVER, text=text, misfits=tuple(never))]
     by_code: dict[WaitCode, list[Misfit]] = {}
     for reason in misfits:
@@ -258,6 +270,12 @@ def _sentence(code: WaitCode, misfits: list[Misfit], task: Task, records: list[N
         return f"needs {_n(best.wanted, 'free CPU')}; the most on one node now: {best.found}"
     if code is WaitCode.AGENT_REFUSED:
         return f"handed back by {n_nodes}: {task.reason}"
+    if code is WaitCode.SHARE_GUARD:
+        return f"memory would do on {n_nodes}, but the GPUs there have too much to do already"
+    if code is WaitCode.PROMISED:
+        return f"what is free on {n_nodes} is promised to a gang that waits, and is needed too soon"
+    if code is WaitCode.NOT_CHOSEN:
+        return f"{n_nodes} without the label or the tags that it asks for"
     return f"{n_nodes} that could hold it: out of contact or draining"
 
 
@@ -267,7 +285,14 @@ def _too_few(n_could: int, request: Request) -> str:
 
 def _closest(misfits: list[Misfit], request: Request) -> str:
     """The least of the obstacles, with what there is."""
-    worst_first = [MisfitCode.GPUS, MisfitCode.GPU_MEMORY, MisfitCode.HOST_MEMORY, MisfitCode.CPUS]
+    worst_first = [
+        MisfitCode.NOT_CHOSEN,
+        MisfitCode.GPUS,
+        MisfitCode.GPU_MODEL,
+        MisfitCode.GPU_MEMORY,
+        MisfitCode.HOST_MEMORY,
+        MisfitCode.CPUS,
+    ]
     best = max(
         misfits, key=lambda reason: (worst_first.index(reason.code), reason.found, reason.node_id)
     )
@@ -277,6 +302,11 @@ def _closest(misfits: list[Misfit], request: Request) -> str:
         return f"it asks {show_mib(best.wanted)}{each}, and the most that can be given is {most}"
     if best.code is MisfitCode.HOST_MEMORY:
         return f"it asks {show_mib(best.wanted)} of memory, and the most is {show_mib(best.found)}"
+    if best.code is MisfitCode.NOT_CHOSEN:
+        return f"it asks the tags {', '.join(request.tags)}, and no node has them all"
+    if best.code is MisfitCode.GPU_MODEL:
+        asked = _n(best.wanted, f"GPU of model {request.gpu_model}")
+        return f"it asks {asked}, and the most on one node is {best.found}"
     unit = "GPU" if best.code is MisfitCode.GPUS else "CPU"
     return f"it asks {_n(best.wanted, unit)}, and the most on one node is {best.found}"
 

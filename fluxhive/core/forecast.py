@@ -7,14 +7,16 @@ run on. Nothing of the hive is changed. Called by outlook.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import NamedTuple
 
 from .hive_state import HiveState
+from .line_up import need_for, terms_for
 from .node_record import NodeRecord
-from .placement import find
+from .placement import DEFAULT_TERMS, Terms, find
 from .request import Request, Reservation
-from .task import Attempt, Task
+from .task import Attempt, Task, TaskSpec
 from .values import AttemptId, Ms, NodeId, TaskId
 
 #: Tasks before it that are played through, and ends that are; later starts are not estimated.
@@ -28,6 +30,11 @@ class Wish(NamedTuple):
     request: Request
     owner: str
     excluded: tuple[NodeId, ...] = ()
+    terms: Terms = DEFAULT_TERMS
+
+    def fit(self, nodes: Iterable[NodeRecord]) -> tuple[Reservation, ...] | None:
+        """Where it fits on these nodes, as placement says."""
+        return find(self.request, self.owner, self.excluded, nodes, self.terms)
 
 
 class Start(NamedTuple):
@@ -42,7 +49,7 @@ class Start(NamedTuple):
 def forecast(hive: HiveState, wish: Wish, ahead: list[Task], per_cent: int) -> Start | None:
     """The start, if ends come as in so many of a hundred earlier runs; None: no telling."""
     records = {node_id: copy_of(record) for node_id, record in hive.nodes.items()}
-    fit = None if ahead else find(*wish, records.values())
+    fit = None if ahead else wish.fit(records.values())
     if fit is not None:
         return Start(hive.now_ms, fit, None)
     if len(ahead) > AHEAD_MAX:
@@ -60,7 +67,7 @@ def forecast(hive: HiveState, wish: Wish, ahead: list[Task], per_cent: int) -> S
         touched = _release(records, attempt_id)
         for task in list(waiting):
             places = records.values() if task.spec.request.nodes > 1 else touched
-            found = find(task.spec.request, task.owner, (), places)
+            found = wish_of(hive, task.spec, task.owner).fit(places)
             if found is None:
                 continue
             waiting.remove(task)
@@ -70,10 +77,16 @@ def forecast(hive: HiveState, wish: Wish, ahead: list[Task], per_cent: int) -> S
             lasts_ms = hive.durations.quantile_ms(task, per_cent) or task.spec.time_limit_ms
             if lasts_ms is not None:
                 heappush(ends, (now_ms + lasts_ms, ENDS_MAX + number, stand_in, task.id))
-        fit = find(*wish, records.values() if wish.request.nodes > 1 else touched)
+        fit = wish.fit(records.values() if wish.request.nodes > 1 else touched)
         if fit is not None:
             return Start(max(hive.now_ms, now_ms), fit, task_id)
     return None
+
+
+def wish_of(hive: HiveState, spec: TaskSpec, owner: str) -> Wish:
+    """What a task like this needs, by what is known of its kind."""
+    need = need_for(hive, spec, owner)
+    return Wish(need.request, owner, (), terms_for(hive, need))
 
 
 def live_attempts(hive: HiveState) -> list[Attempt]:

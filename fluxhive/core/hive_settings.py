@@ -1,7 +1,8 @@
-"""The brain's figures: how long it waits for nodes, and how much it keeps in memory."""
+"""The figures of a hive: how long it waits for what, and its policy. One set for a hive."""
 
 from __future__ import annotations
 
+from .policy import HIVE, Policy
 from .values import Ms, Value
 
 
@@ -24,6 +25,8 @@ class HiveSettings(Value, frozen=True, kw_only=True):
     gang_linger_ms: Ms = 10 * 60_000
     #: Ended tasks kept in memory, newest last; older ones are in the store alone.
     ended_tasks_max: int = 20_000
+    #: How it decides.
+    policy: Policy = HIVE
 
 
 DEFAULT_SETTINGS = HiveSettings()

@@ -11,16 +11,21 @@ from collections import deque
 
 from msgspec.structs import replace
 
+from . import line_up, promises
 from .array_record import ArrayRecord
 from .dependency import Dependency
 from .durations import Durations
 from .effects import Dispatch, Forget, HiveEffect, Publish, SaveAttempt, SaveNode, SaveTask, Stop
+from .fairshare import Accounts
 from .gang import check_member_moves, first_end_ms, lingers
 from .hive_settings import HiveSettings
+from .learning import LearnedBook
 from .node import Node, NodeState
 from .node_record import NodeRecord
 from .outcome import StopCause
-from .request import Rendezvous
+from .request import Promise, Rendezvous
+from .score import Ranking
+from .shares import charge, count_gpus, open_task
 from .task import (
     Attempt,
     AttemptState,
@@ -31,8 +36,9 @@ from .task import (
     check_attempt_move,
     check_task_move,
 )
-from .task_queue import ClassKey, Place, TaskQueue
+from .task_queue import GpuSizes, TaskQueue
 from .timers import TimerKind, Timers
+from .use_watch import watch_settling
 from .values import AttemptId, Ms, NodeId, TaskId
 
 #: Where processes of one node meet.
@@ -60,6 +66,25 @@ class HiveState:
         self.arrays: dict[TaskId, ArrayRecord] = {}
         self.touched_arrays: dict[TaskId, None] = {}
         self.queue = TaskQueue()
+        self.policy = settings.policy
+        #: What was learned, who used how much, and the ranks that follow.
+        self.book = LearnedBook()
+        self.accounts = Accounts(settings.policy.half_life_ms)
+        self.ranking = Ranking(settings.policy, self.accounts, 0)
+        self.ranked_at_ms: Ms = 0
+        #: Keys of what was learned since the queue was settled last.
+        self.news: dict[str, None] = {}
+        #: The hive's GPUs, now and when the queue was settled last.
+        self.gpu_sizes: GpuSizes = (0, 0, 0)
+        self.settled_gpu_sizes: GpuSizes = (0, 0, 0)
+        #: What the hive has and each live attempt costs, in thousandths of a GPU.
+        self.capacity_rate = 0
+        self.rates: dict[AttemptId, int] = {}
+        #: True while stored records are taken in: nothing of it is news.
+        self.is_loading = False
+        #: What waiting gangs were promised.
+        self.promises: dict[TaskId, Promise] = {}
+        self.redated_at_ms: Ms = 0
         self.timers = Timers()
         self.durations = Durations()
         #: Nodes on which room may have appeared since the last placement pass.
@@ -88,13 +113,18 @@ class HiveState:
         self._index_holds(task, () if old is None else old.waits_for)
         self._index_array(old, task)
         if task.state is TaskState.QUEUED:
-            self.queue.remove(task.id)
+            self.dequeue(task.id)
             self.enqueue(task)
         elif old_state is TaskState.QUEUED:
-            self.queue.remove(task.id)
+            self.dequeue(task.id)
             self.timers.cancel(TimerKind.PAUSE, task.id)
+            self.timers.cancel(TimerKind.PROMISE, task.id)
+        promises.keep(self, task)
+        if old is None:
+            open_task(self, task)
         if task.state.is_final:
             self.just_ended.append(task)
+            open_task(self, task, by=-1)
             self._retire(task.id)
 
     def load_task(self, task: Task) -> None:
@@ -105,35 +135,42 @@ class HiveState:
         self._index_holds(task, ())
         if task.array_id is not None and not task.state.is_final:
             self.arrays[task.array_id].load(task)
+        promises.keep(self, task)
         if task.state is TaskState.QUEUED:
             self.enqueue(task)
-        elif task.state.is_final:
+        if task.state.is_final:
             self._ended.append(task.id)
+        else:
+            open_task(self, task)
 
     def enqueue(self, task: Task) -> None:
         """Put a queued task in line, or set the end of its pause."""
         if task.not_before_ms > self.now_ms:
             self.timers.set(TimerKind.PAUSE, task.id, task.not_before_ms)
         elif not self.is_kept_out(task):
-            self.queue.add(self.place(task), self.class_key(task))
-
-    def place(self, task: Task) -> Place:
-        """Where a queued task stands against others; an array stands where its next member does."""
-        number = task.number
-        if task.spec.array is not None:
-            number += 1 + self.arrays[task.id].next_index - task.spec.array.first
-        return task.priority.rank, number, task.id
+            line_up.enqueue(self, task)
+            promises.watch(self, task)
 
     def is_kept_out(self, task: Task) -> bool:
         """Whether as many members of its array run as may at once."""
         record = self.arrays.get(task.array_id or task.id)
         return record is not None and record.is_full
 
-    def class_key(self, task: Task) -> ClassKey:
-        """The line of the queue that a task belongs to."""
-        owner = task.owner if task.owner in self._private_owners else ""
-        off = {**self._excluded.get(task.id, {}), **self._blocked.get(task.id, {})}
-        return task.spec.request, owner, tuple(sorted(off))
+    def dequeue(self, task_id: TaskId) -> None:
+        """Take a task out of its line, if it stands in one."""
+        line = self.queue.remove(task_id)
+        if line is not None:
+            line.rank = self.ranking.rank(line)
+            line.shape.push(line)
+
+    def nodes_off(self, task_id: TaskId) -> tuple[NodeId, ...]:
+        """Nodes that are no choice for a task, now or ever."""
+        off = {**self._excluded.get(task_id, {}), **self._blocked.get(task_id, {})}
+        return tuple(sorted(off))
+
+    def is_private(self, owner: str, /) -> bool:
+        """Whether some node serves this user alone."""
+        return owner in self._private_owners
 
     # ── attempts ──────────────────────────────────────────────────────────────────────────────
 
@@ -155,8 +192,12 @@ class HiveState:
         elif attempt.state is AttemptState.ENDED and old_state is not AttemptState.ENDED:
             self._release(attempt)
             self.durations.learn(self.tasks[attempt.task_id], attempt)
-        elif attempt.state is AttemptState.RUNNING:
-            self.watch_time_limit(attempt)
+        else:
+            if old is not None and attempt.reservation != old.reservation:
+                self._change(attempt, old)
+            if attempt.state is AttemptState.RUNNING:
+                self.watch_time_limit(attempt)
+                watch_settling(self, attempt)
 
     def load_attempt(self, attempt: Attempt) -> None:
         """Take a stored attempt as it is; its task and node must be loaded."""
@@ -167,6 +208,7 @@ class HiveState:
                 self.exclude(attempt.task_id, member.node_id)
         if attempt.state is AttemptState.RUNNING:
             self.watch_time_limit(attempt)
+            watch_settling(self, attempt)
         elif lingers(attempt):
             self.watch_linger(attempt)
         self.durations.learn(self.tasks[attempt.task_id], attempt)
@@ -214,6 +256,7 @@ class HiveState:
         self.effects.append(SaveNode(node=node))
         self.effects.append(Publish(node_id=node.id, state=node.state.value, reason=reason))
         self._count_private_owners()
+        count_gpus(self)
         if node.state is NodeState.READY:
             self.roomy[node.id] = record
         return record
@@ -233,6 +276,7 @@ class HiveState:
         state = NodeState.LOST if node.state is NodeState.LOST else NodeState.SILENT
         self.nodes[node.id] = NodeRecord(replace(node, state=state, last_contact_at_ms=self.now_ms))
         self._count_private_owners()
+        count_gpus(self)
 
     # ── keeping a task off a node ─────────────────────────────────────────────────────────────
 
@@ -256,7 +300,7 @@ class HiveState:
         del self.nodes[node_id].blocked_tasks[task_id]
         self.timers.cancel(TimerKind.BLOCK, task_id, other=node_id)
         if task_id in self.queue:
-            self.queue.remove(task_id)
+            self.dequeue(task_id)
             self.enqueue(self.tasks[task_id])
 
     def is_excluded(self, task_id: TaskId, node_id: NodeId) -> bool:
@@ -333,8 +377,7 @@ class HiveState:
             record.note(old, task)
             self.touched_arrays[task.array_id] = None
             if record.id in self.queue:
-                # Its place is that of its next member.
-                self.queue.move(self.place(self.tasks[record.id]))
+                line_up.move(self, self.tasks[record.id])
         elif task.state.is_final:
             self.arrays.pop(task.id, None)
         elif task.spec.array is not None and task.id not in self.arrays:
@@ -350,9 +393,19 @@ class HiveState:
             self.live_of[attempt.task_id] = attempt.id
             for reservation in attempt.reservations:
                 self.nodes[reservation.node_id].hold(attempt.id, reservation)
+            charge(self, attempt, by=1)
+
+    def _change(self, attempt: Attempt, old: Attempt) -> None:
+        """What a live attempt holds was changed."""
+        charge(self, old, by=-1)
+        record = self.nodes[attempt.node_id]
+        record.change(attempt.id, attempt.reservation)
+        self.roomy[attempt.node_id] = record
+        charge(self, attempt, by=1)
 
     def _release(self, attempt: Attempt) -> None:
         del self.live_of[attempt.task_id]
+        charge(self, attempt, by=-1)
         for reservation in attempt.reservations:
             node_id = reservation.node_id
             record = self.nodes[node_id]
@@ -361,6 +414,7 @@ class HiveState:
             self.timers.cancel(TimerKind.FENCE, attempt.id, other=node_id)
         self.timers.cancel(TimerKind.TIME_LIMIT, attempt.id)
         self.timers.cancel(TimerKind.LINGER, attempt.id)
+        self.timers.cancel(TimerKind.SETTLE, attempt.id)
 
     def _retire(self, task_id: TaskId) -> None:
         self._excluded.pop(task_id, None)
@@ -382,5 +436,5 @@ class HiveState:
         if owners != self._private_owners:
             self._private_owners = owners
             for task_id in self.queue.task_ids():
-                self.queue.remove(task_id)
+                self.dequeue(task_id)
                 self.enqueue(self.tasks[task_id])

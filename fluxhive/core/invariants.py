@@ -39,20 +39,18 @@ from typing import TYPE_CHECKING
 
 from .array_laws import check_array
 from .arrays import find_task
-from .effects import Dispatch, HiveEffect, Publish, SaveAttempt, SaveTask
-from .events import HiveEvent
 from .explain import explain
 from .gang import lingers
-from .holds import is_met
-from .node import GpuState, NodeState
+from .line_up import line_key, place_of, terms_of
+from .node import NodeState
 from .node_record import NodeRecord
 from .outcome import OutcomeKind
 from .placement import find
-from .request import Reservation
+from .policy import Backfill
 from .retry import is_uncounted
-from .task import Attempt, AttemptState, Member, Task, TaskState
+from .task import Attempt, AttemptState, Task, TaskState
 from .timers import TimerKind
-from .values import AttemptId, Mib, Ms, NodeId, TaskId
+from .values import AttemptId, Mib, NodeId
 
 if TYPE_CHECKING:
     from .task_manager import TaskManager
@@ -170,7 +168,8 @@ def _check_node(manager: TaskManager, record: NodeRecord) -> None:
         total = gpu.report.total_mib
         assert gpu.reserved == sums.pop(uuid, 0), f"law 3: sum of {uuid}: {gpu.reserved}"
         assert gpu.reserved == sum(gpu.shares.values()), f"law 3: shares of {uuid}"
-        within = 0 <= gpu.reserved <= total or total == 0
+        # Live use may have raised a reservation past what there is: then nothing more is placed.
+        within = 0 <= gpu.reserved <= total or total == 0 or gpu.free_mib < 0
         assert within, f"law 4: {gpu.reserved} of {total} MiB reserved on {uuid}"
         assert uuid not in alone or len(gpu.shares) == 1, f"law 4: {alone[uuid]} is not alone"
         assert gpu.exclusive == alone.get(uuid), f"law 4: {uuid} thinks {gpu.exclusive}"
@@ -186,205 +185,29 @@ def _check_node(manager: TaskManager, record: NodeRecord) -> None:
 
 def _check_queue(manager: TaskManager) -> None:
     hive = manager.hive
-    for key, line in hive.queue.classes.items():
-        assert line.places, "a line of the queue is empty"
-        fit = find(line.request, line.owner, line.excluded, hive.nodes.values())
-        assert fit is None, f"law 21: {line.head()} would fit: {fit}"
+    first = min(
+        (entry[:2] for each in hive.queue.shapes.values() if (entry := each.best())), default=None
+    )
+    for key, line in hive.queue.lines.items():
+        head, shape = line.head(), line.shape
+        assert head is not None, "a line of the queue is empty"
+        assert shape.lines.get(key) is line, f"the line of {head.task_id} stands in no shape"
+        assert shape.best() is not None, f"the shape of {head.task_id} has no best"
+        asks = shape.key
+        terms = terms_of(hive, line, head.task_id)
+        fit = find(asks.request, asks.owner, asks.excluded, hive.nodes.values(), terms)
+        passes = hive.policy.backfill is not Backfill.NONE or (line.rank, head.number) == first
+        assert fit is None or not passes, f"law 21: {head.task_id} would fit: {fit}"
         for task_id in line.places:
             task = hive.tasks[task_id]
             assert task.state is TaskState.QUEUED, f"{task_id} is in line and {task.state}"
-            assert hive.class_key(task) == key, f"{task_id} stands in the wrong line"
-            place = hive.place(task)
+            assert line_key(hive, task) == key, f"{task_id} stands in the wrong line"
+            place = place_of(hive, task)
             assert line.places[task_id] == place, f"law 13: {task_id} stands in the wrong place"
-            # Cheap for one, but the laws are asked after every event: the head speaks for all.
-            if place == line.head():
-                assert explain(hive, task_id), f"law 18: nothing explains why {task_id} waits"
+        # Cheap for one, but the laws are asked after every event: the head speaks for all.
+        assert explain(hive, head.task_id), f"law 18: nothing explains why {head.task_id} waits"
     for task in hive.tasks.values():
         if task.state is TaskState.QUEUED and task.id not in hive.queue:
             waits = task.not_before_ms > hive.now_ms or hive.is_kept_out(task)
             assert waits, f"law 21: {task.id} is queued, in no line and in no pause"
             assert explain(hive, task.id), f"law 18: nothing explains why {task.id} waits"
-
-
-class StepLaws:
-    """Watches every step of one manager: call ``after`` with each event and its effects."""
-
-    def __init__(self) -> None:
-        self._tasks: dict[TaskId, Task] = {}
-        self._attempts: dict[AttemptId, Attempt] = {}
-
-    @classmethod
-    def since(cls, manager: TaskManager) -> StepLaws:
-        """Watches a manager that has lived already (restored)."""
-        laws = cls()
-        laws._tasks = dict(manager.hive.tasks)
-        laws._attempts = dict(manager.hive.attempts)
-        return laws
-
-    def after(
-        self, manager: TaskManager, event: HiveEvent, now_ms: Ms, effects: list[HiveEffect]
-    ) -> None:
-        """Raises ``AssertionError`` when a law that speaks of a step is broken."""
-        assert manager.hive.now_ms == now_ms, f"{event} was handled at another time"
-        self._check_ended_stay(effects)
-        self._check_fences(manager, effects)
-        self._check_saves(manager, effects)
-        self._check_freed(manager, effects)
-        fresh = self._check_dispatches(manager, effects)
-        self._check_order(manager, fresh)
-        self._tasks = dict(manager.hive.tasks)
-        self._attempts = dict(manager.hive.attempts)
-
-    def _check_ended_stay(self, effects: list[HiveEffect]) -> None:
-        for effect in effects:
-            if isinstance(effect, SaveTask):
-                task = self._tasks.get(effect.task.id)
-                assert task is None or not task.state.is_final, f"law 2: {effect.task.id} ended"
-            elif isinstance(effect, SaveAttempt):
-                old, new = self._attempts.get(effect.attempt.id), effect.attempt
-                if old is not None and old.state is AttemptState.ENDED:
-                    same = new.state is old.state and new.outcome == old.outcome
-                    assert same, f"law 2: {old.id} had ended as {old.outcome}"
-                    assert old.late_report is None, f"law 2: {old.id} has its late report"
-
-    def _check_fences(self, manager: TaskManager, effects: list[HiveEffect]) -> None:
-        for effect in effects:
-            if not isinstance(effect, SaveAttempt):
-                continue
-            old = self._attempts.get(effect.attempt.id)
-            for before, now in zip(old.members, effect.attempt.members, strict=True) if old else ():
-                if before.state is not now.state and now.state is AttemptState.ENDED:
-                    self._check_fence(manager, effect.attempt, before, now)
-
-    def _check_fence(
-        self, manager: TaskManager, attempt: Attempt, before: Member, now: Member
-    ) -> None:
-        record = manager.hive.nodes[now.node_id]
-        if now.fenced_at_ms is None or before.fenced_at_ms is not None:
-            return
-        if record.node.state is NodeState.SILENT:
-            # The promise to users (README), counted here anew: length x 1.05 and grace.
-            spec = manager.hive.tasks[attempt.task_id].spec
-            assert spec.failover_ms is not None, f"law 9: {attempt.id} may run on for ever"
-            least_ms = record.contact_at_ms + spec.failover_ms * 105 // 100 + spec.grace_ms
-            assert manager.hive.now_ms >= least_ms, f"law 9: {attempt.id} ended before its fence"
-
-    def _check_saves(self, manager: TaskManager, effects: list[HiveEffect]) -> None:
-        saves: dict[tuple[str, str], int] = {}
-        words: dict[tuple[str, str], int] = {}
-        key: tuple[str, str]
-        for effect in effects:
-            if isinstance(effect, SaveTask):
-                key = (effect.task.id, effect.task.state.value)
-                saves[key] = saves.get(key, 0) + 1
-            elif isinstance(effect, SaveAttempt):
-                key = (effect.attempt.id, effect.attempt.state.value)
-                saves[key] = saves.get(key, 0) + 1
-            elif isinstance(effect, Publish) and effect.node_id is None:
-                key = (effect.task_id or effect.attempt_id or "", effect.state)
-                words[key] = words.get(key, 0) + 1
-        hive = manager.hive
-        for key, n_saved in saves.items():
-            assert words.get(key) == n_saved, f"law 15: {key} saved {n_saved}, said {words}"
-        for task in hive.tasks.values():
-            old = self._tasks.get(task.id)
-            if old is not task:
-                changed = old is None or old.state is not task.state
-                n_saved = saves.get((task.id, task.state.value), 0)
-                assert n_saved == 1 or (n_saved and not changed), (
-                    f"law 15: {task.id} {n_saved} saves"
-                )
-        for attempt in hive.attempts.values():
-            before = self._attempts.get(attempt.id)
-            if before is not attempt:
-                n_saved = saves.get((attempt.id, attempt.state.value), 0)
-                changed = before is None or before.state is not attempt.state
-                assert n_saved == 1 or (n_saved and not changed), f"law 15: {attempt.id} {n_saved}"
-
-    def _check_freed(self, manager: TaskManager, effects: list[HiveEffect]) -> None:
-        """Law 12: nobody is freed before the other task ended as wanted, or the time has come."""
-        saved = {effect.task.id: effect.task for effect in effects if isinstance(effect, SaveTask)}
-        for task in saved.values():
-            if task.state is TaskState.CANCELLED:
-                continue
-            old = self._tasks.get(task.id)
-            waited = task.spec.after if old is None else old.waits_for
-            for dependency in waited:
-                if dependency in task.waits_for:
-                    continue
-                other = saved.get(dependency.task_id) or manager.hive.tasks.get(dependency.task_id)
-                if other is None and old is None:
-                    continue  # Known to the shell alone (``TaskSubmitted.settled``).
-                met = other is not None and is_met(dependency.end, other.state)
-                assert met, f"law 12: {task.id} was freed of {dependency}: {other}"
-            at_ms = task.spec.begin_at_ms
-            came = at_ms is None or task.begin_at_ms is not None or at_ms <= manager.hive.now_ms
-            assert came, f"law 12: {task.id} was freed before {at_ms}"
-
-    def _check_dispatches(self, manager: TaskManager, effects: list[HiveEffect]) -> list[Attempt]:
-        """Checks every dispatch; answers the attempts that are new."""
-        hive = manager.hive
-        fresh: dict[AttemptId, Attempt] = {}
-        sent: dict[AttemptId, list[int]] = {}
-        for effect in effects:
-            if not isinstance(effect, Dispatch):
-                continue
-            attempt, record = effect.attempt, hive.nodes[effect.node_id]
-            member = attempt.members[effect.rank]
-            assert member.node_id == effect.node_id, f"law 8: {attempt.id} sent elsewhere"
-            assert effect.session == record.node.session, f"law 8: {attempt.id}: an old session"
-            old = self._attempts.get(attempt.id)
-            if old is not None:
-                assert old.epoch == attempt.epoch, f"law 17: {attempt.id} has a new epoch"
-                continue
-            fresh[attempt.id] = attempt
-            sent.setdefault(attempt.id, []).append(effect.rank)
-            before = self._tasks.get(attempt.task_id)
-            assert before is None or attempt.epoch > before.epoch, f"law 8: epoch of {attempt.id}"
-            assert record.takes, f"law 7: {attempt.id} went to {record.node.label}"
-            owner = effect.task.owner
-            assert record.node.only_for in (None, owner), f"law 7: {attempt.id} on a private node"
-            for other in manager.attempts_of(attempt.task_id):
-                over = other.id == attempt.id or other.state is AttemptState.ENDED
-                assert over, f"law 9: {attempt.id} was dispatched while {other.id} lives"
-                on_it = other.member_on(effect.node_id)
-                back = on_it is not None and on_it.excludes_node
-                assert not back, f"law 7: {attempt.id} was handed back there"
-            self._check_gpus(attempt, member.reservation, record)
-        for attempt_id, ranks in sent.items():
-            whole = list(range(len(fresh[attempt_id].members)))
-            assert ranks == whole, f"law 6: {attempt_id} was dispatched as ranks {ranks}"
-        return list(fresh.values())
-
-    def _check_gpus(self, attempt: Attempt, held: Reservation, record: NodeRecord) -> None:
-        for share in held.gpus:
-            gpu = record.gpus[share.uuid]
-            healthy = gpu.report.state is GpuState.HEALTHY and not gpu.report.stale
-            assert healthy, f"law 7: {attempt.id} got a GPU that is out of use"
-            # Counted anew, not asked of the record: this is what the record has to get right.
-            used = {use.attempt_id: use.used_mib for use in gpu.report.attempts}
-            strays = sum(mib for holder, mib in used.items() if holder not in gpu.shares)
-            foreign, total = gpu.report.foreign_mib + strays, gpu.report.total_mib
-            if held.exclusive:
-                limit = max(1024, total // 50)
-                assert foreign < limit, f"law 5: {attempt.id} got {share.uuid} with foreign use"
-            else:
-                taken = sum(max(mib, used.get(holder, 0)) for holder, mib in gpu.shares.items())
-                full = taken + foreign + max(512, total // 100)
-                assert full <= total, f"law 5: {attempt.id} fills {share.uuid} to {full} of {total}"
-
-    def _check_order(self, manager: TaskManager, fresh: list[Attempt]) -> None:
-        hive = manager.hive
-        last: tuple[int, int] | None = None
-        for attempt in fresh:
-            task = hive.tasks[attempt.task_id]
-            place = (task.priority.rank, task.number)
-            assert last is None or last < place, f"law 13: {task.id} was placed out of turn"
-            last = place
-            if any(hive.nodes[m.node_id].node.only_for is not None for m in attempt.members):
-                continue
-            for line in hive.queue.classes.values():
-                head = line.head()
-                same = line.request == task.spec.request and not line.excluded and not line.owner
-                if same and head is not None:
-                    assert place < head[:2], f"law 13: {task.id} went before {head[2]}"

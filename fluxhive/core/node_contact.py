@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from . import use_watch
 from .attempt_end import end_member
 from .effects import TurnAway, Welcome
 from .events import (
@@ -263,6 +264,7 @@ def reported(hive: HiveState, event: NodeReported) -> None:
         hive.put_node(record.live(), "; ".join(changes))
     if grew:
         hive.roomy[record.node.id] = record
+    use_watch.noted(hive, record)
     if differs:
         _unblock_all(hive, record)
     elif record.blocked_tasks:

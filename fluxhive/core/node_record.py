@@ -48,7 +48,18 @@ class Reserved(Value, frozen=True, kw_only=True):
 class GpuRecord:
     """One GPU: its latest report, who holds how much of it, and what that leaves."""
 
-    __slots__ = ("exclusive", "free_mib", "is_offered", "is_whole", "report", "reserved", "shares")
+    __slots__ = (
+        "exclusive",
+        "free_mib",
+        "is_offered",
+        "is_whole",
+        "promised",
+        "report",
+        "reserved",
+        "shares",
+        "utilization_percent",
+        "utilizations",
+    )
 
     def __init__(self, report: GpuReport) -> None:
         self.report = report
@@ -62,13 +73,22 @@ class GpuRecord:
         self.is_offered = False
         #: Nobody is on it: can be given whole.
         self.is_whole = False
+        #: Of its time, what each attempt is expected to take, and their sum.
+        self.utilizations: dict[AttemptId, int] = {}
+        self.utilization_percent = 0
+        #: Kept for this task by this time (hive time); None: for nobody.
+        self.promised: tuple[TaskId, Ms] | None = None
         self._weigh()
 
-    def hold(self, attempt_id: AttemptId, mib: Mib, *, exclusive: bool) -> None:
+    def hold(
+        self, attempt_id: AttemptId, mib: Mib, *, exclusive: bool, utilization_percent: int = 0
+    ) -> None:
         """Add a share."""
         assert attempt_id not in self.shares, f"law 3: {attempt_id} holds {self.report.uuid} twice"
         self.shares[attempt_id] = mib
         self.reserved += mib
+        self.utilizations[attempt_id] = utilization_percent
+        self.utilization_percent += utilization_percent
         if exclusive:
             self.exclusive = attempt_id
         self._weigh()
@@ -76,6 +96,7 @@ class GpuRecord:
     def let_go(self, attempt_id: AttemptId) -> None:
         """Take a share away; it must be there."""
         self.reserved -= self.shares.pop(attempt_id)
+        self.utilization_percent -= self.utilizations.pop(attempt_id)
         if self.exclusive == attempt_id:
             self.exclusive = None
         self._weigh()
@@ -169,7 +190,12 @@ class NodeRecord:
             gpu = self.gpus.get(share.uuid)
             if gpu is None:
                 gpu = self.gpus[share.uuid] = GpuRecord(_gone(share.uuid, share.index))
-            gpu.hold(attempt_id, share.gpu_memory_mib, exclusive=reservation.exclusive)
+            gpu.hold(
+                attempt_id,
+                share.gpu_memory_mib,
+                exclusive=reservation.exclusive,
+                utilization_percent=share.utilization_percent,
+            )
         if reservation.gpus:
             self._settle()
 
@@ -185,6 +211,14 @@ class NodeRecord:
                 del self.gpus[share.uuid]
         if reservation.gpus:
             self._settle()
+
+    def change(self, attempt_id: AttemptId, reservation: Reservation) -> None:
+        """Replace what an attempt holds; it must hold something."""
+        at = list(self.holders)
+        self.let_go(attempt_id)
+        self.hold(attempt_id, reservation)
+        if at[-1] != attempt_id:
+            self.holders = {holder: self.holders[holder] for holder in at}
 
     def read(self, reports: tuple[GpuReport, ...]) -> tuple[bool, bool]:
         """Take a heartbeat's readings; answers (something grew free, some reading differs).

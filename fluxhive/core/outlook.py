@@ -15,8 +15,10 @@ from .arrays import find_task
 from .explain import Reason, WaitCode, explain, warnings
 from .forecast import Start, Wish, end_ms, forecast, live_attempts
 from .hive_state import HiveState
+from .line_up import need_for, standing, terms_for
+from .memory import STEP_MIB, describe
 from .node_record import GpuRecord, NodeRecord, serving
-from .placement import find
+from .request import Estimate as MemoryEstimate
 from .request import Request, Reservation, show_mib, show_ms
 from .task import Task, TaskSpec, TaskState
 from .values import Ms, TaskId, Value
@@ -106,11 +108,12 @@ def outlook(hive: HiveState, task_id: TaskId) -> Outlook | None:
     if task.state is not TaskState.QUEUED:
         text = "; ".join(reason.text for reason in reasons) or task.reason or task.state.value
         return Outlook(summary=text, reasons=tuple(reasons))
-    line = hive.queue.class_of(task.array_id or task_id)
-    excluded = () if line is None else line.excluded
+    line = hive.queue.line_of(task.array_id or task_id)
     ahead = list(_ahead(hive, task))
-    wish = Wish(task.spec.request, task.owner, excluded)
-    told = _told(hive, wish, ahead, reasons)
+    need = need_for(hive, task.spec, task.owner) if line is None else line.need
+    excluded = () if line is None else line.key.excluded
+    wish = Wish(need.request, task.owner, excluded, terms_for(hive, need))
+    told = _told(hive, wish, need.estimate, ahead, reasons)
     is_in_line = (task.array_id or task_id) in hive.queue
     return replace(
         told,
@@ -128,14 +131,22 @@ def dry_run(hive: HiveState, spec: TaskSpec, owner: str) -> Outlook:
         for task_id in hive.queue.task_ids()
         if hive.tasks[task_id].priority.rank <= rank
     ]
-    ahead.sort(key=hive.place)
+    ahead.sort(key=lambda task: standing(hive, task))
     never = warnings(spec, (record.node for record in hive.nodes.values()), owner)
     reasons = [Reason(code=WaitCode.NEVER, text=text) for text in never]
-    return replace(_told(hive, Wish(spec.request, owner), ahead, reasons), reasons=tuple(reasons))
+    need = need_for(hive, spec, owner)
+    wish = Wish(need.request, owner, (), terms_for(hive, need))
+    return replace(_told(hive, wish, need.estimate, ahead, reasons), reasons=tuple(reasons))
 
 
-def _told(hive: HiveState, wish: Wish, ahead: list[Task], reasons: list[Reason]) -> Outlook:
-    fit = find(*wish, hive.nodes.values())
+def _told(
+    hive: HiveState,
+    wish: Wish,
+    reserved: MemoryEstimate | None,
+    ahead: list[Task],
+    reasons: list[Reason],
+) -> Outlook:
+    fit = wish.fit(hive.nodes.values())
     main = reasons[0] if reasons else None
     if main is not None and main.code in _NOT_ROOM:
         # Room is not what it waits for, and no end of another task helps.
@@ -148,7 +159,7 @@ def _told(hive: HiveState, wish: Wish, ahead: list[Task], reasons: list[Reason])
         parts = [_lack(hive, wish) or ("" if main is None else main.text), _when(hive, estimate)]
     return Outlook(
         summary="; ".join(part for part in parts if part),
-        memory=_memory(wish.request),
+        memory=_memory(wish.request, reserved),
         gpus=census(hive, wish),
         estimate=estimate,
         remedies=() if fit is not None else tuple(_remedies(hive, wish))[:REMEDIES_MAX],
@@ -158,9 +169,10 @@ def _told(hive: HiveState, wish: Wish, ahead: list[Task], reasons: list[Reason])
 def _ahead(hive: HiveState, task: Task) -> Iterator[Task]:
     """Who stands before a task, first first."""
     whole = hive.tasks[task.array_id] if task.id not in hive.tasks and task.array_id else task
-    own = hive.place(whole)
+    own = standing(hive, whole)
     others = (hive.tasks[task_id] for task_id in hive.queue.task_ids())
-    yield from sorted((other for other in others if hive.place(other) < own), key=hive.place)
+    places = sorted((standing(hive, other), other.id) for other in others)
+    yield from (hive.tasks[task_id] for place, task_id in places if place < own)
 
 
 # ── the start ─────────────────────────────────────────────────────────────────────────────────
@@ -283,12 +295,16 @@ def _roomiest(hive: HiveState, wish: Wish) -> tuple[NodeRecord, GpuRecord] | Non
     return max(offered, key=lambda each: (each[1].free_mib, each[1].report.uuid), default=None)
 
 
-def _memory(request: Request) -> str:
+def _memory(request: Request, reserved: MemoryEstimate | None) -> str:
     if not request.gpus:
         return ""
+    if request.shares_gpu and reserved is not None and (request.gpu_memory_mib or 0) < STEP_MIB:
+        return "a part of a GPU, by what there will be: nothing is known about it yet"
+    if request.shares_gpu and reserved is not None:
+        return f"{show_mib(request.gpu_memory_mib or 0)} on one GPU: {describe(reserved)}"
     if request.gpu_memory_mib is None:
-        return "whole GPUs, since no memory was named"
-    return f"{show_mib(request.gpu_memory_mib)} on each GPU, as the author asked"
+        return "whole GPUs"
+    return f"whole GPUs of {show_mib(request.gpu_memory_mib)} or more"
 
 
 # ── what would help ───────────────────────────────────────────────────────────────────────────
@@ -297,7 +313,7 @@ def _memory(request: Request) -> str:
 def _remedies(hive: HiveState, wish: Wish) -> Iterator[Remedy]:
     """Single changes with which it would start now; each is tried on the placement that acts."""
     for option, request in _cheaper(hive, wish):
-        fit = find(request, wish.owner, wish.excluded, hive.nodes.values())
+        fit = wish._replace(request=request).fit(hive.nodes.values())
         if fit is not None:
             yield Remedy(option=option, where=_where(hive, fit))
 
@@ -314,7 +330,7 @@ def _cheaper(hive: HiveState, wish: Wish) -> Iterator[tuple[str, Request]]:
         yield "--shared", replace(request, exclusive=False)
     for gpus in range(request.gpus - 1, 0, -1):
         fewer = replace(request, gpus=gpus)
-        if find(fewer, wish.owner, wish.excluded, hive.nodes.values()) is not None:
+        if wish._replace(request=fewer).fit(hive.nodes.values()) is not None:
             yield f"--gpus {gpus}", fewer
             break
     records = [record for record in serving(hive.nodes, wish.owner) if record.takes]

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from .node import Inventory, NodeState
-from .node_record import GpuRecord, NodeRecord, headroom_mib
+from .node_record import GpuRecord, NodeRecord
+from .policy import HIVE, Policy
 from .request import GpuShare, Request, Reservation
-from .values import NodeId, Value
+from .values import Ms, NodeId, TaskId, Value
 
 
 class MisfitCode(Enum):
@@ -29,6 +30,13 @@ class MisfitCode(Enum):
     HOST_MEMORY = "host-memory"
     GPUS = "gpus"
     GPU_MEMORY = "gpu-memory"
+    #: It has not the label or the tags that are asked for.
+    NOT_CHOSEN = "not-chosen"
+    GPU_MODEL = "gpu-model"
+    #: Memory would do, but the GPUs have too much to do or too many attempts on them already.
+    GPU_BUSY = "gpu-busy"
+    #: What is free is promised to a gang that waits, and would not be back in time.
+    PROMISED = "promised"
 
 
 class Misfit(Value, frozen=True, kw_only=True):
@@ -44,31 +52,52 @@ class Misfit(Value, frozen=True, kw_only=True):
     forever: bool = False
 
 
+class Terms(NamedTuple):
+    """What else a placement goes by, beside the request."""
+
+    policy: Policy = HIVE
+    #: Of a GPU's time, what the task is expected to take.
+    utilization_percent: int = 0
+    #: When it is expected to be done at the latest, in hive time.
+    done_at_ms: Ms = 0
+    #: Whose promise does not keep it off.
+    task_id: TaskId = TaskId("")
+
+
+DEFAULT_TERMS = Terms()
 #: Lower is better; ends in what is unique among nodes and GPUs.
 Score: TypeAlias = tuple[int, int, int, str, int]
 _Choice: TypeAlias = tuple[Score, tuple[GpuRecord, ...]]
 
 
 def find(
-    request: Request, owner: str, excluded: tuple[NodeId, ...], nodes: Iterable[NodeRecord]
+    request: Request,
+    owner: str,
+    excluded: tuple[NodeId, ...],
+    nodes: Iterable[NodeRecord],
+    terms: Terms = DEFAULT_TERMS,
 ) -> tuple[Reservation, ...] | None:
     """The best reservations for the request on these nodes now, one a node; None: it does not fit.
 
     One reservation, or for a gang all of them in order of rank.
     """
     if request.nodes > 1:
-        return _find_gang(request, owner, excluded, nodes)
+        return _find_gang(request, owner, excluded, nodes, terms)
     best: _Choice | None = None
     best_id = ""
     for record in nodes:
-        found = _look(request, owner, excluded, record)
+        found = _look(request, owner, excluded, record, terms)
         if not isinstance(found, MisfitCode) and (best is None or found[0] < best[0]):
             best, best_id = found, record.node.id
-    return None if best is None else (_reservation(request, NodeId(best_id), best[1]),)
+    return None if best is None else (_reservation(request, NodeId(best_id), best[1], terms),)
 
 
 def _find_gang(
-    request: Request, owner: str, excluded: tuple[NodeId, ...], nodes: Iterable[NodeRecord]
+    request: Request,
+    owner: str,
+    excluded: tuple[NodeId, ...],
+    nodes: Iterable[NodeRecord],
+    terms: Terms,
 ) -> tuple[Reservation, ...] | None:
     """All or nothing: the best nodes for the members.
 
@@ -76,7 +105,7 @@ def _find_gang(
     """
     choices: list[tuple[Score, NodeRecord, tuple[GpuRecord, ...]]] = []
     for record in nodes:
-        found = _look(request, owner, excluded, record)
+        found = _look(request, owner, excluded, record, terms)
         if not isinstance(found, MisfitCode):
             choices.append((found[0], record, found[1]))
     if len(choices) < request.nodes:
@@ -84,20 +113,23 @@ def _find_gang(
     choices.sort(key=lambda choice: (choice[0], choice[1].node.id))
     chosen = choices[: request.nodes]
     chosen.sort(key=lambda choice: _is_loopback(choice[1].node.inventory.address))
-    return tuple(_reservation(request, record.node.id, gpus) for _, record, gpus in chosen)
+    return tuple(_reservation(request, record.node.id, gpus, terms) for _, record, gpus in chosen)
 
 
 def _is_loopback(address: str) -> bool:
     return address.startswith("127.") or address in ("::1", "localhost")
 
 
-def _reservation(request: Request, node_id: NodeId, gpus: tuple[GpuRecord, ...]) -> Reservation:
+def _reservation(
+    request: Request, node_id: NodeId, gpus: tuple[GpuRecord, ...], terms: Terms
+) -> Reservation:
     shared = request.shares_gpu
     shares = tuple(
         GpuShare(
             uuid=gpu.report.uuid,
             index=gpu.report.index,
             gpu_memory_mib=(request.gpu_memory_mib or 0) if shared else gpu.report.total_mib,
+            utilization_percent=terms.utilization_percent if shared else 0,
         )
         for gpu in gpus
     )
@@ -111,14 +143,18 @@ def _reservation(request: Request, node_id: NodeId, gpus: tuple[GpuRecord, ...])
 
 
 def misfit(
-    request: Request, owner: str, excluded: tuple[NodeId, ...], record: NodeRecord
+    request: Request,
+    owner: str,
+    excluded: tuple[NodeId, ...],
+    record: NodeRecord,
+    terms: Terms = DEFAULT_TERMS,
 ) -> Misfit | None:
     """Why the request does not fit on the node now; None when it fits."""
     node_id = record.node.id
     never = capacity_misfit(request, node_id, record.node.inventory)
     if never is not None and record.serves(owner):
         return never
-    found = _look(request, owner, excluded, record)
+    found = _look(request, owner, excluded, record, terms)
     if not isinstance(found, MisfitCode):
         return None
     wanted, free = _figures(found, request, record)
@@ -133,11 +169,17 @@ def capacity_misfit(request: Request, node_id: NodeId, inventory: Inventory) -> 
         code, wanted, found = MisfitCode.CPUS, request.cpus, inventory.cpus
     elif request.memory_mib is not None and request.memory_mib > inventory.memory_mib:
         code, wanted, found = MisfitCode.HOST_MEMORY, request.memory_mib, inventory.memory_mib
+    elif any(tag not in inventory.tags for tag in request.tags):
+        code = MisfitCode.NOT_CHOSEN
     elif request.gpus > len(inventory.gpus):
         code, wanted, found = MisfitCode.GPUS, request.gpus, len(inventory.gpus)
+    elif request.gpus > (n_such := sum(is_model(request, gpu.model) for gpu in inventory.gpus)):
+        code, wanted, found = MisfitCode.GPU_MODEL, request.gpus, n_such
     elif request.gpus and request.gpu_memory_mib is not None:
         # What the smallest of the largest GPUs needed for it has to give.
-        sizes = sorted((_most_mib(request, gpu.total_mib) for gpu in inventory.gpus), reverse=True)
+        such = (gpu for gpu in inventory.gpus if is_model(request, gpu.model))
+        # A share that leaves no headroom is given the whole GPU.
+        sizes = sorted((gpu.total_mib for gpu in such), reverse=True)
         if sizes[request.gpus - 1] < request.gpu_memory_mib:
             code, wanted = MisfitCode.GPU_MEMORY, request.gpu_memory_mib
             found = sizes[request.gpus - 1]
@@ -146,12 +188,17 @@ def capacity_misfit(request: Request, node_id: NodeId, inventory: Inventory) -> 
     return Misfit(node_id=node_id, code=code, wanted=wanted, found=found, forever=True)
 
 
-def _most_mib(request: Request, total_mib: int) -> int:
-    return total_mib - headroom_mib(total_mib) if request.shares_gpu else total_mib
+def is_model(request: Request, model: str) -> bool:
+    """Whether a GPU of this model will do."""
+    return request.gpu_model is None or request.gpu_model.lower() in model.lower()
 
 
 def _look(
-    request: Request, owner: str, excluded: tuple[NodeId, ...], record: NodeRecord
+    request: Request,
+    owner: str,
+    excluded: tuple[NodeId, ...],
+    record: NodeRecord,
+    terms: Terms,
 ) -> _Choice | MisfitCode:
     node = record.node
     if node.only_for is not None and node.only_for != owner:
@@ -162,7 +209,11 @@ def _look(
         return MisfitCode.NODE_DOWN
     if excluded and node.id in excluded:
         return MisfitCode.REFUSED
-    if request.cpus > record.free_cpus:
+    if request.on_nodes and node.label not in request.on_nodes:
+        return MisfitCode.NOT_CHOSEN
+    if request.tags and any(tag not in node.inventory.tags for tag in request.tags):
+        return MisfitCode.NOT_CHOSEN
+    if request.cpus > _free_cpus(request, record, terms.policy):
         return MisfitCode.CPUS
     if request.memory_mib is not None and request.memory_mib > record.free_memory_mib:
         return MisfitCode.HOST_MEMORY
@@ -170,45 +221,78 @@ def _look(
         # GPU nodes are kept for GPU tasks; among equals the fullest node, so that large gaps last.
         return (bool(record.gpus), record.free_cpus, 0, node.id, 0), ()
     if request.shares_gpu:
-        return _look_for_share(request, record)
-    return _look_for_whole(request, record)
+        return _look_for_share(request, record, terms)
+    return _look_for_whole(request, record, terms)
 
 
-def _look_for_share(request: Request, record: NodeRecord) -> _Choice | MisfitCode:
-    wanted = request.gpu_memory_mib or 0
+def _free_cpus(request: Request, record: NodeRecord, policy: Policy) -> int:
+    """Tasks with GPUs may have somewhat more CPUs than there are: they rarely use them all."""
+    if not request.gpus or not record.holders:
+        return record.free_cpus
+    cpus = record.node.inventory.cpus
+    return record.free_cpus + cpus * policy.cpus_percent // 100 - cpus
+
+
+def _is_kept(gpu: GpuRecord, terms: Terms) -> bool:
+    """Whether it is promised to another, who would have to wait."""
+    if gpu.promised is None:
+        return False
+    holder, at_ms = gpu.promised
+    return terms.done_at_ms > at_ms and holder != terms.task_id
+
+
+def _look_for_share(request: Request, record: NodeRecord, terms: Terms) -> _Choice | MisfitCode:
+    policy, wanted = terms.policy, request.gpu_memory_mib or 0
+    most = record.node.inventory.tasks_per_gpu_max or policy.tasks_per_gpu_max
     best: _Choice | None = None
+    why = MisfitCode.GPU_MEMORY if record.gpus else MisfitCode.GPUS
     for gpu in record.gpus.values():
-        if not gpu.is_offered or gpu.exclusive is not None or gpu.free_mib < wanted:
+        if gpu.free_mib < wanted or not gpu.is_offered or gpu.exclusive is not None:
             continue
-        # A GPU in use with the least room first; an empty one on the node with the fewest of them.
+        if request.gpu_model is not None and not is_model(request, gpu.report.model):
+            continue
+        if gpu.promised is not None and _is_kept(gpu, terms):
+            why = MisfitCode.PROMISED
+            continue
+        # One in use with the least room first, as long as there is time for all; then an empty one
+        # on the node with the fewest of them; then those that have much to do.
         score: Score
         if gpu.shares:
-            score = (0, gpu.free_mib, 0, record.node.id, gpu.report.index)
+            percent = gpu.utilization_percent + terms.utilization_percent
+            limit = policy.utilization_percent_max
+            if len(gpu.shares) >= most or (limit and percent > limit):
+                why = MisfitCode.GPU_BUSY
+                continue
+            rank = 0 if not limit or percent <= policy.utilization_percent_packed else 2
+            score = (rank, gpu.free_mib, 0, record.node.id, gpu.report.index)
         else:
             score = (1, record.n_whole_gpus, gpu.free_mib, record.node.id, gpu.report.index)
         if best is None or score < best[0]:
             best = score, (gpu,)
-    if best is not None:
-        return best
-    return MisfitCode.GPU_MEMORY if record.gpus else MisfitCode.GPUS
+    return why if best is None else best
 
 
-def _look_for_whole(request: Request, record: NodeRecord) -> _Choice | MisfitCode:
+def _look_for_whole(request: Request, record: NodeRecord, terms: Terms) -> _Choice | MisfitCode:
     if record.n_whole_gpus < request.gpus:
         return MisfitCode.GPUS
     least = request.gpu_memory_mib or 0
     fitting = [
-        gpu for gpu in record.gpus.values() if gpu.is_whole and gpu.report.total_mib >= least
+        gpu
+        for gpu in record.gpus.values()
+        if gpu.is_whole and gpu.report.total_mib >= least and is_model(request, gpu.report.model)
     ]
     if len(fitting) < request.gpus:
         return MisfitCode.GPU_MEMORY
+    fitting = [gpu for gpu in fitting if not _is_kept(gpu, terms)]
+    if len(fitting) < request.gpus:
+        return MisfitCode.PROMISED
     fitting.sort(key=lambda gpu: (gpu.report.total_mib, gpu.report.index, gpu.report.uuid))
     return (0, record.n_whole_gpus, 0, record.node.id, 0), tuple(fitting[: request.gpus])
 
 
 def _figures(code: MisfitCode, request: Request, record: NodeRecord) -> tuple[int, int]:
     if code is MisfitCode.CPUS:
-        return request.cpus, max(0, record.free_cpus)
+        return request.cpus, max(0, _free_cpus(request, record, HIVE))
     if code is MisfitCode.HOST_MEMORY:
         return request.memory_mib or 0, max(0, record.free_memory_mib)
     if code is MisfitCode.GPUS:

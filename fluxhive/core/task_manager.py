@@ -15,12 +15,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from . import attempt_reports, node_contact, task_orders
+from . import attempt_reports, node_contact, promises, task_orders, use_watch
 from .array import ArrayCount, MemberCounts
 from .array_record import ArrayRecord
 from .arrays import find_task, settle_arrays, take_out
 from .attempt_end import stop_attempt
-from .effects import HiveEffect
+from .effects import HiveEffect, SaveEstimate, SaveUsage
 from .events import (
     HiveEvent,
     NodeAccepted,
@@ -40,17 +40,19 @@ from .events import (
     TimePassed,
 )
 from .explain import Reason, explain
+from .fairshare import Usage
 from .hive_settings import DEFAULT_SETTINGS, HiveSettings
 from .hive_state import HiveState
 from .holds import begin, settle_dependents
 from .invariants import check
+from .learning import Learned
 from .node import Node
 from .node_record import Reserved
 from .outcome import StopCause
 from .outlook import Outlook, dry_run, outlook
 from .placement_pass import place_waiting
 from .task import Attempt, AttemptState, Task, TaskSpec
-from .task_queue import ClassKey
+from .task_queue import LineKey
 from .timers import TimerKind
 from .values import AttemptId, Ms, NodeId, TaskId, Value
 
@@ -68,6 +70,9 @@ class HiveSnapshot(Value, frozen=True, kw_only=True):
     nodes: tuple[Node, ...] = ()
     #: Of every array that has not ended.
     arrays: tuple[ArrayCount, ...] = ()
+    #: What was learned, and who used how much.
+    learned: tuple[Learned, ...] = ()
+    usages: tuple[Usage, ...] = ()
 
 
 class TaskManager:
@@ -87,6 +92,7 @@ class TaskManager:
         self._run_due()
         self._settle()
         place_waiting(hive)
+        self._save_lessons()
         effects, hive.effects = hive.effects, []
         return effects
 
@@ -106,12 +112,10 @@ class TaskManager:
         """What would come of this task if it were submitted now; nothing is."""
         return dry_run(self.hive, spec, owner)
 
-    def line_of(self, task_id: TaskId) -> ClassKey | None:
+    def line_of(self, task_id: TaskId) -> LineKey | None:
         """What is the same for all tasks that wait for the same; None when it is not in line."""
-        task = self.hive.tasks.get(task_id)
-        if task is None or task_id not in self.hive.queue:
-            return None
-        return self.hive.class_key(task)
+        line = self.hive.queue.line_of(task_id)
+        return None if line is None else line.key
 
     # ── views ─────────────────────────────────────────────────────────────────────────────────
 
@@ -172,6 +176,8 @@ class TaskManager:
             attempts=tuple(hive.attempts.values()),
             nodes=tuple(self.nodes()),
             arrays=tuple(record.count for record in hive.arrays.values()),
+            learned=tuple(hive.book.records.values()),
+            usages=hive.accounts.usages(),
         )
 
     @classmethod
@@ -186,6 +192,11 @@ class TaskManager:
         manager = cls(settings=settings)
         hive = manager.hive
         hive.now_ms = now_ms
+        hive.is_loading = True
+        for record in snapshot.learned:
+            hive.book.load(record)
+        for usage in snapshot.usages:
+            hive.accounts.load(usage)
         for node in snapshot.nodes:
             if not node.removed:
                 hive.load_node(node)
@@ -202,9 +213,10 @@ class TaskManager:
             hive.load_task(task)
         for full in [array for array in hive.arrays.values() if array.is_full]:
             take_out(hive, full)
-        for record in list(hive.nodes.values()):
-            for attempt in hive.live_on(record.node.id):
-                node_contact.grant_full_length(hive, attempt, record.node.id)
+        for known in list(hive.nodes.values()):
+            for attempt in hive.live_on(known.node.id):
+                node_contact.grant_full_length(hive, attempt, known.node.id)
+        hive.is_loading = False
         check(manager, full=True)
         return manager
 
@@ -256,6 +268,17 @@ class TaskManager:
             case _:
                 assert_never(event)
 
+    def _save_lessons(self) -> None:
+        """Once for each record that this step changed."""
+        hive = self.hive
+        for key in hive.book.changed:
+            hive.effects.append(SaveEstimate(record=hive.book.records[key]))
+            hive.news[key] = None
+        hive.book.changed = {}
+        for key in hive.accounts.changed:
+            hive.effects.append(SaveUsage(usage=hive.accounts.usage(key)))
+        hive.accounts.changed = {}
+
     # ── time ──────────────────────────────────────────────────────────────────────────────────
 
     def _run_due(self) -> None:
@@ -280,5 +303,9 @@ class TaskManager:
                     begin(hive, hive.tasks[TaskId(owner)])
                 case TimerKind.BLOCK:
                     hive.unblock(TaskId(owner), NodeId(other))
+                case TimerKind.SETTLE:
+                    use_watch.settle(hive, AttemptId(owner))
+                case TimerKind.PROMISE:
+                    promises.promise_more(hive)
                 case _:
                     assert_never(kind)

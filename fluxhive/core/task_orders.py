@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from . import holds
-from .arrays import find_task, orphans
+from .arrays import find_task, member_spec, orphans
 from .attempt_end import stop_attempt
 from .dependency import Change, Edit
 from .events import (
@@ -22,6 +22,7 @@ from .events import (
 )
 from .hive_state import HiveState
 from .outcome import StopCause
+from .signature import signature
 from .task import Task, TaskSpec, TaskState
 from .values import TaskId
 
@@ -48,10 +49,18 @@ def submitted(hive: HiveState, event: TaskSubmitted) -> None:
         begin_at_ms=begin_at_ms if begin_at_ms is not None and begin_at_ms > hive.now_ms else None,
         waits_for=waits_for,
     )
+    task = replace(task, signature=_signature(task))
     if never:
         holds.cancel_waiting(hive, task, detail="what it comes after cannot be", reason=never)
     else:
         holds.put_waiting(hive, task, holds.describe(task, hive.now_ms) or "submitted")
+
+
+def _signature(task: Task) -> str:
+    """Of an array, its first member's."""
+    first = None if task.spec.array is None else task.spec.array.first
+    spec = task.spec if first is None else member_spec(task, first)
+    return signature(spec, task.owner)
 
 
 def cancel_requested(hive: HiveState, event: TaskCancelRequested) -> None:
@@ -146,6 +155,7 @@ def edited(hive: HiveState, event: TaskEdited) -> None:
         edits=_noted(hive, task, event.by, changes),
         begin_at_ms=begin_at_ms if begin_at_ms is not None and begin_at_ms > hive.now_ms else None,
     )
+    task = replace(task, signature=_signature(task))
     what = ", ".join(f"{change.field} {change.old} → {change.new}" for change in changes)
     rest = holds.describe(task, hive.now_ms)
     reason = f"edited by {event.by}: {what}" + (f"; {rest}" if rest else "")

@@ -1,50 +1,103 @@
-"""The tasks that could start now, by class of request: whoever asks the same waits in one line.
+"""The tasks that could start now: lines of equal tasks, grouped by what they need.
 
-A class that does not fit fits for none of its tasks, so that a hundred thousand equal tasks cost
-one look. A class is *proven* when it is known to fit nowhere unless room appears; only room that
-appears, or a new class, makes the brain look again (placement_pass.py). Tasks in a pause are not
-here; they come when their pause is over.
+All tasks of one *line* are equal but for the time of submission, so only its head is looked at. All
+lines of one *shape* need the same of a node: what does not fit for one of them fits for none, so
+that a hundred thousand equal tasks cost one look. A shape is *proven* when it is known to fit
+nowhere unless room appears (placement_pass.py). Tasks in a pause are not here; they come when their
+pause is over. Not here: how a line is ranked (score.py) and what it needs (need.py).
 """
 
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from .request import Request
-from .values import NodeId, TaskId
+from .learning import Basis, Expected
+from .request import Estimate, Request
+from .values import Mib, Ms, NodeId, TaskId, Value
 
-#: What its tasks ask, the owner where that matters, and nodes that are no choice for them.
-ClassKey: TypeAlias = tuple[Request, str, tuple[NodeId, ...]]
-#: Rank of the priority, number of submission, id.
-Place: TypeAlias = tuple[int, int, TaskId]
+#: Memory of the hive's smallest, a typical and its largest GPU; zeros without any.
+GpuSizes: TypeAlias = tuple[Mib, Mib, Mib]
+
+
+class LineKey(NamedTuple):
+    """What its tasks have in common: all that decides about rank and need."""
+
+    request: Request
+    owner: str
+    project: str
+    #: Rank of the priority, lower first.
+    priority: int
+    #: Nodes that are no choice.
+    excluded: tuple[NodeId, ...] = ()
+    signature: str = ""
+    limit_ms: Ms | None = None
+    least_gpu_memory_mib: Mib = 0
+    alone: bool = False
+
+
+class Place(NamedTuple):
+    """Where a task stands in its line: by order of submission."""
+
+    number: int
+    task_id: TaskId
+    submitted_at_ms: Ms
+
+
+class ShapeKey(NamedTuple):
+    """What a placement asks of a node."""
+
+    request: Request
+    #: The owner where that matters, else empty.
+    owner: str
+    excluded: tuple[NodeId, ...]
+    utilization_percent: int
+
+
+class Need(Value, frozen=True, kw_only=True):
+    """What the tasks of a line need, as far as is known."""
+
+    #: As placement takes it: GPU memory filled in, alone where nothing is shared.
+    request: Request
+    estimate: Estimate | None
+    expected: Expected
+
 
 #: Tasks taken out stay in the heap until they surface; beyond this share it is rebuilt.
 _STALE_FACTOR = 2
 _STALE_MIN = 64
 
 
-class QueueClass:
-    """The line of the tasks with one key."""
+class Line:
+    """The tasks with one key, in order of submission."""
 
-    __slots__ = ("_heap", "excluded", "is_proven", "owner", "places", "request")
+    __slots__ = ("_heap", "basis", "gpu_sizes", "key", "need", "places", "rank", "shape", "sources")
 
-    def __init__(self, key: ClassKey) -> None:
-        self.request, self.owner, self.excluded = key
+    def __init__(self, key: LineKey) -> None:
+        self.key = key
         self.places: dict[TaskId, Place] = {}
-        self.is_proven = False
         self._heap: list[Place] = []
+        self.need: Need
+        #: What the need was made from.
+        self.basis: Basis
+        #: And the hive's GPUs then.
+        self.gpu_sizes: GpuSizes = (0, 0, 0)
+        #: Keys of the records that speak about it.
+        self.sources: tuple[str, ...] = ()
+        #: Lower goes first; as of the last ranking.
+        self.rank = 0
+        self.shape: Shape
 
     def head(self) -> Place | None:
         """Who is first; None when nobody waits."""
         heap, places = self._heap, self.places
-        while heap and places.get(heap[0][2]) != heap[0]:
+        while heap and places.get(heap[0].task_id) is not heap[0]:
             heappop(heap)
         return heap[0] if heap else None
 
     def add(self, place: Place) -> None:
         """Queue at this place."""
-        self.places[place[2]] = place
+        self.places[place.task_id] = place
         heappush(self._heap, place)
 
     def remove(self, task_id: TaskId) -> None:
@@ -55,14 +108,60 @@ class QueueClass:
             heapify(self._heap)
 
 
+_Entry: TypeAlias = tuple[int, int, int, Line]
+
+
+class Shape:
+    """All lines that need the same of a node, the best first."""
+
+    __slots__ = ("_heap", "_n_pushed", "is_proven", "key", "lines")
+
+    def __init__(self, key: ShapeKey) -> None:
+        self.key = key
+        self.lines: dict[LineKey, Line] = {}
+        self.is_proven = False
+        self._heap: list[_Entry] = []
+        self._n_pushed = 0
+
+    def best(self) -> _Entry | None:
+        """Rank and number of who is first of all lines, and his line; None when nobody waits."""
+        heap = self._heap
+        while heap:
+            rank, number, _, line = heap[0]
+            head = line.head()
+            is_true = head is not None and head.number == number and line.rank == rank
+            if is_true and line.shape is self:
+                return heap[0]
+            heappop(heap)
+        return None
+
+    def push(self, line: Line) -> None:
+        """Its rank or its head is new."""
+        head = line.head()
+        if head is not None:
+            self._n_pushed += 1
+            heappush(self._heap, (line.rank, head.number, self._n_pushed, line))
+
+    def rebuild(self) -> None:
+        """All ranks are new."""
+        self._heap = [
+            (line.rank, head.number, position, line)
+            for position, line in enumerate(self.lines.values())
+            if (head := line.head()) is not None
+        ]
+        self._n_pushed = len(self._heap)
+        heapify(self._heap)
+
+
 class TaskQueue:
-    """All classes that have somebody waiting."""
+    """All lines that have somebody waiting, and their shapes."""
 
     def __init__(self) -> None:
-        self.classes: dict[ClassKey, QueueClass] = {}
-        #: Classes that have not been looked at since they came into being.
-        self.unproven: dict[ClassKey, None] = {}
-        self._key_of: dict[TaskId, ClassKey] = {}
+        self.lines: dict[LineKey, Line] = {}
+        self.shapes: dict[ShapeKey, Shape] = {}
+        #: Shapes that have not been looked at since they came into being.
+        self.unproven: dict[ShapeKey, None] = {}
+        self._key_of: dict[TaskId, LineKey] = {}
 
     def __contains__(self, task_id: TaskId) -> bool:
         return task_id in self._key_of
@@ -70,51 +169,89 @@ class TaskQueue:
     def __len__(self) -> int:
         return len(self._key_of)
 
-    def add(self, place: Place, key: ClassKey) -> None:
-        """Put a task in line; it must not be in one."""
-        task_id = place[2]
+    def add(self, place: Place, key: LineKey) -> Line:
+        """Put a task in line; it must not be in one. A new line must then be settled."""
+        task_id = place.task_id
         assert task_id not in self._key_of, f"{task_id} is queued twice"
-        line = self.classes.get(key)
+        line = self.lines.get(key)
         if line is None:
-            line = self.classes[key] = QueueClass(key)
-            self.unproven[key] = None
+            line = self.lines[key] = Line(key)
         line.add(place)
         self._key_of[task_id] = key
+        return line
 
-    def move(self, place: Place) -> None:
-        """Give a task in line another place in the same line."""
-        self.classes[self._key_of[place[2]]].add(place)
+    def move(self, place: Place) -> Line:
+        """Give a task in line another place in the same line, which must be ranked and pushed."""
+        line = self.lines[self._key_of[place.task_id]]
+        line.add(place)
+        return line
 
-    def remove(self, task_id: TaskId) -> None:
-        """Take a task out, wherever it stands; nothing when it is in no line."""
+    def settle(self, line: Line, need: Need, basis: Basis, shape_key: ShapeKey) -> None:
+        """What a line needs is known anew: it stands in that shape from now on."""
+        old: Shape | None = getattr(line, "shape", None)
+        is_news = old is None or need != line.need
+        line.need, line.basis = need, basis
+        if old is not None and old.key == shape_key and line.key in old.lines:
+            if is_news:
+                # It may be done sooner than was thought, and fit where it did not.
+                old.is_proven = False
+                self.unproven[shape_key] = None
+            return
+        if old is not None:
+            self._leave(line, old)
+        shape = self.shapes.get(shape_key)
+        if shape is None:
+            shape = self.shapes[shape_key] = Shape(shape_key)
+            self.unproven[shape_key] = None
+        shape.lines[line.key] = line
+        line.shape = shape
+
+    def remove(self, task_id: TaskId) -> Line | None:
+        """Take a task out, wherever it stands; nothing when it is in no line.
+
+        The line that has another head now, which must be ranked and pushed; None: there is none.
+        """
         key = self._key_of.pop(task_id, None)
         if key is None:
-            return
-        line = self.classes[key]
+            return None
+        line = self.lines[key]
+        was_head = line.head()
         line.remove(task_id)
         if not line.places:
-            del self.classes[key]
-            self.unproven.pop(key, None)
+            del self.lines[key]
+            self._leave(line, line.shape)
+            return None
+        return line if was_head is not None and was_head.task_id == task_id else None
 
     def task_ids(self) -> list[TaskId]:
         """Everybody in line, in no order that matters."""
         return list(self._key_of)
 
-    def class_of(self, task_id: TaskId) -> QueueClass | None:
+    def line_of(self, task_id: TaskId) -> Line | None:
         """The line a task stands in; None when it stands in none."""
         key = self._key_of.get(task_id)
-        return None if key is None else self.classes[key]
+        return None if key is None else self.lines[key]
 
     def mark_proven(self) -> None:
-        """Every class has been looked at on every node."""
+        """Every shape has been looked at on every node."""
         for key in self.unproven:
-            self.classes[key].is_proven = True
+            self.shapes[key].is_proven = True
         self.unproven.clear()
 
     def n_ahead(self, task_id: TaskId) -> int:
-        """How many stand before a task in its own line."""
-        line = self.class_of(task_id)
+        """How many that need the same stand before a task."""
+        line = self.line_of(task_id)
         if line is None:
             return 0
-        own = line.places[task_id]
-        return sum(place < own for place in line.places.values())
+        own = line.rank, line.places[task_id].number
+        return sum(
+            (other.rank, place.number) < own
+            for other in line.shape.lines.values()
+            for place in other.places.values()
+        )
+
+    def _leave(self, line: Line, shape: Shape) -> None:
+        del shape.lines[line.key]
+        if not shape.lines:
+            del self.shapes[shape.key]
+            self.unproven.pop(shape.key, None)

@@ -32,6 +32,10 @@ class TimerKind(IntEnum):
     LINGER = 5
     #: A held task's start time has come (id of the task).
     BEGIN = 6
+    #: A running attempt's use of GPU memory has probably settled (id of the attempt).
+    SETTLE = 7
+    #: A gang has waited long enough to be promised GPUs (id of the task).
+    PROMISE = 8
 
 
 TimerKey = tuple[TimerKind, str, str]

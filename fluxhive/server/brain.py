@@ -25,13 +25,11 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from fluxhive.core.effects import (
+    HIVE_SAVES,
     Dispatch,
     Forget,
     HiveEffect,
     Publish,
-    SaveAttempt,
-    SaveNode,
-    SaveTask,
     Stop,
     TurnAway,
     Welcome,
@@ -65,8 +63,6 @@ STORE_RETRY_S = 1.0
 BROKEN_TIME_S = 1.0
 
 _SETTINGS = HiveSettings()
-
-Save = (SaveTask, SaveAttempt, SaveNode)
 
 NodeEffect = Welcome | TurnAway | Dispatch | Stop | Forget
 Done = Callable[[Exception | None], None]
@@ -224,6 +220,8 @@ class Brain:
             attempts=loaded.attempts,
             nodes=loaded.nodes,
             arrays=loaded.arrays,
+            learned=loaded.learned,
+            usages=loaded.usages,
         )
         try:
             self.manager = TaskManager.restore(
@@ -308,7 +306,7 @@ class Brain:
 
     async def _store_step(self, taken: list[_Entry], effects: list[HiveEffect]) -> bool:
         """Commits a step; False when the store failed and its callers have heard so."""
-        saves = [e for e in effects if isinstance(e, Save)]
+        saves = [e for e in effects if isinstance(e, HIVE_SAVES)]
         extras = [entry.extra for entry in taken if entry.extra is not None]
         if not saves and not extras and self._journal.n_waiting < JOURNAL_LINES_MAX:
             return True
@@ -338,7 +336,7 @@ class Brain:
         for effect in effects:
             if isinstance(effect, Publish):
                 published.append(effect)
-            elif not isinstance(effect, Save):
+            elif not isinstance(effect, HIVE_SAVES):
                 to_nodes.append(effect)
         try:
             if to_nodes:

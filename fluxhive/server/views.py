@@ -15,7 +15,7 @@ from fluxhive.core.gang import live_members
 from fluxhive.core.node import GpuReport, Node
 from fluxhive.core.node_record import GpuReserved
 from fluxhive.core.task import Attempt, AttemptState, Member, Task, TaskSpec
-from fluxhive.core.task_queue import ClassKey
+from fluxhive.core.task_queue import LineKey
 from fluxhive.core.values import AttemptId, Mib, NodeId
 from fluxhive.protocol.rest import AttemptView, GpuView, MemberView, NodeView, ReasonView, TaskView
 
@@ -37,7 +37,7 @@ class Views:
         self._manager = hive.brain.manager
         self._nodes: dict[NodeId, Node | None] = {}
         self._used: dict[NodeId, dict[AttemptId, Mib]] = {}
-        self._waits: dict[ClassKey, list[Reason]] = {}
+        self._waits: dict[LineKey, list[Reason]] = {}
 
     # ── tasks ─────────────────────────────────────────────────────────────────────────────────
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from fluxhive.core import effects
 from fluxhive.core.effects import HiveEffect, SaveAttempt, SaveNode, SaveTask
 from fluxhive.core.events import HiveEvent, NodeJoined, NodeLeft, NodeReported, NodeSaid, TimePassed
-from fluxhive.core.invariants import StepLaws, check
+from fluxhive.core.invariants import check
 from fluxhive.core.node import Node
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
+from fluxhive.core.step_laws import StepLaws
 from fluxhive.core.task import Attempt, Task
 from fluxhive.core.task_manager import HiveSnapshot, TaskManager
 from fluxhive.core.values import AttemptId, Ms, NodeId, TaskId

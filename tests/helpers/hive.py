@@ -26,7 +26,6 @@ from fluxhive.core.events import (
     TimePassed,
 )
 from fluxhive.core.hive_settings import DEFAULT_SETTINGS, HiveSettings
-from fluxhive.core.invariants import StepLaws
 from fluxhive.core.node import GpuReport, HeldAttempt, HeldPhase, Journal
 from fluxhive.core.outcome import ExitFacts, GpuPeak, Outcome, OutcomeKind
 from fluxhive.core.reports import (
@@ -36,6 +35,7 @@ from fluxhive.core.reports import (
     AttemptStarted,
     Report,
 )
+from fluxhive.core.step_laws import StepLaws
 from fluxhive.core.task_manager import TaskManager
 from fluxhive.core.values import AttemptId, GpuUuid, NodeId
 

@@ -21,6 +21,7 @@ from fluxhive.core import (
 from fluxhive.core.hive_state import HiveState
 from fluxhive.core.node import NodeState
 from fluxhive.core.node_record import GpuRecord, NodeRecord
+from fluxhive.core.score import Ranking
 from fluxhive.core.task import FINAL_STATES, Attempt, Member, Task, TaskState
 from fluxhive.core.timers import Timers
 
@@ -161,8 +162,8 @@ def a_whole_gpu_is_shared(patch: Patch) -> None:
 def an_exclusive_gpu_takes_shares(patch: Patch) -> None:
     real = GpuRecord.hold
 
-    def hold(self: GpuRecord, attempt_id: Any, mib: int, *, exclusive: bool) -> None:
-        real(self, attempt_id, mib if not exclusive else 1000, exclusive=False)
+    def hold(self: GpuRecord, attempt_id: Any, mib: int, *, exclusive: bool, **more: int) -> None:
+        real(self, attempt_id, mib if not exclusive else 1000, exclusive=False, **more)
 
     patch.setattr(GpuRecord, "hold", hold)
 
@@ -171,8 +172,8 @@ def an_exclusive_gpu_takes_shares(patch: Patch) -> None:
 def a_private_node_serves_everybody(patch: Patch) -> None:
     real = placement._look
 
-    def look(request: Any, owner: str, excluded: Any, record: NodeRecord) -> Any:
-        return real(request, record.node.only_for or owner, excluded, record)
+    def look(request: Any, owner: str, excluded: Any, record: NodeRecord, terms: Any) -> Any:
+        return real(request, record.node.only_for or owner, excluded, record, terms)
 
     patch.setattr(placement, "_look", look)
 
@@ -293,10 +294,11 @@ def a_late_report_is_credited(patch: Patch) -> None:
 
 @bug
 def priority_is_ignored(patch: Patch) -> None:
-    def first_come(self: HiveState, task: Task) -> None:
-        self.queue.add((0, task.number, task.id), self.class_key(task))
+    def first_come(self: Ranking, line: Any) -> int:
+        head = line.head()
+        return self.rank_of(line.key._replace(priority=2), line.need.expected, head[2])
 
-    patch.setattr(HiveState, "enqueue", first_come)
+    patch.setattr(Ranking, "rank", first_come)
 
 
 @bug

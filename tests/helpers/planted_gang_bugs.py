@@ -22,10 +22,11 @@ Patch = pytest.MonkeyPatch
 
 @bug
 def a_gang_is_placed_by_half(patch: Patch) -> None:
-    def half(request: Any, owner: str, excluded: Any, nodes: Any) -> Any:
-        whole = find(request, owner, excluded, nodes)
+    def half(request: Any, owner: str, excluded: Any, nodes: Any, terms: Any) -> Any:
+        whole = find(request, owner, excluded, nodes, terms)
         if whole is None and request.nodes > 1:
-            return find(replace(request, nodes=request.nodes - 1), owner, excluded, nodes)
+            fewer = replace(request, nodes=request.nodes - 1)
+            return find(fewer, owner, excluded, nodes, terms)
         return whole
 
     patch.setattr(placement_pass, "find", half)
@@ -44,8 +45,8 @@ def a_gang_is_dispatched_by_half(patch: Patch) -> None:
 
 @bug
 def a_gang_that_fits_is_left_waiting(patch: Patch) -> None:
-    def never(request: Any, owner: str, excluded: Any, nodes: Any) -> Any:
-        return None if request.nodes > 1 else find(request, owner, excluded, nodes)
+    def never(request: Any, owner: str, excluded: Any, nodes: Any, terms: Any) -> Any:
+        return None if request.nodes > 1 else find(request, owner, excluded, nodes, terms)
 
     patch.setattr(placement_pass, "find", never)
 

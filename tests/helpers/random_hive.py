@@ -28,7 +28,7 @@ from fluxhive.core.events import (
     TaskSubmitted,
     TimePassed,
 )
-from fluxhive.core.invariants import StepLaws, check
+from fluxhive.core.invariants import check
 from fluxhive.core.node import GpuReport, HeldAttempt, HeldPhase, Journal, NodeState
 from fluxhive.core.outcome import Outcome, OutcomeKind
 from fluxhive.core.reports import (
@@ -39,6 +39,7 @@ from fluxhive.core.reports import (
     Report,
 )
 from fluxhive.core.spec_check import apply_defaults, check_spec
+from fluxhive.core.step_laws import StepLaws
 from fluxhive.core.task import Attempt, AttemptState, Priority, TaskSpec
 from fluxhive.core.task_manager import TaskManager
 from fluxhive.core.values import AttemptId, NodeId, TaskId

@@ -24,8 +24,9 @@ from fluxhive.core.events import (
 )
 from fluxhive.core.explain import word
 from fluxhive.core.hive_settings import HiveSettings
-from fluxhive.core.invariants import StepLaws, check
+from fluxhive.core.invariants import check
 from fluxhive.core.node import Journal
+from fluxhive.core.step_laws import StepLaws
 from fluxhive.core.task import Attempt, AttemptState, Task
 from fluxhive.core.task_manager import TaskManager
 from fluxhive.core.values import AttemptId, TaskId, kebab

@@ -104,7 +104,7 @@ def test_who_falls_over_a_dead_peer_does_not_take_the_blame(hive: Hive) -> None:
     hive.ends("t1.1", "failure", exit_code=1, on="n1")
     hive.ends("t1.1", "gpu-oom", exit_code=1, detail="ran out of GPU memory", on="n2")
     assert hive.task("t1").reason.startswith(
-        "attempt 1 ended: gpu-oom: ran out of GPU memory (rank 1 on n2); restart 1 of 5"
+        "gpu-oom: ran out of GPU memory (rank 1 on n2): the largest GPU here has 80.0 GiB"
     )
     assert hive.attempt("t1.1").cause_rank == 1
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from fluxhive.core.hive_settings import HiveSettings
+from fluxhive.core.policy import DECLARED
 from tests.helpers.factories import gpu
 from tests.helpers.hive import Hive
+
+#: Memory as declared decides alone, not how busy the GPUs are.
+DECLARED_HIVE = HiveSettings(policy=DECLARED)
 
 
 def test_several_gpus_are_whole_and_on_one_node(hive: Hive) -> None:
@@ -37,11 +42,16 @@ def test_a_share_leaves_headroom_on_its_gpu(hive: Hive) -> None:
     hive.node("n1", gpus=["80G"])
     hive.submit("t1", gpu_memory="81101M")
     hive.sees("dispatch t1.1 on n1 gpu0 81101 MiB")
+    hive.ends("t1.1")
+    hive.forgets()
     hive.submit("t2", gpu_memory="81102M")
-    assert hive.why("t2") == ["NEVER"]
+    hive.sees("dispatch t2.1 on n1 gpu0 81920 MiB alone")
+    hive.submit("t3", gpu_memory="81921M")
+    assert hive.why("t3") == ["NEVER"]
 
 
-def test_a_share_goes_to_the_gpu_in_use_with_the_least_room(hive: Hive) -> None:
+def test_a_share_goes_to_the_gpu_in_use_with_the_least_room() -> None:
+    hive = Hive(DECLARED_HIVE)
     hive.node("n1", gpus=["80G", "80G", "80G"])
     hive.submit("t1", gpu_memory="70G")
     hive.submit("t2", gpu_memory="60G")
@@ -67,15 +77,16 @@ def test_live_use_beyond_a_reservation_counts(hive: Hive) -> None:
     hive.beat("n1", gpu("n1-gpu0", uses={"t1.1": "90G"}))
     reserved = hive.manager.reserved_on("n1")  # type: ignore[arg-type]
     assert reserved.gpus[0].overcommitted
+    # What was raised comes down only once its use has settled.
     hive.beat("n1", gpu("n1-gpu0", uses={"t1.1": "10G"}))
-    hive.sees("dispatch t2.1 on n1 gpu0 30720 MiB")
+    hive.sees("t1.1 reserved: uses 90.0 GiB of GPU memory: reserved 90.0 GiB instead of 60.0 GiB")
 
 
 def test_what_the_last_reading_showed_of_an_ended_attempt_is_gone_with_it(hive: Hive) -> None:
     hive.node("n1", gpus=["80G"])
-    hive.submit("t1", gpus=1)
+    hive.submit("t1", gpus=1, exclusive=True)
     hive.beat("n1", gpu("n1-gpu0", uses={"t1.1": "70G"}))
-    hive.submit("t2", gpus=1)
+    hive.submit("t2", gpus=1, exclusive=True)
     hive.forgets()
     hive.ends("t1.1")
     hive.sees("t1.1 ended", "t1 succeeded", "forget t1.1 on n1", "dispatch t2.1 on n1")
@@ -83,7 +94,7 @@ def test_what_the_last_reading_showed_of_an_ended_attempt_is_gone_with_it(hive: 
 
 def test_memory_of_an_attempt_that_is_over_only_for_the_hive_counts_as_foreign(hive: Hive) -> None:
     hive.node("n1", gpus=["80G"])
-    hive.submit("t1", gpus=1, failover="1m")
+    hive.submit("t1", gpus=1, exclusive=True, failover="1m")
     hive.starts("t1.1")
     hive.beat("n1", gpu("n1-gpu0", uses={"t1.1": "70G"}))
     hive.leaves("n1")
@@ -99,7 +110,7 @@ def test_memory_of_an_attempt_that_is_over_only_for_the_hive_counts_as_foreign(h
 def test_foreign_use_takes_room_and_a_little_leaves_a_gpu_whole(hive: Hive) -> None:
     hive.node("n1", gpus=["80G"])
     hive.beat("n1", gpu("n1-gpu0", foreign="2G"))
-    hive.submit("t1", gpus=1)
+    hive.submit("t1", gpus=1, exclusive=True)
     hive.submit("t2", gpu_memory="70G")
     hive.sees("t1 queued", "dispatch t2.1 on n1 gpu0 71680 MiB")
     hive.ends("t2.1")
@@ -121,8 +132,8 @@ def test_a_gpu_that_a_heartbeat_leaves_out_has_no_reading(hive: Hive) -> None:
     hive.node("n1", gpus=["80G", "80G"])
     hive.loses_gpu("n1", "n1-gpu0")
     hive.beat("n1")
-    hive.submit("t1", gpus=1)
-    hive.submit("t2", gpus=1)
+    hive.submit("t1", gpus=1, exclusive=True)
+    hive.submit("t2", gpus=1, exclusive=True)
     hive.sees("dispatch t1.1 on n1 gpu1 81920 MiB alone", "t2 queued")
 
 
@@ -187,7 +198,7 @@ def test_a_task_that_no_node_could_ever_hold_waits_for_one_that_can(hive: Hive) 
     hive.sees("t1 queued")
     assert hive.why_text("t1") == (
         "no node could hold it, even empty: it asks 96.0 GiB on one GPU, "
-        "and the most that can be given is 79.2 GiB"
+        "and the most that can be given is 80.0 GiB"
     )
     hive.node("n2", gpus=["141G"])
     hive.sees("dispatch t1.1 on n2 gpu0 98304 MiB")

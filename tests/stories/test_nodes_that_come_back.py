@@ -228,7 +228,7 @@ def test_a_heartbeat_does_not_bring_back_a_node_whose_gpus_went_to_another(hive:
 
 def test_a_gpu_whose_attempt_may_still_run_stays_with_its_node(hive: Hive) -> None:
     hive.node("n1", gpus=["80G"])
-    hive.submit("t1", gpus=1)
+    hive.submit("t1", gpus=1, exclusive=True)
     lost(hive)
     hive.clones("n1", "n2")
     hive.sees("turn away n2")

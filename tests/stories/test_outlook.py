@@ -29,7 +29,7 @@ def test_a_task_that_lacks_memory_is_told_where_how_much_and_when(hive: Hive) ->
         "needs 20.0 GiB on one GPU; the most free is 9.5 GiB on n1:0; "
         "about 20:00, when t1 ends (the time limit of t1)"
     )
-    assert told.memory == "20.0 GiB on each GPU, as the author asked"
+    assert told.memory == "20.0 GiB on one GPU: as declared"
     assert [(count.standing.value, count.n_gpus) for count in told.gpus] == [("memory", 1)]
     assert (told.position, told.n_in_line) == (1, 1)
     assert [remedy.option for remedy in told.remedies] == ["--gpu-mem 9G"]
@@ -40,13 +40,13 @@ def test_a_task_that_lacks_memory_is_told_where_how_much_and_when(hive: Hive) ->
 def test_earlier_runs_make_the_estimate_a_range(hive: Hive) -> None:
     hive.node("n1", gpus=["40G"])
     for number, length in enumerate(["5m", "10m", "15m", "20m", "25m"]):
-        hive.submit(f"r{number}", gpus=1)
+        hive.submit(f"r{number}", gpus=1, exclusive=True)
         hive.starts(f"r{number}.1")
         hive.ends(f"r{number}.1", after=length)
-    hive.submit("t1", gpus=1)
+    hive.submit("t1", gpus=1, exclusive=True)
     hive.starts("t1.1")
     hive.waits("1m")
-    hive.submit("t2", gpus=1)
+    hive.submit("t2", gpus=1, exclusive=True)
     told = look(hive, "t2")
     assert told.summary.endswith("about 9:00 to 24:00, when t1 ends (5 earlier runs like t1)")
     # Overdue, it is given half of what it ran so far.
@@ -58,10 +58,10 @@ def test_earlier_runs_make_the_estimate_a_range(hive: Hive) -> None:
 
 def test_those_before_it_start_first(hive: Hive) -> None:
     hive.node("n1", gpus=["40G"])
-    hive.submit("t1", gpus=1, time_limit="10m")
+    hive.submit("t1", gpus=1, exclusive=True, time_limit="10m")
     hive.starts("t1.1")
-    hive.submit("t2", gpus=1, time_limit="30m")
-    hive.submit("t3", gpus=1)
+    hive.submit("t2", gpus=1, exclusive=True, time_limit="30m")
+    hive.submit("t3", gpus=1, exclusive=True)
     told = look(hive, "t3")
     assert (told.position, told.n_in_line) == (2, 2)
     assert told.estimate is not None
@@ -71,8 +71,8 @@ def test_those_before_it_start_first(hive: Hive) -> None:
 
 def test_without_anything_to_go_by_no_start_is_told(hive: Hive) -> None:
     hive.node("n1", gpus=["40G"])
-    hive.submit("t1", gpus=1)
-    hive.submit("t2", gpus=1)
+    hive.submit("t1", gpus=1, exclusive=True)
+    hive.submit("t2", gpus=1, exclusive=True)
     told = look(hive, "t2")
     assert told.estimate is None
     assert told.summary.endswith("no telling when: nothing says how long t1 runs")
@@ -83,7 +83,7 @@ def test_every_gpu_is_counted_once_under_what_keeps_it_off(hive: Hive) -> None:
     hive.node("n2", gpus=["40G"])
     hive.node("n3", gpus=["40G"], only_for="bob")
     hive.drain("n2")
-    hive.submit("t1", gpus=1)
+    hive.submit("t1", gpus=1, exclusive=True)
     hive.submit("t2", gpu_memory="30G")
     hive.beat("n1", factories.gpu("n1-gpu2", 2, "40G", state="faulty"))
     hive.submit("t3", gpu_memory="20G")
@@ -99,7 +99,7 @@ def test_every_gpu_is_counted_once_under_what_keeps_it_off(hive: Hive) -> None:
 
 def test_remedies_are_changes_with_which_placement_would_place_it(hive: Hive) -> None:
     hive.node("n1", gpus=["40G", "40G", "40G"], cpus=4)
-    hive.submit("t1", gpus=1)
+    hive.submit("t1", gpus=1, exclusive=True)
     hive.submit("t2", gpus=3)
     assert [remedy.option for remedy in look(hive, "t2").remedies] == ["--gpus 2"]
     hive.submit("t3", cpus=4)
@@ -118,7 +118,7 @@ def test_a_dry_run_says_where_and_when_and_leaves_no_trace(hive: Hive) -> None:
     told = dry_run(hive.manager.hive, spec, "ann")
     assert told.summary == "there is room now; on n1:0"
     assert hive.manager.snapshot() == before
-    hive.submit("t1", gpus=1, time_limit="5m")
+    hive.submit("t1", gpus=1, exclusive=True, time_limit="5m")
     hive.starts("t1.1")
     assert dry_run(hive.manager.hive, spec, "ann").summary == (
         "needs 20.0 GiB on one GPU, and none can be shared now; "

@@ -8,7 +8,7 @@ from tests.helpers.hive import Hive
 
 def test_a_node_that_refused_is_asked_again_only_after_another_reading(hive: Hive) -> None:
     hive.node("n1", gpus=["80G"])
-    hive.submit("t1", gpus=1)
+    hive.submit("t1", gpus=1, exclusive=True)
     hive.refuses("t1.1", "3.0 GiB are in use on GPU 0")
     hive.forgets()
     hive.waits("10s")
@@ -20,7 +20,7 @@ def test_a_node_that_refused_is_asked_again_only_after_another_reading(hive: Hiv
 
 def test_a_node_whose_reading_never_differs_is_asked_again_after_a_minute(hive: Hive) -> None:
     hive.node("n1", gpus=["80G"])
-    hive.submit("t1", gpus=1)
+    hive.submit("t1", gpus=1, exclusive=True)
     hive.refuses("t1.1", "its disk is full")
     hive.forgets()
     hive.waits("59s")

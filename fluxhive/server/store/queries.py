@@ -8,19 +8,25 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from fluxhive.core.array import ArrayCount
+from fluxhive.core.fairshare import Usage
+from fluxhive.core.learning import Learned
 from fluxhive.core.node import Node
 from fluxhive.core.task import FINAL_STATES, Attempt, Task, TaskState
 from fluxhive.core.values import AttemptId, Ms, TaskId, Value
 
 from .rows import (
     ATTEMPT_COLUMNS,
+    LEARNED_COLUMNS,
     NODE_COLUMNS,
     TASK_COLUMNS,
+    USAGE_COLUMNS,
     attempt_of_row,
+    learned_of_row,
     node_of_row,
     task_of_row,
+    usage_of_row,
 )
-from .tables import attempts, meta, nodes, tasks
+from .tables import attempts, learned, meta, nodes, tasks, usages
 from .writes import HIVE_TIME, NEXT_NUMBER
 
 SERVER_ID = "server_id"
@@ -32,6 +38,8 @@ _IDS_PER_QUERY = 500
 _TASKS = [tasks.c[name] for name in TASK_COLUMNS]
 _ATTEMPTS = [attempts.c[name] for name in ATTEMPT_COLUMNS]
 _NODES = [nodes.c[name] for name in NODE_COLUMNS]
+_LEARNED = sa.select(*(learned.c[name] for name in LEARNED_COLUMNS)).order_by(learned.c.key)
+_USAGES = sa.select(*(usages.c[name] for name in USAGE_COLUMNS)).order_by(usages.c.key)
 _FINAL = sorted(state.value for state in FINAL_STATES)
 
 
@@ -43,6 +51,8 @@ class Loaded(Value, frozen=True, kw_only=True):
     nodes: tuple[Node, ...]
     #: Of every array that has not ended.
     arrays: tuple[ArrayCount, ...] = ()
+    learned: tuple[Learned, ...]
+    usages: tuple[Usage, ...]
     #: Number of the next new task.
     next_number: int
     #: Hive time of the last stored change; 0 before the first.
@@ -72,6 +82,8 @@ def load(connection: sa.Connection) -> Loaded:
             for task in found.values()
             if task.spec.array is not None and not task.state.is_final
         ),
+        learned=tuple(learned_of_row(row) for row in connection.execute(_LEARNED).mappings()),
+        usages=tuple(usage_of_row(row) for row in connection.execute(_USAGES).mappings()),
         next_number=int(notes.get(NEXT_NUMBER, "0")),
         hive_time_ms=int(notes.get(HIVE_TIME, "0")),
     )

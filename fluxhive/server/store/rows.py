@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import FieldInfo, fields
 
+from fluxhive.core.fairshare import Usage
+from fluxhive.core.learning import Learned
 from fluxhive.core.node import Node
 from fluxhive.core.task import Attempt, Task
 from fluxhive.core.values import Value
@@ -45,6 +47,9 @@ ATTEMPT_COLUMNS = (
 )
 NODE_COLUMNS = ("id", "label", "state", "session", "rest")
 
+LEARNED_COLUMNS = ("key", "seen_at_ms", "rest")
+USAGE_COLUMNS = ("key", "rest")
+
 _JSON_COLUMNS = frozenset({"spec", "facts", "late_report"})
 #: Columns for queries alone; the record has them elsewhere.
 _DERIVED_COLUMNS = frozenset({"name"})
@@ -73,6 +78,8 @@ _EDITED = "edited"
 _TASK_REST = _rest_fields(Task, (*TASK_COLUMNS, "original"))
 _ATTEMPT_REST = _rest_fields(Attempt, ATTEMPT_COLUMNS)
 _NODE_REST = _rest_fields(Node, NODE_COLUMNS)
+_LEARNED_REST = _rest_fields(Learned, LEARNED_COLUMNS)
+_USAGE_REST = _rest_fields(Usage, USAGE_COLUMNS)
 
 
 def _rest(
@@ -131,6 +138,16 @@ def node_row(node: Node) -> Row:
     return (node.id, node.label, node.state.value, node.session, _rest(node, _NODE_REST))
 
 
+def learned_row(record: Learned) -> Row:
+    """Values for ``LEARNED_COLUMNS``."""
+    return (record.key, record.seen_at_ms, _rest(record, _LEARNED_REST))
+
+
+def usage_row(usage: Usage) -> Row:
+    """Values for ``USAGE_COLUMNS``."""
+    return (usage.key, _rest(usage, _USAGE_REST))
+
+
 def task_of_row(row: Mapping[Any, Any]) -> Task:
     """The task that was stored."""
     plain = _plain(row, TASK_COLUMNS)
@@ -148,6 +165,16 @@ def attempt_of_row(row: Mapping[Any, Any]) -> Attempt:
 def node_of_row(row: Mapping[Any, Any]) -> Node:
     """The node that was stored."""
     return _record(row, Node, NODE_COLUMNS)
+
+
+def learned_of_row(row: Mapping[Any, Any]) -> Learned:
+    """The record that was stored."""
+    return _record(row, Learned, LEARNED_COLUMNS)
+
+
+def usage_of_row(row: Mapping[Any, Any]) -> Usage:
+    """The account that was stored."""
+    return _record(row, Usage, USAGE_COLUMNS)
 
 
 def _record(row: Mapping[Any, Any], kind: type[R], columns: tuple[str, ...]) -> R:

@@ -70,6 +70,25 @@ attempts = sa.Table(
     sa.UniqueConstraint("task_id", "number"),
 )
 
+#: What was learned from attempts, by signature, program, author and project (core/learning.py).
+learned = sa.Table(
+    "learned",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    #: When it was learned from last: what is old is forgotten.
+    sa.Column("seen_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("rest", sa.Text, nullable=False),
+    sa.Index(None, "seen_at_ms"),
+)
+
+#: How much of the hive users and projects had (core/fairshare.py).
+usages = sa.Table(
+    "usages",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("rest", sa.Text, nullable=False),
+)
+
 log_streams = sa.Table(
     "log_streams",
     metadata,

@@ -14,7 +14,16 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from fluxhive.core.arrays import last_number
-from fluxhive.core.effects import HiveEffect, SaveAttempt, SaveNode, SaveTask
+from fluxhive.core.effects import (
+    HiveEffect,
+    SaveAttempt,
+    SaveEstimate,
+    SaveNode,
+    SaveTask,
+    SaveUsage,
+)
+from fluxhive.core.fairshare import Usage
+from fluxhive.core.learning import Learned
 from fluxhive.core.node import Node
 from fluxhive.core.task import (
     ATTEMPT_MOVES,
@@ -28,16 +37,20 @@ from fluxhive.core.values import AttemptId, Ms, NodeId, TaskId
 from .failures import StoreConflict
 from .rows import (
     ATTEMPT_COLUMNS,
+    LEARNED_COLUMNS,
     NODE_COLUMNS,
     TASK_COLUMNS,
+    USAGE_COLUMNS,
     Row,
     attempt_row,
+    learned_row,
     node_row,
     task_changes,
     task_row,
+    usage_row,
 )
 from .statement import Statement
-from .tables import attempts, meta, nodes, tasks
+from .tables import attempts, learned, meta, nodes, tasks, usages
 
 NEXT_NUMBER = "next_number"
 HIVE_TIME = "hive_time_ms"
@@ -136,6 +149,18 @@ def _put_nodes() -> Statement:
     )
 
 
+def _put_records(table: sa.Table, columns: Sequence[str]) -> Statement:
+    """Whole records by key: the newest is the only one."""
+    statement = insert(table).values({name: sa.bindparam(name) for name in columns})
+    return Statement(
+        statement.on_conflict_do_update(
+            index_elements=["key"],
+            set_={name: statement.excluded[name] for name in columns[1:]},
+        ),
+        columns,
+    )
+
+
 def _put_meta() -> Statement:
     statement = insert(meta).values(key=sa.bindparam("key"), value=sa.bindparam("value"))
     return Statement(
@@ -152,6 +177,8 @@ PUT_MEMBERS = _put_members()
 PUT_ATTEMPTS = {state: _put_attempts(state) for state in AttemptState}
 KEEP_LATE = _keep_late()
 PUT_NODES = _put_nodes()
+PUT_LEARNED = _put_records(learned, LEARNED_COLUMNS)
+PUT_USAGES = _put_records(usages, USAGE_COLUMNS)
 PUT_META = _put_meta()
 
 
@@ -162,6 +189,8 @@ class Saves:
         self.tasks: dict[TaskId, Task] = {}
         self.attempts: dict[AttemptId, Attempt] = {}
         self.nodes: dict[NodeId, Node] = {}
+        self.learned: dict[str, Learned] = {}
+        self.usages: dict[str, Usage] = {}
         for effect in effects:
             if isinstance(effect, SaveTask):
                 self.tasks[effect.task.id] = effect.task
@@ -169,9 +198,13 @@ class Saves:
                 self.attempts[effect.attempt.id] = effect.attempt
             elif isinstance(effect, SaveNode):
                 self.nodes[effect.node.id] = effect.node
+            elif isinstance(effect, SaveEstimate):
+                self.learned[effect.record.key] = effect.record
+            elif isinstance(effect, SaveUsage):
+                self.usages[effect.usage.key] = effect.usage
 
     def __bool__(self) -> bool:
-        return bool(self.tasks or self.attempts or self.nodes)
+        return bool(self.tasks or self.attempts or self.nodes or self.learned or self.usages)
 
     def write(self, connection: sa.Connection, *, next_number: int, now_ms: Ms) -> int:
         """Writes all of it; the next free number of a task afterwards.
@@ -198,6 +231,10 @@ class Saves:
             _expect(PUT_MEMBERS.run(connection, rows), rows, "a member that has ended")
         if self.attempts:
             self._write_attempts(connection)
+        if self.learned:
+            PUT_LEARNED.run(connection, [learned_row(each) for each in self.learned.values()])
+        if self.usages:
+            PUT_USAGES.run(connection, [usage_row(each) for each in self.usages.values()])
         PUT_META.run(connection, notes)
         return next_number
 

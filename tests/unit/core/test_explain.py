@@ -61,8 +61,8 @@ def test_the_reason_of_most_nodes_comes_first(hive: Hive) -> None:
     hive.node("n1", gpus=["80G"])
     hive.node("n2", gpus=["80G"])
     hive.node("n3", gpus=["80G"])
-    hive.submit("t1", gpus=1)
-    hive.submit("t2", gpus=1)
+    hive.submit("t1", gpus=1, exclusive=True)
+    hive.submit("t2", gpus=1, exclusive=True)
     hive.submit("t3", gpu_memory="60G")
     hive.submit("t4", gpu_memory="70G")
     reasons = hive.manager.explain(TaskId("t4"))
@@ -79,10 +79,10 @@ def test_the_reason_of_most_nodes_comes_first(hive: Hive) -> None:
 
 def test_sentences_count_correctly(hive: Hive) -> None:
     hive.node("n1", gpus=["80G"], cpus=1)
-    hive.submit("t1", gpus=1)
-    hive.submit("t2", gpus=1, cpus=0)
-    hive.submit("t3", gpus=1, cpus=0)
-    hive.submit("t4", gpus=1, cpus=0)
+    hive.submit("t1", gpus=1, exclusive=True)
+    hive.submit("t2", gpus=1, exclusive=True, cpus=0)
+    hive.submit("t3", gpus=1, exclusive=True, cpus=0)
+    hive.submit("t4", gpus=1, exclusive=True, cpus=0)
     hive.submit("t5")
     text = [reason.text for reason in hive.manager.explain(TaskId("t3"))]
     assert text == [

@@ -5,53 +5,55 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fluxhive.core.hive_settings import HiveSettings
+from fluxhive.core.hive_state import HiveState
+from fluxhive.core.policy import FIFO
 from fluxhive.core.request import Request
-from fluxhive.core.task_queue import QueueClass, TaskQueue
+from fluxhive.core.task import Priority, Task, TaskState
+from fluxhive.core.task_queue import Line, LineKey, Place, TaskQueue
 from fluxhive.core.timers import TimerKind, Timers
 from fluxhive.core.values import TaskId
+from tests.helpers import factories
 
-KEY = (Request(), "", ())
+KEY = LineKey(Request(), "ann", "ann", 2)
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2), st.booleans())))
-def test_the_head_is_always_the_first_of_those_in_line(
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.booleans())))
+def test_the_best_is_always_the_first_of_the_best_line(
     steps: list[tuple[int, int, bool]],
 ) -> None:
-    queue = TaskQueue()
+    """Lines by owner, each ranked by the owner's number; places by submission."""
+    hive = HiveState(HiveSettings(policy=FIFO))
     model: dict[int, int] = {}
-    for number, rank, comes in steps:
-        queue.remove(TaskId(f"t{number}"))
+    for number, priority, comes in steps:
+        hive.dequeue(TaskId(f"t{number}"))
         model.pop(number, None)
         if comes:
-            queue.add((rank, number, TaskId(f"t{number}")), KEY)
-            model[number] = rank
-        line = queue.classes.get(KEY)
-        assert (line is None) == (not model)
-        assert len(queue) == len(model)
-        if line is not None:
-            first = min((rank, number) for number, rank in model.items())
-            head = line.head()
-            assert head is not None
-            assert head[:2] == first
+            hive.enqueue(queued_task(number, list(Priority)[priority]))
+            model[number] = list(Priority)[priority].rank
+        assert len(hive.queue) == len(model)
+        bests = [shape.best() for shape in hive.queue.shapes.values()]
+        first = min((best[:2] for best in bests if best is not None), default=None)
+        assert first == min(((rank, each) for each, rank in model.items()), default=None)
 
 
 def test_who_leaves_does_not_pile_up() -> None:
-    line = QueueClass(KEY)
-    line.add((0, 0, TaskId("first")))
+    line = Line(KEY)
+    line.add(Place(0, TaskId("first"), 0))
     for number in range(1000):
-        line.add((1, number, TaskId("again")))
+        line.add(Place(number + 1, TaskId("again"), 0))
         line.remove(TaskId("again"))
     assert len(line._heap) < 100
-    assert line.head() == (0, 0, "first")
+    assert line.head() == (0, "first", 0)
 
 
 def test_an_empty_line_has_no_head() -> None:
-    assert QueueClass(KEY).head() is None
+    assert Line(KEY).head() is None
 
 
 def test_who_is_in_no_line_has_nobody_before() -> None:
     assert TaskQueue().n_ahead(TaskId("t1")) == 0
-    assert TaskQueue().class_of(TaskId("t1")) is None
+    assert TaskQueue().line_of(TaskId("t1")) is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 50), st.booleans())))
@@ -80,3 +82,15 @@ def test_timers_that_are_taken_back_do_not_pile_up() -> None:
         timers.set(TimerKind.PAUSE, f"t{number}", number)
         timers.cancel(TimerKind.PAUSE, f"t{number}")
     assert len(timers._heap) < 100
+
+
+def queued_task(number: int, priority: Priority) -> Task:
+    return Task(
+        id=TaskId(f"t{number}"),
+        number=number,
+        owner="ann",
+        spec=factories.spec(),
+        state=TaskState.QUEUED,
+        priority=priority,
+        submitted_at_ms=0,
+    )

@@ -27,7 +27,7 @@ async def test_a_waiting_task_is_explained_as_data_and_as_a_sentence(it: RestHiv
     assert told["summary"] == "no node has joined yet"
     assert told["reasons"][0]["code"] == "NO_NODES"
     assert (told["id"], told["position"], told["n_in_line"]) == (task["id"], 1, 1)
-    assert told["memory"] == "whole GPUs, since no memory was named"
+    assert told["memory"] == "a part of a GPU, by what there will be: nothing is known about it yet"
     await it.admin.post("/tasks/vit/cancel")
     it.hive.brain.manager.hive.tasks.clear()
     ended = (await it.admin.get("/tasks/vit/why")).json()

@@ -1,0 +1,142 @@
+"""Where a task stands in the queue: its line, what the line needs, and its rank.
+
+The queue holds lines (task_queue.py); need.py says what a line needs, score.py how it ranks. Both
+change with time and with what is learned: ``refresh`` brings them up to date before each pass.
+Called by hive_state.py and placement_pass.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .learning import Basis
+from .need import need_of, shape_of, sources_of
+from .placement import Terms
+from .policy import DurationFrom, Order
+from .score import Ranking
+from .signature import signature
+from .task import Task, TaskSpec
+from .task_queue import Line, LineKey, Need, Place
+from .values import TaskId
+
+if TYPE_CHECKING:
+    from .hive_state import HiveState
+
+#: Up to so many lines all are ranked anew in each pass; a longer queue at most once in one
+#: millisecond for every ten lines, so that ranking takes a small part of one core.
+RANK_ALWAYS_UP_TO = 1_000
+LINES_PER_MS = 10
+
+
+def line_key(hive: HiveState, task: Task) -> LineKey:
+    """The line of the queue that a task belongs to."""
+    goes_by_limit = hive.policy.duration is DurationFrom.LIMIT
+    return LineKey(
+        task.spec.request,
+        task.owner,
+        task.project,
+        task.priority.rank,
+        hive.nodes_off(task.id),
+        task.signature,
+        task.spec.time_limit_ms if goes_by_limit else None,
+        task.least_gpu_memory_mib,
+        task.alone,
+    )
+
+
+def enqueue(hive: HiveState, task: Task) -> None:
+    """Put a task in line."""
+    place = place_of(hive, task)
+    queue = hive.queue
+    key = line_key(hive, task)
+    line = queue.add(place, key)
+    if len(line.places) == 1:
+        _settle(hive, line, _basis(hive, key))
+    if line.head() is place:
+        line.rank = hive.ranking.rank(line)
+        line.shape.push(line)
+
+
+def place_of(hive: HiveState, task: Task) -> Place:
+    """Where a task stands in its line; an array stands where its next member does."""
+    number = task.number
+    if task.spec.array is not None:
+        number += 1 + hive.arrays[task.id].next_index - task.spec.array.first
+    return Place(number, task.id, task.submitted_at_ms)
+
+
+def move(hive: HiveState, array: Task) -> None:
+    """An array in line has made a member: it stands where the next one does."""
+    line = hive.queue.move(place_of(hive, array))
+    line.rank = hive.ranking.rank(line)
+    line.shape.push(line)
+
+
+def refresh(hive: HiveState) -> None:
+    """Needs by what is known now, ranks by what time it is now."""
+    queue = hive.queue
+    n_lines = len(queue.lines)
+    if n_lines > RANK_ALWAYS_UP_TO and hive.now_ms < hive.ranked_at_ms + n_lines // LINES_PER_MS:
+        return
+    hive.ranked_at_ms = hive.now_ms
+    hive.ranking = ranking = Ranking(hive.policy, hive.accounts, hive.now_ms)
+    news, hive.news = hive.news, {}
+    if news or hive.gpu_sizes != hive.settled_gpu_sizes:
+        for line in list(queue.lines.values()):
+            if line.gpu_sizes != hive.gpu_sizes or any(key in news for key in line.sources):
+                _settle(hive, line, _basis(hive, line.key))
+        hive.settled_gpu_sizes = hive.gpu_sizes
+    if hive.policy.order is Order.FIFO:
+        return
+    for line in queue.lines.values():
+        line.rank = ranking.rank(line)
+    for shape in queue.shapes.values():
+        shape.rebuild()
+
+
+def need_for(hive: HiveState, spec: TaskSpec, owner: str) -> Need:
+    """What a task like this would need, by what is known of its kind."""
+    project = spec.project or owner
+    kind = signature(spec, owner)
+    key = LineKey(spec.request, owner, project, spec.priority.rank, (), kind, spec.time_limit_ms)
+    return need_of(key, _basis(hive, key), hive.policy, hive.gpu_sizes)
+
+
+def terms_for(hive: HiveState, need: Need) -> Terms:
+    """What a placement goes by that nobody waits for yet."""
+    percent = need.expected.utilization_percent if need.request.shares_gpu else 0
+    return Terms(hive.policy, percent, hive.now_ms + need.expected.latest_ms)
+
+
+def standing(hive: HiveState, task: Task) -> tuple[int, int]:
+    """Where a task in line stands against all others: lower goes first."""
+    line = hive.queue.line_of(task.id)
+    key = line_key(hive, task) if line is None else line.key
+    need = need_of(key, _basis(hive, key), hive.policy, hive.gpu_sizes)
+    rank = hive.ranking.rank_of(key, need.expected, task.submitted_at_ms)
+    return rank, place_of(hive, task).number
+
+
+def terms_of(hive: HiveState, line: Line, task_id: TaskId) -> Terms:
+    """What a placement of the line's head goes by, beside its request."""
+    return Terms(
+        hive.policy,
+        line.shape.key.utilization_percent,
+        hive.now_ms + line.need.expected.latest_ms if hive.promises else 0,
+        task_id,
+    )
+
+
+def _basis(hive: HiveState, key: LineKey) -> Basis:
+    return hive.book.basis(key.signature, key.owner, key.project)
+
+
+def _settle(hive: HiveState, line: Line, basis: Basis) -> None:
+    key = line.key
+    need = need_of(key, basis, hive.policy, hive.gpu_sizes)
+    line.gpu_sizes = hive.gpu_sizes
+    line.sources = sources_of(key, basis, hive.policy)
+    owner = key.owner if hive.is_private(key.owner) else ""
+    hive.queue.settle(line, need, basis, shape_of(key, need, hive.policy, owner))
+    line.rank = hive.ranking.rank(line)
+    line.shape.push(line)

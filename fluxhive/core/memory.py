@@ -1,0 +1,137 @@
+"""How much GPU memory a task reserves, from what was learned, declared or seen to be too little.
+
+Three numbers stay apart and are shown: what the author *declared*, what was *learned* (the largest
+peak among the runs), what is *reserved*. The most particular knowledge wins: the same signature,
+the same program, the same author; then the declaration; then a part of the GPU. Called for each
+line of the queue when something about it was learned, and for running attempts (use_watch.py).
+"""
+
+from __future__ import annotations
+
+from .learning import Basis, Learned, percentile
+from .policy import MemoryFrom, Policy
+from .request import Estimate, EstimateSource, Request, show_mib
+from .values import Mib
+
+#: Reservations are rounded up to this, so that tasks of nearly one size are looked at once.
+STEP_MIB: Mib = 256
+#: On top of the peaks of the same program with other sizes, and of an author's other tasks.
+PROGRAM_PERCENT = 125
+PROGRAM_MIB: Mib = 512
+AUTHOR_PERCENT = 120
+AUTHOR_MIB: Mib = 1024
+#: Of an author's peaks, the one that so many percent do not exceed.
+AUTHOR_PERCENTILE = 60
+
+
+def estimate(
+    request: Request,
+    basis: Basis,
+    policy: Policy,
+    *,
+    gpu_mib: Mib,
+    least_mib: Mib = 0,
+) -> Estimate | None:
+    """What one GPU of the task reserves; None: GPUs are not shared here, or it has none.
+
+    ``gpu_mib``: a typical GPU of the hive. ``least_mib``: what it needs at least since it ran out.
+    """
+    if request.gpus != 1 or request.exclusive or policy.memory is MemoryFrom.WHOLE:
+        return None
+    declared = request.gpu_memory_mib
+    own = basis.own if policy.memory is MemoryFrom.LEARNED else None
+    if policy.memory is MemoryFrom.DECLARED or (request.strict and declared is not None):
+        if declared is None:
+            return None
+        found = Estimate(
+            source=EstimateSource.DECLARED, reserved_mib=declared, declared_mib=declared
+        )
+    else:
+        found = _known(basis, policy, declared) or _unknown(declared, policy, gpu_mib)
+    floor_mib = max(least_mib, own.floor_mib if own is not None else 0)
+    if floor_mib <= found.reserved_mib:
+        return found
+    return Estimate(
+        source=EstimateSource.REPAIR,
+        reserved_mib=rounded(floor_mib),
+        declared_mib=declared,
+        peak_mib=found.peak_mib,
+        runs=found.runs,
+    )
+
+
+def rounded(mib: Mib, /) -> Mib:
+    """Up to the next step."""
+    return -(-mib // STEP_MIB) * STEP_MIB
+
+
+def reserve_for(record: Learned, policy: Policy) -> Mib:
+    """What the next run of a signature reserves by its own peaks; there must be one."""
+    mib = record.peak_mib * (100 + policy.margin_percent) // 100 + policy.margin_mib
+    if len(record.peaks) < policy.thin_runs:
+        mib = mib * (100 + policy.thin_percent) // 100
+    return rounded(mib)
+
+
+def _known(basis: Basis, policy: Policy, declared: Mib | None) -> Estimate | None:
+    own, program, author = basis.own, basis.program, basis.author
+    if own is not None and own.peaks:
+        source, record, mib = EstimateSource.LEARNED, own, reserve_for(own, policy)
+    elif program is not None and program.peaks:
+        mib = program.peak_mib * PROGRAM_PERCENT // 100 + PROGRAM_MIB
+        source, record = EstimateSource.PROGRAM, program
+    elif author is not None and len(author.peaks) >= policy.author_runs:
+        peaks = [peak.peak_mib for peak in author.peaks]
+        mib = percentile(peaks, AUTHOR_PERCENTILE) * AUTHOR_PERCENT // 100 + AUTHOR_MIB
+        source, record = EstimateSource.AUTHOR, author
+    else:
+        return None
+    mib = rounded(mib)
+    is_learned = source is EstimateSource.LEARNED
+    if declared is not None and policy.trusts_declared and not is_learned and declared < mib:
+        source, mib = EstimateSource.DECLARED, declared
+    return Estimate(
+        source=source,
+        reserved_mib=mib,
+        declared_mib=declared,
+        peak_mib=record.peak_mib,
+        runs=len(record.peaks),
+    )
+
+
+def _unknown(declared: Mib | None, policy: Policy, gpu_mib: Mib) -> Estimate:
+    if declared is not None:
+        return Estimate(
+            source=EstimateSource.DECLARED, reserved_mib=declared, declared_mib=declared
+        )
+    guess_mib = max(1, rounded(gpu_mib * policy.guess_percent // 100))
+    return Estimate(source=EstimateSource.GUESS, reserved_mib=guess_mib)
+
+
+def describe(estimate: Estimate) -> str:
+    """Why so much is reserved, as people say it: ``learned from 14 runs (peak 8.4 GiB)``."""
+    runs = "1 run" if estimate.runs == 1 else f"{estimate.runs} runs"
+    peak = "" if estimate.peak_mib is None else f" (peak {show_mib(estimate.peak_mib)})"
+    match estimate.source:
+        case EstimateSource.LEARNED:
+            return f"learned from {runs}{peak}"
+        case EstimateSource.PROGRAM:
+            return f"learned from {runs} of the same program with other sizes{peak}"
+        case EstimateSource.AUTHOR:
+            return f"from {runs} of its author's other tasks{peak}"
+        case EstimateSource.DECLARED:
+            return "as declared"
+        case EstimateSource.REPAIR:
+            return "raised, because it ran out of GPU memory before"
+        case _:
+            return "nothing is known about it yet"
+
+
+def confidence(estimate: Estimate, basis: Basis) -> str:
+    """How far the estimate can be trusted: ``high``, ``medium`` or ``low``."""
+    own = basis.own
+    if estimate.source is not EstimateSource.LEARNED or own is None or not own.peaks:
+        return "low"
+    peaks = [peak.peak_mib for peak in own.peaks]
+    close = max(peaks) * 100 <= min(peaks) * 115
+    return "high" if len(peaks) >= 3 and close else "medium"

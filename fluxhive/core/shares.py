@@ -1,0 +1,73 @@
+"""What attempts cost their users and projects: the hive's accounts kept true.
+
+A share of a GPU costs its part of the memory or of the time, whichever is more; a whole GPU costs
+one. Called by hive_state.py whenever something is held, changed or given back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .fairshare import CAPACITY, project_key, user_key
+from .node import NodeState
+from .request import Reservation
+from .task import Attempt, Task
+
+if TYPE_CHECKING:
+    from .hive_state import HiveState
+
+#: Accounts count in thousandths of a GPU.
+WHOLE = 1000
+
+
+def open_task(hive: HiveState, task: Task, *, by: int = 1) -> None:
+    """A task came, or ended: its owner's and its project's shares depend on who is there."""
+    keys = user_key(task.owner), project_key(task.project)
+    if task.spec.request.gpus:
+        hive.accounts.open_task(*keys, now_ms=hive.now_ms, by=by)
+
+
+def charge(hive: HiveState, attempt: Attempt, *, by: int) -> None:
+    """An attempt holds GPUs from now on (``by`` 1) or no more (-1)."""
+    if by > 0:
+        # As it was when it was taken is how it is given back.
+        rate = sum(_cost(hive, reservation) for reservation in attempt.reservations)
+        if rate:
+            hive.rates[attempt.id] = rate
+    else:
+        rate = hive.rates.pop(attempt.id, 0)
+    if rate:
+        task = hive.tasks[attempt.task_id]
+        keys = user_key(task.owner), project_key(task.project)
+        change = hive.accounts.load_rate if hive.is_loading else hive.accounts.change_rate
+        change(*keys, by=by * rate, now_ms=hive.now_ms)
+
+
+def count_gpus(hive: HiveState) -> None:
+    """What the hive has, and how large a typical GPU of it is (the median)."""
+    sizes = sorted(
+        report.total_mib
+        for record in hive.nodes.values()
+        if record.node.state is not NodeState.LOST
+        for report in record.node.inventory.gpus
+        if report.total_mib
+    )
+    hive.gpu_sizes = (sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else (0, 0, 0)
+    change = len(sizes) * WHOLE - hive.capacity_rate
+    if change:
+        hive.capacity_rate += change
+        alter = hive.accounts.load_rate if hive.is_loading else hive.accounts.change_rate
+        alter(CAPACITY, by=change, now_ms=hive.now_ms)
+
+
+def _cost(hive: HiveState, reservation: Reservation) -> int:
+    if reservation.exclusive:
+        return WHOLE * len(reservation.gpus)
+    cost = 0
+    record = hive.nodes[reservation.node_id]
+    for share in reservation.gpus:
+        gpu = record.gpus.get(share.uuid)
+        total_mib = gpu.report.total_mib if gpu is not None else 0
+        part = share.gpu_memory_mib * WHOLE // total_mib if total_mib else WHOLE
+        cost += min(WHOLE, max(part, share.utilization_percent * WHOLE // 100))
+    return cost
