@@ -31,6 +31,8 @@ TEXTS = [
 ]
 
 FILE_LINES, FILE_LINES_EVER = 400, 700
+#: As git leaves them where two changes met.
+MERGE_MARK = re.compile(r"(<{7}|>{7})( |$)")
 FUNCTION_LINES = 60
 #: Longer files, each with the reason why it is one subject.
 LONG_FILES: dict[str, str] = {
@@ -75,6 +77,12 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
+
+
+@pytest.mark.parametrize("path", [*OURS, *TEXTS], ids=name)
+def test_no_merge_was_left_half_done(path: Path) -> None:
+    marks = [line for line in path.read_text().splitlines() if MERGE_MARK.match(line)]
+    assert marks == []
 
 
 @pytest.mark.parametrize("path", PACKAGE, ids=name)

@@ -56,12 +56,11 @@ def user(*, allow_root: bool) -> Finding:
     except (KeyError, OSError):
         name = str(os.getuid())
     if os.name == "posix" and os.getuid() == 0:
-        says = "and was allowed to" if allow_root else "and refuses to start so"
-        return warning(
-            "user",
-            f"an agent of root runs tasks as root, {says}",
-            "start the agent as a plain user",
-        )
+        if allow_root:
+            says = "the agent is root's, and was allowed to run tasks as root"
+        else:
+            says = "this is root, as whom `fluxhive run` refuses to start tasks"
+        return warning("user", says, "start the agent as a plain user")
     return note("user", f"tasks run as {name}: users of one agent are not kept apart")
 
 
