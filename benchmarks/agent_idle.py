@@ -18,6 +18,10 @@ from typing import NamedTuple
 
 from own_hive import COMMAND, OwnHive, heading, own_hive
 
+from fluxhive.core.request import Request
+from fluxhive.core.task import TaskSpec
+from fluxhive.protocol.rest import TaskBatch, TaskPage
+
 GPUS = "8x80G"
 #: Goals: agent, launcher, each shim.
 AGENT_MIB, LAUNCHER_MIB, SHIM_MIB = 60.0, 15.0, 3.0
@@ -66,10 +70,13 @@ def cost(hive: OwnHive, seconds: float) -> Cost:
 
 def fill(hive: OwnHive, n_tasks: int) -> None:
     """Starts tasks that hold a part of a GPU each, and waits until all are seen."""
-    submit = [*COMMAND, "submit", "-q", "--gpus", "1", "--gpu-mem", "4G", "--cpus", "0", "--"]
-    for _ in range(n_tasks):
-        task = [*submit, sys.executable, "-I", "-S", "-c", HOLDER]
-        subprocess.run(task, env=hive.env, check=True, stdout=subprocess.DEVNULL)
+    spec = TaskSpec(
+        command=(sys.executable, "-I", "-S", "-c", HOLDER),
+        # More tasks than this machine has cores: they sleep.
+        request=Request(cpus=0, gpus=1, gpu_memory_mib=4096),
+    )
+    body = TaskBatch(tasks=[spec] * n_tasks)
+    hive.transport.call("POST", "/api/v1/tasks/batch", TaskPage, body=body)
     until = time.monotonic() + 120
     while time.monotonic() < until:
         asked = subprocess.run(

@@ -118,7 +118,7 @@ def uses(directory: str | Path, gpu_uuid: str) -> dict[int, int]:
                 continue
             pid = int(entry.name)
             try:
-                used_mib, began = Path(entry.path).read_text().split()
+                used_mib, began = _read_quickly(entry.path).split()
             except (FileNotFoundError, ValueError):
                 continue  # being written, or gone since
             if _beginning(pid) == began:
@@ -245,6 +245,15 @@ def _locked(root: Path) -> Iterator[None]:
         yield
 
 
+def _read_quickly(path: str) -> str:
+    """A small file: an agent reads these of all processes each second."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, 4096).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)
+
+
 def _beginning(pid: int) -> str | None:
     """What tells this process from a later one with its pid; None when it is dead.
 
@@ -252,7 +261,7 @@ def _beginning(pid: int) -> str | None:
     """
     try:
         # After the name, which may hold anything: state is the first field, start time the 20th.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = _read_quickly(f"/proc/{pid}/stat").rpartition(")")[2].split()
     except FileNotFoundError:
         if os.path.isdir("/proc/self"):
             return None

@@ -186,12 +186,13 @@ class Gpus:
         owners: dict[int, AttemptId | None] = {}
         for reading in readings.gpus:
             for each in reading.processes or ():
-                if each.pid not in owners and os.path.exists(f"/proc/{each.pid}"):
-                    owner = process.attempt_of_pid(each.pid, cookies)
-                    if owner is not None:
-                        owners[each.pid] = AttemptId(owner)
-                    elif are_ours_alone:
-                        owners[each.pid] = None
+                if each.pid in owners:
+                    continue
+                owner = process.attempt_of_pid(each.pid, cookies)
+                if owner is not None:
+                    owners[each.pid] = AttemptId(owner)
+                elif are_ours_alone and os.path.exists(f"/proc/{each.pid}"):
+                    owners[each.pid] = None
         return readings, owners
 
     def _still_unkillable(self) -> dict[GpuUuid, tuple[int, ...]]:
