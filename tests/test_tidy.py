@@ -196,6 +196,13 @@ def commands() -> set[str]:
     return set(entry.VERBS)
 
 
+@pytest.mark.parametrize("path", TEXTS + OURS, ids=name)
+def test_no_merge_left_its_marks(path: Path) -> None:
+    marks = ("<" * 7 + " ", "=" * 7 + "\n", ">" * 7 + " ")
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    assert not [line for line in lines if line.startswith(marks)]
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=name)
 def test_docs_name_only_commands_that_exist(path: Path) -> None:
     known, text = commands(), path.read_text()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import click
 
-from fluxhive.cli import options, session
+from fluxhive.cli import messages, options, session
 from fluxhive.cli.follow import Printer, follow, show_until_end, tell_gap
 from fluxhive.core.errors import InputError, NotFound
 from fluxhive.protocol.rest import LogGapView, TaskView
@@ -31,7 +31,7 @@ class Which(NamedTuple):
 @click.argument("task")
 @click.option("-f", "--follow", "is_followed", is_flag=True, help="Go on until the task ends.")
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help="Of this attempt.")
-@click.option("--rank", type=click.IntRange(0), default=0, metavar="R", help="Of a gang's member.")
+@click.option("--rank", type=click.IntRange(0), metavar="R", help="Of this member of a gang.")
 @click.option("--stream", type=click.Choice(STREAMS), help="Only this stream.")
 @click.option("--tail", type=click.IntRange(0), metavar="LINES", help="Only the last lines.")
 @click.option("--offset", type=int, metavar="BYTES", help="From this byte of the stream on.")
@@ -42,7 +42,7 @@ def command(
     task: str,
     is_followed: bool,
     attempt: int | None,
-    rank: int,
+    rank: int | None,
     stream: str | None,
     tail: int | None,
     offset: int | None,
@@ -66,12 +66,16 @@ def command(
         )
     client = session.client(control_url)
     found = client.task(task)
+    n_nodes = found.spec.request.nodes
+    if rank is None and n_nodes > 1:
+        messages.say(f"what rank 0 of {n_nodes} writes; another's: --rank 1")
+    rank = rank or 0
     if is_followed:
         return follow(client, found.id, rank=rank, is_raw=is_raw)
     printer = Printer(is_raw=is_raw)
-    if found.state.is_final and not chosen and not rank:
+    if found.state.is_final and not chosen:
         # The whole of an ended task is a followed log that ends at once: streams interleaved.
-        show_until_end(client, found.id, printer, attempt=attempt)
+        show_until_end(client, found.id, printer, attempt=attempt, rank=rank)
         return 0
     number = attempt or _last_number(found)
     for name in STREAMS if stream is None else (stream,):

@@ -103,7 +103,8 @@ def _stopping(members: tuple[Member, ...]) -> tuple[Member, ...]:
 def _end_attempt(hive: HiveState, attempt: Attempt) -> None:
     """All of it has ended: write that down, give back what it held, decide about its task."""
     task = hive.tasks[attempt.task_id]
-    cause = attempt.members[attempt.cause_rank or 0]
+    members = attempt.members
+    cause = members[attempt.cause_rank or 0]
     assert cause.outcome is not None, f"{attempt.id} has ended as nothing"
     outcome = cause.outcome
     if attempt.gang:
@@ -122,7 +123,7 @@ def _end_attempt(hive: HiveState, attempt: Attempt) -> None:
     if task.spec.at_most_once and decision.to is TaskState.QUEUED and _may_have_run(attempt):
         why = f"{describe(outcome)}; a part of it may have run, and it may be started only once"
         decision = RetryDecision(to=TaskState.FAILED, reason=why)
-    excludes = any(member.excludes_node for member in attempt.members)
+    excludes = any(member.excludes_node for member in members)
     if excludes and decision.to is TaskState.QUEUED and not _has_choice(hive, task):
         decision = RetryDecision(to=TaskState.FAILED, reason=_no_choice(task, outcome))
     elif decision.elsewhere or (outcome.kind is OutcomeKind.REFUSED and not cause.excludes_node):

@@ -58,7 +58,11 @@ def test_each_member_knows_its_rank_and_has_its_own_output(
     assert {first.split()[4], other.split()[4]} == {m["node_label"] for m in members(hive, task)}
     assert first.rpartition(" at ")[2] == other.rpartition(" at ")[2]
     assert hive.ok("logs", task).strip() == first
-    assert hive.run("logs", "--rank", "2", task).returncode != 0
+    for follow in ((), ("-f",)):
+        missing = hive.run("logs", *follow, "--rank", "2", task)
+        assert missing.returncode == 4
+        assert "has no rank 2" in missing.stderr
+    assert "rank 0 of 2" in hive.run("logs", task).stderr
     shown = hive.ok("show", task)
     assert "2 nodes of 1 CPU" in shown
     assert "rank 1" in shown

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from fluxhive.core.errors import InputError, NotFound
 from fluxhive.core.spec_check import MAX_NODES
-from fluxhive.core.task import Attempt, AttemptState
+from fluxhive.core.task import Attempt, AttemptState, Task
 from fluxhive.protocol.rest import LogGapView, LogStreamView
 from fluxhive.protocol.wire import STREAM_NAMES
 from fluxhive.server.bridge import answer, new_router, route
@@ -68,6 +68,7 @@ async def follow_logs(
     Of a gang, one member's output.
     """
     found = check_single(await find_task(services.hive, task))
+    _check_rank(found.task, rank)
     only = None if attempt is None else attempt_of(found, attempt)
     events = Follow(services, caller, found, rank).stream(only, (stdout, stderr))
     return EventStream(events, services, caller.token_id)
@@ -103,12 +104,12 @@ async def read_log(
             "tail_bytes: excludes `offset` and `limit`", field="tail_bytes", value=tail_bytes
         )
     found = check_single(await find_task(services.hive, task))
+    _check_rank(found.task, rank)
     if not found.attempts and attempt is None:
         return _bytes(b"", 0, 0, is_complete=found.task.state.is_final)
     chosen = found.attempts[-1] if attempt is None else attempt_of(found, attempt)
     logs = services.hive.logs
     await logs.load([chosen])
-    _check_rank(chosen, rank)
     await _until_whole(services, chosen, rank)
     number = STREAM_NAMES.index(stream)
     size = logs.size(chosen.id, number, rank=rank)
@@ -126,12 +127,12 @@ async def read_log(
     return _bytes(data, start, size, is_complete=is_complete, gaps=gaps)
 
 
-def _check_rank(attempt: Attempt, rank: int) -> None:
-    if rank >= len(attempt.members):
-        n_members = len(attempt.members)
+def _check_rank(task: Task, rank: int) -> None:
+    n_nodes = task.spec.request.nodes
+    if rank >= n_nodes:
         raise NotFound(
-            f"{attempt.id} has no rank {rank}",
-            hint="it runs on one node" if n_members == 1 else f"ranks: 0 to {n_members - 1}",
+            f"{task.id} has no rank {rank}",
+            hint="it is for one node" if n_nodes == 1 else f"ranks: 0 to {n_nodes - 1}",
         )
 
 
