@@ -109,7 +109,6 @@ class Runner:
         self._settings = settings
         self._stop_tasks_on_exit = stop_tasks_on_exit
         self._hello_sent_at_ms = 0
-        self._n_hellos = 0
         self._is_ending = False
         self._life = secrets.token_hex(8)
         self._disk_problem = ""
@@ -275,7 +274,6 @@ class Runner:
     def hello(self) -> Hello:
         """How the node presents itself now."""
         self._hello_sent_at_ms = process.boottime_ms()
-        self._n_hellos += 1
         return Hello(
             incarnation=self._incarnation,
             agent_version=__version__,
@@ -288,7 +286,7 @@ class Runner:
             journal_id=self._journal.id,
             machine_id=places.machine_id(),
             life=self._life,
-            hello_n=self._n_hellos,
+            sent_at_ms=self._hello_sent_at_ms,
         )
 
     def welcomed(self, welcome: Welcome) -> None:

@@ -83,8 +83,8 @@ class NodeJoined(Tagged, frozen=True, kw_only=True):
     boot_id: str = ""
     #: Names the node's journal since it was begun; another one never knew what came before it.
     journal_id: str = ""
-    #: Counts the hellos of this incarnation; 0: not counted.
-    hello_n: int = 0
+    #: By the node's boot clock; 0: not said.
+    sent_at_ms: Ms = 0
 
 
 class NodeReported(Tagged, frozen=True, kw_only=True):

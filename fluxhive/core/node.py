@@ -118,7 +118,7 @@ class Node(Value, frozen=True, kw_only=True):
     last_contact_at_ms: Ms = 0
     #: Names its journal; what was placed on it before that one began may be missing from it.
     journal_id: str = ""
-    #: Of its latest hello.
-    hello_n: int = 0
+    #: When it said its latest hello, by its own boot clock.
+    hello_at_ms: Ms = 0
     #: Taken off the list by a person; kept in the store for the attempts that name it.
     removed: bool = False

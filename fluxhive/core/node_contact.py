@@ -80,7 +80,7 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
         boot_id=event.boot_id,
         last_contact_at_ms=hive.now_ms,
         journal_id=event.journal_id,
-        hello_n=event.hello_n,
+        hello_at_ms=event.sent_at_ms,
     )
     record = hive.put_node(node, f"{event.label} joined")
     record.set_open(True)
@@ -101,11 +101,12 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
 def _is_stale(known: Node, event: NodeJoined) -> bool:
     """Whether a hello was sent before one that was heard already: what it says is no news.
 
-    The system of a node goes on sending for an agent that has hung up or died.
+    The system of a node goes on sending for an agent that has hung up or died. What it had to send
+    is gone with it when the machine is started again.
     """
-    if not event.hello_n or event.journal_id != known.journal_id:
+    if not event.sent_at_ms or not event.boot_id or event.boot_id != known.boot_id:
         return False
-    return (event.incarnation, event.hello_n) <= (known.incarnation, known.hello_n)
+    return event.sent_at_ms <= known.hello_at_ms
 
 
 def _turn_away_stale(hive: HiveState, event: NodeJoined) -> None:

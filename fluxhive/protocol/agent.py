@@ -39,8 +39,8 @@ class Hello(Tagged, frozen=True, kw_only=True):
     machine_id: str = ""
     #: Differs with each start of an agent anywhere: tells one that dials again from a copy of it.
     life: str = ""
-    #: Counts the hellos of this incarnation: one that was long on its way is told from news.
-    hello_n: int = 0
+    #: The node's boot clock: a hello that was long on its way is told from news. 0: not said.
+    sent_at_ms: Ms = 0
 
 
 class GpuSample(Value, frozen=True, kw_only=True):

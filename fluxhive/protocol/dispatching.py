@@ -101,7 +101,7 @@ def joined(hello: Hello, node_id: NodeId, session: int, only_for: str | None) ->
         agent_version=hello.agent_version,
         boot_id=hello.boot_id,
         journal_id=hello.journal_id,
-        hello_n=hello.hello_n,
+        sent_at_ms=hello.sent_at_ms,
     )
 
 

@@ -64,7 +64,7 @@ def check(message: AgentMessage, node_id: NodeId, manager: TaskManager) -> None:
 def check_hello(hello: Hello) -> None:
     """Raises ``BadNode`` for a hello out of bounds."""
     _range("incarnation", hello.incarnation)
-    _range("hello_n", hello.hello_n)
+    _range("sent_at_ms", hello.sent_at_ms)
     for name in ("label", "agent_version", "boot_id", "machine_id", "life", "journal_id"):
         _text(name, getattr(hello, name), LABEL_MAX)
     if not hello.label:

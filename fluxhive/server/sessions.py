@@ -286,11 +286,13 @@ class Sessions:
 
     def _welcome(self, effect: effects.Welcome) -> None:
         session = self._greeting.pop((effect.node_id, effect.session), None)
+        older = self._live.get(effect.node_id)
+        if older is not None and older.number < effect.session:
+            # Also when the newer one is gone already: what the older says does not count any more,
+            # and its node must not take our answers for contact.
+            older.close(CLOSE_REPLACED, "a newer connection of this node took its place")
         if session is None or not session.is_open:
             return
-        older = self._live.get(effect.node_id)
-        if older is not None:
-            older.close(CLOSE_REPLACED, "a newer connection of this node took its place")
         self._live[effect.node_id] = session
         marks: list[LogUpTo] = []
         for attempt_id in session.held:

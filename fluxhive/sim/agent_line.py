@@ -44,7 +44,6 @@ class AgentLine:
         self._backoff_ms = BACKOFF_MS_MIN
         self._hello_sent_at_ms: Ms = 0
         self._answered_at_ms: Ms = 0
-        self._n_hellos = 0
 
     # ── dialling ──────────────────────────────────────────────────────────────────────────────
 
@@ -88,7 +87,6 @@ class AgentLine:
 
     def _hello(self) -> Hello:
         life, node = self._life, self._node
-        self._n_hellos += 1
         return Hello(
             incarnation=self._incarnation,
             agent_version="simulated",
@@ -98,7 +96,7 @@ class AgentLine:
             held=tuple(life.executor.held()),
             journal=Journal.REBUILT if life.was_absent else Journal.INTACT,
             journal_id=node.journal.id,
-            hello_n=self._n_hellos,
+            sent_at_ms=self._hello_sent_at_ms,
         )
 
     def _not_welcomed(self, number: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fluxhive.core.events import NodeGivenUp
 from fluxhive.core.node import GpuState, NodeState
 
-from .network import DOWN, UP
+from .network import BAD_MS, DOWN, UP
 
 if TYPE_CHECKING:
     from .node_world import SimNode
@@ -53,6 +53,8 @@ class Faults:
             "GPU lost": self._lose_gpu,
             "driver hangs": self._hang_driver,
         }
+        if world.has_mistakes:
+            kinds["given up by mistake"] = self._give_up_by_mistake
         self._enabled = [each for each in kinds if self._chance.random() < 0.6] or [*kinds]
         self._kinds = kinds
 
@@ -168,7 +170,9 @@ class Faults:
         if not node.has_power:
             return False
         node.power_off()
-        return self._later(node.power_on)
+        # No machine starts faster than the network forgets.
+        self._world.agenda.after(self._length_ms() + 2 * BAD_MS, node.power_on)
+        return True
 
     def _off(self, node: SimNode) -> bool:
         """Somebody turns it off, vouches for that, and turns it on again much later."""
@@ -185,6 +189,25 @@ class Faults:
 
         self._world.agenda.after(20_000, give_up)
         self._world.agenda.after(60_000, node.power_on)
+        return True
+
+    def _give_up_by_mistake(self, node: SimNode) -> bool:
+        """A person takes a machine for off that is only out of contact."""
+        if not node.has_power:
+            return False
+        node.line.block(UP, DOWN)
+        world, server = self._world, self._world.server
+
+        def give_up() -> None:
+            known = server.manager.node(node.id) if server.is_up else None
+            if known is not None and known.state is NodeState.SILENT and not world.is_healed:
+                held = server.manager.running_on(node.id)
+                world.witness.excused.update(attempt.id for attempt in held)
+                world.sometimes("a node was given up by mistake", bool(held))
+                server.post([NodeGivenUp(node_id=node.id, by="root")])
+
+        world.agenda.after(20_000, give_up)
+        world.agenda.after(60_000, node.line.open)
         return True
 
     def _lose_journal(self, node: SimNode) -> bool:

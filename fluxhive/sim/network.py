@@ -68,6 +68,10 @@ class Connection:
                     line.agenda.after(wait_ms + 1, self._tell_closed, way)
         line.n_cut += 1
 
+    def lose_power(self) -> None:
+        """The node's machine is off: what it had not sent yet never will be."""
+        self._held[UP] = []
+
     def release(self, way: str) -> None:
         """The way is open again: what was held back arrives when it is sent again."""
         held, self._held[way] = self._held[way], []

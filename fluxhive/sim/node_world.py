@@ -147,6 +147,14 @@ class SimNode:
         else:
             action(*arguments)
 
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing keeps it from doing at once what it is told."""
+        is_paused = self._paused_until_ms > self.now_ms
+        is_blocked = any(self.line.is_blocked.values()) or self.line.is_bad
+        troubled = is_paused or is_blocked or self.disk_is_full or self.is_slow
+        return self.agent is not None and not troubled
+
     def lose_journal(self) -> None:
         """It is damaged: the next agent begins another one."""
         self.n_journals += 1
@@ -162,6 +170,8 @@ class SimNode:
         for run in self.runs.values():
             run.lose_power()
         self.journal.lose_power()
+        for connection in self.line.connections:
+            connection.lose_power()
 
     def power_on(self) -> None:
         """The machine starts again, and its agent with it."""

@@ -46,6 +46,8 @@ FAULTS_MS = 400_000
 #: After healing: pauses between attempts double up to five minutes, and a restart grants lengths.
 HEALED_MS = 3 * 3_600_000
 A_PERSON_LOOKS_MS = 60_000
+#: So many looks in good contact, and a stray must be gone: hello, stop, grace, kill.
+LOOK_MS, STRAY_LOOKS = 5_000, 9
 STORY_LINES = 50
 
 
@@ -58,8 +60,11 @@ class ProtocolWorld:
         *,
         n_faults: int = N_FAULTS,
         n_tasks: int = N_TASKS,
+        has_mistakes: bool = False,
     ) -> None:
+        """With ``has_mistakes`` people also give machines up that are not off."""
         self.seed = seed
+        self.has_mistakes = has_mistakes
         self.agenda = Agenda(start_ms=1_000)
         self.chance = random.Random(seed)
         self.witness = Witness()
@@ -79,6 +84,10 @@ class ProtocolWorld:
         self.faults.plan(n_faults, FAULTS_MS)
         self.agenda.at(FAULTS_MS, self._heal)
         self.agenda.after(1_000, self.server.begin)
+        #: By attempt that runs on by mistake: how long its node has been in good contact.
+        self._looks: Counter[tuple[AttemptId, NodeId]] = Counter()
+        if has_mistakes:
+            self.agenda.after(LOOK_MS, self._look_for_strays)
 
     @property
     def now_ms(self) -> Ms:
@@ -208,6 +217,18 @@ class ProtocolWorld:
                 node.power_off()
                 self.agenda.after(10_000, node.power_on)
         self.agenda.after(A_PERSON_LOOKS_MS, self._a_person_looks)
+
+    def _look_for_strays(self) -> None:
+        """Claim 5: what was given up by mistake is stopped once its node is heard again."""
+        nodes = {node.id: node for node in self.nodes}
+        seen = {(each.attempt_id, each.node_id) for each in self.witness.strays()}
+        self._looks = Counter({key: n for key, n in self._looks.items() if key in seen})
+        for key in seen:
+            is_well = nodes[key[1]].is_well and self.server.is_well
+            self._looks[key] = self._looks[key] + 1 if is_well else 0
+            if self._looks[key] > STRAY_LOOKS:
+                raise Violation(f"claim 5: {key[0]} runs on {key[1]} and nobody stops it")
+        self.agenda.after(LOOK_MS, self._look_for_strays)
 
     def _is_over(self) -> bool:
         done = not self.witness.unfinished() and not self.witness.n_living

@@ -162,6 +162,11 @@ class SimServer:
         self._given: dict[NodeId, int] = {}
         self.n_events = 0
 
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing keeps it from doing its work at once."""
+        return self.is_up and not self.is_slow
+
     # ── life ──────────────────────────────────────────────────────────────────────────────────
 
     def crash(self) -> None:
@@ -338,13 +343,13 @@ class SimServer:
 
     def _welcome(self, effect: effects.Welcome) -> None:
         session = self._greeting.pop((effect.node_id, effect.session), None)
-        if session is None or not session.is_open:
-            return
         older = self._live.get(effect.node_id)
-        self._live[effect.node_id] = session
-        if older is not None:
+        if older is not None and older.number < effect.session:
             self.world.sometimes("a newer connection took the place of an older one")
             older.close()
+        if session is None or not session.is_open:
+            return
+        self._live[effect.node_id] = session
         heartbeat_ms = self.manager.hive.settings.heartbeat_ms
         session.say(
             Welcome(session=effect.session, heartbeat_ms=heartbeat_ms, server_version="simulated")

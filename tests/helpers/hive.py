@@ -91,7 +91,7 @@ class Hive(PeopledHive):
         *held: str,
         journal: str = "intact",
         journal_id: str = "",
-        hello_n: int = 0,
+        sent_at_ms: int = 0,
         rebooted: bool = False,
         epoch: int | None = None,
     ) -> None:
@@ -113,7 +113,7 @@ class Hive(PeopledHive):
             NodeJoined(
                 node_id=old.node_id,
                 session=self._next_session(),
-                incarnation=old.incarnation + (not hello_n),
+                incarnation=old.incarnation + 1,
                 label=old.label,
                 only_for=old.only_for,
                 inventory=factories.inventory(
@@ -122,7 +122,7 @@ class Hive(PeopledHive):
                 held=tuple(claims),
                 journal=Journal(journal),
                 journal_id=journal_id,
-                hello_n=hello_n,
+                sent_at_ms=sent_at_ms,
                 boot_id=old.boot_id + "'" if rebooted else old.boot_id,
             )
         )

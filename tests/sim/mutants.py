@@ -93,6 +93,18 @@ def a_start_is_accepted_whatever_the_last_contact(patch: Patch) -> None:
 
 
 @mutant
+def what_was_given_up_by_mistake_is_not_stopped(patch: Patch) -> None:
+    """No stop for attempts that a hello names and that have ended for the server."""
+    real = HiveState.say_stop
+
+    def silent(self: HiveState, node_id: Any, attempt_id: Any, epoch: int, cause: Any) -> None:
+        if cause.value != "fenced":
+            real(self, node_id, attempt_id, epoch, cause)
+
+    patch.setattr(HiveState, "say_stop", silent)
+
+
+@mutant
 def a_journal_made_anew_is_taken_for_whole(patch: Patch) -> None:
     patch.setattr(node_contact, "_is_whole", lambda known, event: True)
     # … and its agent does not look into the run directories either (played).

@@ -18,6 +18,13 @@ def test_nothing_breaks_in_this_history(seed: int) -> None:
     assert not found.broken, "\n".join([found.broken[seed][0], *found.broken[seed][1]])
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_where_people_are_mistaken_what_runs_on_is_stopped(seed: int) -> None:
+    """They give machines up that are not off: two attempts may run at once, but not for long."""
+    found = play(seed, has_mistakes=True)
+    assert not found.broken, "\n".join([found.broken[seed][0], *found.broken[seed][1]])
+
+
 def test_the_same_seed_is_the_same_history() -> None:
     def story(seed: int) -> tuple[list[str], int]:
         world = ProtocolWorld(seed)

@@ -283,13 +283,13 @@ def test_another_journal_than_before_is_made_anew_whatever_its_agent_says(hive: 
 def test_a_hello_that_was_long_on_its_way_is_no_news(hive: Hive) -> None:
     """A system goes on sending for an agent that has hung up: its hello names nothing yet."""
     hive.node("n1")
-    hive.rejoins("n1", journal_id="one", hello_n=1)
-    hive.rejoins("n1", journal_id="one", hello_n=3)
+    hive.rejoins("n1", journal_id="one", sent_at_ms=1_000)
+    hive.rejoins("n1", journal_id="two", sent_at_ms=3_000)
     hive.submit("t1")
     hive.starts("t1.1")
     hive.forgets()
-    late = structs.replace(hive.hello_of("n1"), session=99, hello_n=2)
+    late = structs.replace(hive.hello_of("n1"), session=99, journal_id="one", sent_at_ms=2_000)
     effects = hive.manager.handle(late, hive.now_ms)
     assert [type(effect).__name__ for effect in effects] == ["TurnAway"]
-    hive.rejoins("n1", "t1.1 running", journal_id="one", hello_n=4)
+    hive.rejoins("n1", "t1.1 running", journal_id="two", sent_at_ms=4_000)
     hive.sees("n1 ready")

@@ -11,6 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from fluxhive import __version__
+from fluxhive.core.events import NodeJoined
 from fluxhive.core.node import GpuReport, Inventory, NodeState
 from fluxhive.core.outcome import Outcome, OutcomeKind
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded
@@ -111,6 +112,25 @@ async def test_sessions_go_on_after_a_restart_of_the_server(tmp_path: Path) -> N
             async with agent.connected():
                 assert agent.welcome is not None
                 assert agent.welcome.session == expected
+
+
+async def test_an_older_connection_ends_although_the_newer_one_is_gone_already(
+    it: Serving,
+) -> None:
+    """Else its node would take our answers for contact while nothing it says counts."""
+    older = FakeAgent(it.url)
+    async with older.connected():
+        (node,) = it.hive.brain.manager.nodes()
+        newer = NodeJoined(
+            node_id=node.id,
+            session=node.session + 1,
+            incarnation=node.incarnation,
+            label=node.label,
+            inventory=node.inventory,
+        )
+        await it.hive.brain.handle(newer)
+        await older.until(lambda: older.closed)
+        assert older.closed == (4001, "a newer connection of this node took its place")
 
 
 async def test_a_newer_connection_of_a_node_closes_the_older_one(it: Serving) -> None:
