@@ -47,6 +47,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where other nodes reach this one; None: at the address that the server sees."""
     rendezvous_ports: str = check.PORTS_DEFAULT
     """Ports at which the processes of a task may meet here, ``FIRST-LAST``."""
+    container_engine: str = "auto"
+    """What runs tasks in containers: `auto` takes the first of podman, docker, apptainer here."""
+    container_mounts: str = ""
+    """Directories that containers may see, separated by commas; `:ro` behind one: only to read."""
     allow_root: bool = False
     """True: an agent of root may start, and runs every task as root."""
     log_backlog_gib: float = 8.0
@@ -132,6 +136,20 @@ KEYS: tuple[Key, ...] = (
         is_secret=True,
     ),
     Key("label", "label", "human name of this node", check.label, env.LABEL),
+    Key(
+        "container.engine",
+        "container_engine",
+        "podman, docker, apptainer, bubblewrap, auto or off",
+        check.container_engine,
+        default="auto",
+    ),
+    Key(
+        "container.mounts",
+        "container_mounts",
+        "directories that containers may see: /data:ro,/scratch",
+        check.container_mounts,
+        default="",
+    ),
     Key("tls.ca_file", "ca_file", "certificates to trust (PEM file)", check.text_of, env.CA_FILE),
     Key(
         "agent.heartbeat_s",

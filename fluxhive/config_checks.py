@@ -152,3 +152,26 @@ def gib(value: object) -> float:
     if not GIB_MIN <= found <= GIB_MAX:
         raise ValueError(f"must be {GIB_MIN:g} to {GIB_MAX} GiB")
     return found
+
+
+CONTAINER_ENGINES = ("auto", "off", "podman", "docker", "apptainer", "bubblewrap")
+
+
+def container_engine(value: object) -> str:
+    """The word. Raises ValueError in words."""
+    if value not in CONTAINER_ENGINES:
+        raise ValueError(f"must be one of {', '.join(CONTAINER_ENGINES)}")
+    return str(value)
+
+
+def container_mounts(value: object) -> str:
+    """Absolute directories, separated by commas. Raises ValueError in words."""
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    for part in filter(None, (each.strip() for each in value.split(","))):
+        path = part.removesuffix(":ro")
+        if not path.startswith("/") or ":" in path:
+            raise ValueError(f"`{part}` is not an absolute directory, or one with `:ro` behind it")
+        if path.rstrip("/") == "":
+            raise ValueError("`/` is everything: name what tasks shall see")
+    return value

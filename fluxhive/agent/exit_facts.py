@@ -11,6 +11,8 @@ from collections.abc import Callable
 from fluxhive.core.outcome import ExitFacts, GpuPeak, HostScene, Sign, StopCause
 from fluxhive.core.signs import OUTPUT_BYTES, find_signs
 
+from .container_client import EXIT_TROUBLE
+from .containers import launch_failure
 from .run_directory import Exited
 
 LAST_OUTPUT_BYTES = 4096
@@ -40,6 +42,15 @@ def exit_facts(
     if stopped_by is StopCause.CANCEL and stop_cause is not None:
         stopped_by = stop_cause
     output = Output(directory, lengths)
+    failure = launch_failure(directory) if exited.code == EXIT_TROUBLE else None
+    if failure is not None:
+        return ExitFacts(
+            exec_error=failure[0],
+            launch_detail=failure[1],
+            stopped_by=stopped_by,
+            stdout_bytes=output.stdout_bytes,
+            stderr_bytes=output.stderr_bytes,
+        )
     return ExitFacts(
         exit_code=exited.code,
         signal=exited.signal,

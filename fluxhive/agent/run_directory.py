@@ -43,6 +43,9 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     """How long a shim whose end nobody has taken note of stays."""
     oom_score_adj: int | None = None
     cgroup: str | None = None
+    leads: bool = False
+    """The main process passes the ladder on to what it leads: it alone gets SIGTERM, and SIGUSR1
+    before the tree is killed."""
     reusable: bool = False
     """Whether the shim may be given another attempt after this one, once nothing is left of it."""
     dispatch: dict[str, Any] | None = None

@@ -49,6 +49,7 @@ from fluxhive.protocol.wire import CAPABILITY_ZSTD_LOGS, server_codec
 from . import process
 from .code_cache import CodeCache
 from .connection import Connection
+from .containers import Containers
 from .fetching import Fetching
 from .gpus import Gpus
 from .hands import Hands
@@ -121,6 +122,9 @@ class Runner:
             directory / "contact",
             label=label_of(settings),
             fetch=fetching.launch,
+            containers=Containers(
+                label_of(settings), settings.container_engine, settings.container_mounts
+            ),
             code=CodeCache(str(directory / "code"), fetching.code),
         )
         self._held = self._journal.held

@@ -260,6 +260,9 @@ class Shim:
             self.stopped_by = "stop"
         self.time_limit_at = self.lease_at = self.terminate_at = None
         self.kill_at = now_ms()
+        if self._is_led():
+            proctree.signal_if(self.pid, shim_start.SIGUSR1, self._is_ours)
+            self.kill_at += shim_start.LEADER_KILLS_MS
 
     def _end_tree(self, now: int) -> bool:
         """The rungs that are due. True when there is nothing left to try."""
@@ -285,14 +288,16 @@ class Shim:
         return [pid for pid in proctree.descendants(self.shim_pid) if proctree.is_alive(pid)]
 
     def _signal_tree(self, signo: int) -> None:
-        cgroup = self.spec["cgroup"]
-        pids = self._tree()
+        pids = [self.pid] if signo == shim_start.SIGTERM and self._is_led() else self._tree()
         if self.wait_status is not None:
             self.leftovers.update(pids)
-        if signo == shim_start.SIGKILL and cgroup is not None:
-            proctree.write_if_possible(cgroup + "/cgroup.kill", "1")
+        if signo == shim_start.SIGKILL and self.spec["cgroup"] is not None:
+            proctree.write_if_possible(self.spec["cgroup"] + "/cgroup.kill", "1")
         for pid in pids:
             proctree.signal_if(pid, signo, self._is_ours)
+
+    def _is_led(self) -> bool:
+        return bool(self.spec.get("leads")) and self.wait_status is None
 
     def _is_ours(self, pid: int) -> bool:
         return proctree.is_descendant(pid, self.shim_pid)

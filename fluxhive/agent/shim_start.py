@@ -27,6 +27,8 @@ SIGALRM = int(signal.SIGALRM)
 SIGKILL = int(signal.SIGKILL)
 WAITED = (SIGTERM, SIGCHLD, SIGUSR1, SIGALRM)
 """The signals a shim acts on."""
+#: A main process that leads a container has this long to have its engine kill that.
+LEADER_KILLS_MS = 8_000
 _BLOCKED = (
     *WAITED,
     signal.SIGHUP,

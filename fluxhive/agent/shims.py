@@ -19,6 +19,7 @@ from functools import partial
 import anyio
 import anyio.abc
 import anyio.to_thread
+import msgspec
 
 from fluxhive.core.effects import NodeAttempt
 from fluxhive.core.errors import InternalError
@@ -27,6 +28,7 @@ from fluxhive.core.outcome import ExitFacts, GpuPeak, HostScene, StopCause
 from fluxhive.core.values import AttemptId
 
 from . import process
+from .containers import end_container, is_container
 from .exit_facts import exit_facts, facts_without_record
 from .process import Launcher, LauncherRestarted, ShimEvent
 from .run_directory import (
@@ -167,6 +169,21 @@ class Shims:
 
     def _note_exit(self, attempt_id: AttemptId, exited: Exited) -> None:
         directory = self._directory_of(attempt_id)
+        if is_container(directory) and self._group is not None:
+            self._group.start_soon(self._note_exit_of_container, attempt_id, exited)
+        else:
+            self._note_facts(attempt_id, exited)
+
+    async def _note_exit_of_container(self, attempt_id: AttemptId, exited: Exited) -> None:
+        """Whatever led it may have been killed: the container itself must be over, too."""
+        directory = self._directory_of(attempt_id)
+        alive = await anyio.to_thread.run_sync(end_container, directory, limiter=self._threads)
+        if alive:
+            exited = msgspec.structs.replace(exited, unkillable=[*exited.unkillable, *alive])
+        self._note_facts(attempt_id, exited)
+
+    def _note_facts(self, attempt_id: AttemptId, exited: Exited) -> None:
+        directory = self._directory_of(attempt_id)
         facts = exit_facts(
             directory,
             exited,
@@ -247,6 +264,9 @@ class Shims:
             log.error("supervisor lost", extra={"attempt": attempt_id, "problem": state.problem})
             unkillable = await anyio.to_thread.run_sync(
                 partial(_kill_tree, directory, started), limiter=self._threads
+            )
+            unkillable += await anyio.to_thread.run_sync(
+                end_container, directory, limiter=self._threads
             )
         facts = facts_without_record(
             directory,

@@ -8,12 +8,10 @@ agent whose journal is lost. Everything in here blocks and is called in worker t
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import secrets
 import shutil
-import socket
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
@@ -24,16 +22,16 @@ from fluxhive.core.code import CodeSnapshot
 from fluxhive.core.effects import NodeAttempt
 from fluxhive.core.errors import Conflict, FluxhiveError, InternalError, RemoteError, Unreachable
 from fluxhive.core.events import DispatchReceived, NodeEvent, WorkspaceFailed, WorkspaceReady
-from fluxhive.core.interpreter import PythonFound, not_found, parse_python
+from fluxhive.core.interpreter import PythonFound
 from fluxhive.core.launch_plan import INHERITED, NodeFacts, plan_launch
 from fluxhive.core.node import HeldPhase
-from fluxhive.core.torchrun import port_taken
 from fluxhive.core.values import AttemptId, GpuUuid
 from fluxhive.protocol.agent import Launch
 
 from . import process
 from .code_cache import CodeCache, NotWanted
-from .interpreters import dangling, find_python
+from .containers import LEAD_MARGIN_MS, Containers, remove_container
+from .launching import Unprepared, check_in_code, check_port, python_of, venv_bin_of, write_new
 from .run_directory import RunPhase, RunSpec, acknowledge, inspect_run, read_spec, write_spec
 from .spare_rooms import SpareRooms
 from .unpack import BadArchive
@@ -74,6 +72,7 @@ class Workspace:
         fetch: Callable[[AttemptId], Launch] | None = None,
         keep_output: bool = False,
         code: CodeCache | None = None,
+        containers: Containers | None = None,
     ) -> None:
         """``fetch`` gets a launch that was too large to be sent; ``keep_output``: the files with
         what tasks printed stay when the rest is removed; ``code``: where tasks' code comes from."""
@@ -86,6 +85,7 @@ class Workspace:
         #: Where output is kept, directories are not there to be used again.
         self._spare = None if keep_output else SpareRooms(runs.with_name("spare"))
         self._code = code
+        self._containers = containers or Containers(label)
         #: Cookie → attempt, to know an attempt's processes by.
         self.cookies: dict[str, str] = {}
         self._cgroups: dict[AttemptId, str] = {}
@@ -115,7 +115,7 @@ class Workspace:
 
     def is_quick(self, launch: Launch | None) -> bool:
         """Whether ``prepare`` will look at nothing but the run directory's own disk."""
-        if launch is None or launch.code is not None:
+        if launch is None or launch.code is not None or launch.image is not None:
             return False
         seen_until_s = self._seen_directories.get(launch.workdir or self._home, 0.0)
         names_none = launch.venv is None and launch.python is None
@@ -136,10 +136,10 @@ class Workspace:
         try:
             if launch is None:
                 if self._fetch is None:
-                    raise _Unprepared("nobody says what is to be started")
+                    raise Unprepared("nobody says what is to be started")
                 launch = self._fetched(attempt_id)
             self._make(attempt.dispatch, launch, is_wanted)
-        except _Unprepared as error:
+        except Unprepared as error:
             return WorkspaceFailed(
                 attempt_id=attempt_id,
                 detail=error.detail,
@@ -163,7 +163,7 @@ class Workspace:
             return self._fetch(attempt_id)
         except Conflict as error:
             # What the task asks for does not exist any more, on whatever node.
-            raise _Unprepared(error.text) from error
+            raise Unprepared(error.text) from error
 
     def _make(
         self, dispatch: DispatchReceived, launch: Launch, is_wanted: Callable[[], bool]
@@ -171,7 +171,7 @@ class Workspace:
         attempt_id = dispatch.attempt_id
         cookie = secrets.token_hex(16)
         directory = self.directory(attempt_id)
-        venv_bin = None if launch.venv is None else self._venv_bin(launch.venv)
+        venv_bin = None if launch.venv is None else venv_bin_of(launch.venv)
         facts = NodeFacts(
             label=self._label,
             agent_env=self._environ,
@@ -181,13 +181,17 @@ class Workspace:
             venv_is_conda=venv_bin is not None and os.path.isdir(f"{launch.venv}/conda-meta"),
             secrets_dir=f"{directory}/secrets",
             code_dir=f"{directory}/code",
-            python=None if launch.python is None else self._python(launch.python),
+            python=self._python(launch),
             gpu_env=self.gpu_env,
         )
         if dispatch.rank == 0 and dispatch.rendezvous is not None:
-            _check_port(dispatch)
+            check_port(dispatch)
         plan = plan_launch(launch, dispatch, facts, cookie=cookie)
-        if launch.code is None or not plan.cwd.startswith(f"{directory}/"):
+        enclosed = None
+        if launch.image is not None:
+            enclosed = self._containers.enclose(launch, dispatch, plan, directory)
+            plan = enclosed.plan
+        elif launch.code is None or not plan.cwd.startswith(f"{directory}/"):
             self._check_directory(plan.cwd)
         cgroup = process.make_cgroup(attempt_id, cookie) if dispatch.reservation.gpus else None
         spec = RunSpec(
@@ -196,7 +200,7 @@ class Workspace:
             env=plan.env,
             cwd=plan.cwd,
             cookie=cookie,
-            grace_ms=dispatch.grace_ms,
+            grace_ms=dispatch.grace_ms + (LEAD_MARGIN_MS if enclosed and enclosed.leads else 0),
             time_limit_ms=dispatch.time_limit_ms,
             failover_ms=dispatch.failover_ms,
             contact_path=self._contact_path if dispatch.failover_ms is not None else None,
@@ -204,20 +208,28 @@ class Workspace:
             linger_ms=LINGER_MS,
             oom_score_adj=OOM_SCORE_ADJ,
             cgroup=cgroup,
-            reusable=not dispatch.reservation.gpus,
+            leads=enclosed is not None and enclosed.leads,
+            reusable=not dispatch.reservation.gpus and enclosed is None,
             dispatch=msgspec.to_builtins(dispatch),
         )
         if self._spare is None or not self._spare.take(directory):
             os.mkdir(directory, 0o700)
         if launch.code is not None:
             self._copy_code(launch.code, attempt_id, facts.code_dir, is_wanted)
-            _check_in_code(plan.cwd, facts.code_dir)
-        if plan.files:
+            inner = launch.workdir if enclosed is not None else None
+            check_in_code(f"{facts.code_dir}/{inner}" if inner else plan.cwd, facts.code_dir)
+        if launch.secrets:
             os.mkdir(facts.secrets_dir, 0o700)
         for path, content in plan.files.items():
-            _write_new(path, content)
+            write_new(path, content)
         write_spec(directory, spec)
         self._note(attempt_id, spec)
+
+    def _python(self, launch: Launch) -> PythonFound | None:
+        if launch.python is None or launch.image is None:
+            named = launch.python
+            return None if named is None else python_of(named, self._home, self._label)
+        return PythonFound(program=launch.python)
 
     def _copy_code(
         self,
@@ -227,17 +239,17 @@ class Workspace:
         is_wanted: Callable[[], bool],
     ) -> None:
         if self._code is None:
-            raise _Unprepared("there is no server here that its code could come from")
+            raise Unprepared("there is no server here that its code could come from")
         try:
             self._code.copy(code, attempt_id, target, is_wanted)
         except NotWanted:
-            raise _Unprepared("it was stopped while its code was on the way") from None
+            raise Unprepared("it was stopped while its code was on the way") from None
         except BadArchive as error:
-            raise _Unprepared(f"its code cannot be unpacked: {error}") from error
+            raise Unprepared(f"its code cannot be unpacked: {error}") from error
         except Conflict as error:
-            raise _Unprepared(error.text) from error
+            raise Unprepared(error.text) from error
         except OSError as error:
-            raise _Unprepared(
+            raise Unprepared(
                 f"node {self._label} cannot store its code: {error.strerror}",
                 elsewhere=True,
                 for_now=True,
@@ -248,7 +260,7 @@ class Workspace:
         if self._seen_directories.get(path, 0.0) > now:
             return
         if not os.path.isdir(path):
-            raise _Unprepared(
+            raise Unprepared(
                 f"working directory {path} does not exist on node {self._label}; "
                 "name one that does with `--workdir`",
                 elsewhere=True,
@@ -256,22 +268,6 @@ class Workspace:
         if len(self._seen_directories) > 1000:
             self._seen_directories.clear()
         self._seen_directories[path] = now + DIRECTORY_SEEN_S
-
-    def _venv_bin(self, venv: str) -> str | None:
-        """Where the environment's programs are; None when it is not on this node."""
-        path = f"{venv}/bin"
-        return path if os.path.isdir(path) else None
-
-    def _python(self, named: str) -> PythonFound:
-        choice = parse_python(named)
-        found = find_python(choice, home=self._home, env=os.environ)
-        if found is None:
-            gone = dangling(choice)
-            detail = not_found(choice, self._label)
-            if gone is not None:
-                detail = f"{named} on node {self._label} is made for {gone}, which does not exist"
-            raise _Unprepared(detail, elsewhere=True)
-        return found
 
     def write_contact(self, contact_at_ms: int) -> None:
         """In place and of one length: a reader sees the old time or the new one, and a full disk
@@ -295,6 +291,7 @@ class Workspace:
 
     def _remove(self, attempt_id: AttemptId) -> None:
         directory = self.directory(attempt_id)
+        remove_container(directory)
         self.cookies.pop(self._cookie_of.pop(attempt_id, ""), None)
         cgroup = self._cgroups.pop(attempt_id, None)
         if cgroup is not None:
@@ -357,40 +354,3 @@ class Workspace:
         self._cookie_of[attempt_id] = spec.cookie
         if spec.cgroup is not None:
             self._cgroups[attempt_id] = spec.cgroup
-
-
-def _check_in_code(cwd: str, code_dir: str) -> None:
-    if not os.path.isdir(cwd) and cwd.startswith(f"{code_dir}/"):
-        below = cwd.removeprefix(f"{code_dir}/")
-        raise _Unprepared(
-            f"there is no directory `{below}` in its code; name one that is there with `--workdir`"
-        )
-
-
-def _write_new(path: str, content: str) -> None:
-    """A file that nobody else can read, not for a moment."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(content.encode())
-
-
-def _check_port(dispatch: DispatchReceived) -> None:
-    """The members' port must be free here: rank 0 will listen on every address of the node."""
-    assert dispatch.rendezvous is not None
-    address = ("", dispatch.rendezvous.port)
-    try:
-        socket.create_server(address, backlog=1).close()
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise _Unprepared(port_taken(dispatch)) from error
-
-
-class _Unprepared(Exception):
-    """The attempt cannot be started here; carries one sentence."""
-
-    def __init__(self, detail: str, *, elsewhere: bool = False, for_now: bool = False) -> None:
-        super().__init__(detail)
-        self.for_now = for_now
-        self.detail = detail
-        self.elsewhere = elsewhere

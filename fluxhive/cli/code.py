@@ -1,4 +1,4 @@
-"""`fluxhive submit --code`: says what is taken, uploads it; and where the task runs."""
+"""`fluxhive submit --code`, `--mount`, `--workdir`: what is uploaded, and where the task runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fluxhive.cli import messages
 from fluxhive.core.code import CodeSnapshot
+from fluxhive.core.container import Mount
 from fluxhive.core.errors import InputError
 from fluxhive.sdk.client import Client
 
@@ -33,9 +34,22 @@ def _say(tree: Tree) -> None:
         messages.warn(f"left out: {more} more")
 
 
-def workdir(given: str | None, *, has_code: bool) -> str | None:
-    """Where the task runs: in this directory, or with code in that, unless another is named."""
-    if has_code:
+def mount(text: str) -> Mount:
+    """What `--mount SRC:DST[:ro]` says."""
+    parts = text.split(":")
+    if len(parts) not in (2, 3) or (len(parts) == 3 and parts[2] not in ("ro", "rw")):
+        raise InputError(
+            f"`--mount` takes SRC:DST or SRC:DST:ro: `{text[:100]}`",
+            field="--mount",
+            value=text,
+            hint="such as --mount /data/imagenet:/data:ro; paths as they are on the nodes",
+        )
+    return Mount(source=parts[0], target=parts[1], read_only=parts[2:] == ["ro"])
+
+
+def workdir(given: str | None, *, has_own_place: bool) -> str | None:
+    """Where the task runs: here, unless it has a place of its own: its code, or a container."""
+    if has_own_place:
         inside = None if given is None else os.path.normpath(given)
         return None if inside == "." else inside
     if given is not None:

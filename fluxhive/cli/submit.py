@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from fluxhive.cli import messages, options, output, session
 from fluxhive.cli.array import spread
-from fluxhive.cli.code import upload_code, workdir
+from fluxhive.cli.code import mount, upload_code, workdir
 from fluxhive.cli.environment import gather, gather_secrets
 from fluxhive.cli.follow import follow
 from fluxhive.cli.program import program
@@ -42,6 +42,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     env_file: str | None
     secrets: tuple[str, ...]
     workdir: str | None
+    image: str | None
+    mounts: tuple[str, ...]
     code: str | None
     at_most_once: bool
     failover: str | None
@@ -81,6 +83,8 @@ class _Submit(click.Command):
 @click.option("--secret", "secrets", multiple=True, metavar="K[=file]", help="A secret of yours.")
 @click.option("--workdir", metavar="DIR", help="Where to run. Default: this directory.")
 @click.option("--code", metavar="DIR", help="Run in a copy of DIR as it is now, as --code .")
+@click.option("--image", metavar="IMAGE", help="Run in a container of this image.")
+@click.option("--mount", "mounts", multiple=True, metavar="SRC:DST[:ro]", help="Seen in it.")
 @click.option("--at-most-once", is_flag=True, help="Never start it a second time.")
 @click.option("--failover", metavar="TIME", help="May run elsewhere after so long out of contact.")
 @click.option("--python", metavar="PYTHON", help="Interpreter, environment, conda:NAME, or uv.")
@@ -162,7 +166,11 @@ def _spec(asked: Asked) -> TaskSpec:
         request=request,
         env=gather(asked.variables, asked.env_file),
         secrets=gather_secrets(asked.secrets),
-        workdir=workdir(asked.workdir, has_code=asked.code is not None),
+        image=asked.image,
+        mounts=tuple(mount(text) for text in asked.mounts),
+        workdir=workdir(
+            asked.workdir, has_own_place=asked.code is not None or asked.image is not None
+        ),
         venv=starts.venv,
         python=starts.python,
         nproc_per_node=asked.nproc_per_node,

@@ -12,6 +12,7 @@ from typing import Protocol
 from msgspec import field
 
 from .code import CodeSnapshot
+from .container import CODE_INSIDE, SECRETS_INSIDE
 from .errors import Conflict
 from .events import DispatchReceived
 from .interpreter import PythonFound, activation, python_argv
@@ -57,6 +58,8 @@ class LaunchOrder(Protocol):
     def secrets(self) -> Sequence[SecretOrder]: ...
     @property
     def code(self) -> CodeSnapshot | None: ...
+    @property
+    def image(self) -> str | None: ...
 
 
 class NodeFacts(Value, frozen=True, kw_only=True):
@@ -98,7 +101,7 @@ def plan_launch(
     launch: LaunchOrder, dispatch: DispatchReceived, node: NodeFacts, *, cookie: str
 ) -> LaunchPlan:
     """The plan. Raises ``Conflict`` when a reserved GPU is not on the node any more."""
-    env = _inherited(node)
+    env = {} if launch.image is not None else _inherited(node)
     env.update(_environment(launch, env, node))
     reservation = dispatch.reservation
     n_processes = processes_of(launch, reservation)
@@ -118,10 +121,12 @@ def plan_launch(
     )
     env.update(_gpus(reservation, node))
     env.update(_meeting(dispatch))
-    cwd = launch.workdir or node.home
+    # What a container's plan reads as "the image's own" where nothing is said.
+    cwd = launch.workdir or (node.home if launch.image is None else "")
     if launch.code is not None:
-        env["FLUXHIVE_CODE_DIR"] = node.code_dir
-        cwd = code_workdir(launch.workdir, node.code_dir)
+        code_dir = node.code_dir if launch.image is None else CODE_INSIDE
+        env["FLUXHIVE_CODE_DIR"] = code_dir
+        cwd = code_workdir(launch.workdir, code_dir)
     return LaunchPlan(argv=_argv(launch, dispatch, node), env=env, cwd=cwd, files=files)
 
 
@@ -159,7 +164,8 @@ def _secrets(launch: LaunchOrder, node: NodeFacts, env: dict[str, str]) -> dict[
         if secret.form is SecretForm.FILE:
             path = f"{node.secrets_dir}/{secret.name}"
             files[path] = secret.value
-            env[secret.name] = path
+            inside = f"{SECRETS_INSIDE}/{secret.name}"
+            env[secret.name] = path if launch.image is None else inside
         else:
             env[secret.name] = secret.value
     return files
@@ -173,7 +179,7 @@ def _environment(launch: LaunchOrder, env: Mapping[str, str], node: NodeFacts) -
             return {}
         bin_dir = f"{python.prefix}/bin"
         return activation(python.prefix, bin_dir, path, is_conda=python.is_conda)
-    if launch.venv is None or node.venv_bin is None:
+    if launch.venv is None or node.venv_bin is None or launch.image is not None:
         return {}
     return activation(launch.venv, node.venv_bin, path, is_conda=node.venv_is_conda)
 

@@ -8,6 +8,7 @@ from msgspec import field
 
 from .array import ArraySpec
 from .code import CodeSnapshot
+from .container import Mount
 from .dependency import Dependency
 from .request import Request
 from .values import Ms, Value
@@ -69,6 +70,10 @@ class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     secrets: dict[str, SecretForm] = field(default_factory=dict)
     #: Its code as it was at ``submit``: each attempt gets a fresh copy.
     code: CodeSnapshot | None = None
+    #: Image of the container that it runs in; None: in none.
+    image: str | None = None
+    #: What of the node it sees in its container, as far as the node allows it.
+    mounts: tuple[Mount, ...] = ()
     #: Directory that must exist on the node; with ``code`` it may be one of that, not from the
     #: root on. None: the code's own directory, or the agent's home directory.
     workdir: str | None = None

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from .array import check_array
 from .code import check_code, name_problem
+from .container_check import check_container
 from .dependency import Dependency
 from .errors import InputError
 from .interpreter import parse_python
@@ -50,6 +51,7 @@ def check_spec(spec: TaskSpec) -> None:
     """Raises ``InputError`` for the first thing that cannot be accepted."""
     _check_command(spec)
     _check_python(spec)
+    check_container(spec)
     _check_processes(spec)
     _check_environment(spec.env)
     _check_secrets(spec)

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from msgspec import field
 
 from fluxhive.core.code import CodeSnapshot
+from fluxhive.core.container import Mount
 from fluxhive.core.node import AttemptUsage, GpuReport, HeldAttempt, Inventory, Journal
 from fluxhive.core.outcome import StopCause
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
@@ -158,6 +159,9 @@ class Launch(Value, frozen=True, kw_only=True):
     nproc_per_node: int | None = None
     #: Fetched by ``GET /api/v1/agent/code/{attempt}``, in pieces, unless the node has it.
     code: CodeSnapshot | None = None
+    #: As in the spec: the container that it runs in.
+    image: str | None = None
+    mounts: tuple[Mount, ...] = ()
 
 
 class Dispatch(Tagged, frozen=True, kw_only=True):

@@ -35,6 +35,8 @@ def launch_of(task: Task) -> Launch:
         python=spec.python,
         nproc_per_node=spec.nproc_per_node,
         code=spec.code,
+        image=spec.image,
+        mounts=spec.mounts,
     )
 
 
