@@ -15,7 +15,7 @@ from .gang import live_members
 from .hive_state import HiveState
 from .holds import wanted
 from .line_up import terms_of
-from .node import Node, NodeState
+from .node import GpuState, Node, NodeState
 from .node_record import NodeRecord, serving
 from .placement import Misfit, MisfitCode, capacity_misfit, misfit
 from .request import Request, show_mib, show_ms
@@ -260,12 +260,14 @@ def _sentence(code: WaitCode, misfits: list[Misfit], task: Task, records: list[N
     n_nodes = "1 node" if len(misfits) == 1 else f"{len(misfits)} nodes"
     if code is WaitCode.MEMORY:
         free, wanted = show_mib(best.found), show_mib(best.wanted)
-        return f"needs {wanted} of GPU memory per GPU; the most free now is {free}, on {where}"
+        text = f"needs {wanted} of GPU memory per GPU; the most free now is {free}, on {where}"
+        return text + _out_of_use(misfits, records)
     if code is WaitCode.HOST_MEMORY:
         free, wanted = show_mib(best.found), show_mib(best.wanted)
         return f"needs {wanted} of memory; the most free now is {free}, on {where}"
     if code is WaitCode.GPUS:
-        return f"needs {_n(best.wanted, 'free GPU')}; the most on one node now: {best.found}"
+        text = f"needs {_n(best.wanted, 'free GPU')}; the most on one node now: {best.found}"
+        return text + _out_of_use(misfits, records)
     if code is WaitCode.CPUS:
         return f"needs {_n(best.wanted, 'free CPU')}; the most on one node now: {best.found}"
     if code is WaitCode.AGENT_REFUSED:
@@ -277,6 +279,24 @@ def _sentence(code: WaitCode, misfits: list[Misfit], task: Task, records: list[N
     if code is WaitCode.NOT_CHOSEN:
         return f"{n_nodes} without the label or the tags that it asks for"
     return f"{n_nodes} that could hold it: out of contact or draining"
+
+
+def _out_of_use(misfits: list[Misfit], records: list[NodeRecord]) -> str:
+    """The GPUs on these nodes that are not offered, the first with its reason; often none."""
+    asked = {misfit.node_id for misfit in misfits}
+    ailing = [
+        (record.node.label, gpu.report)
+        for record in records
+        if record.node.id in asked
+        for gpu in record.gpus.values()
+        if gpu.report.state is not GpuState.HEALTHY
+    ]
+    if not ailing:
+        return ""
+    label, report = ailing[0]
+    why = f": {report.state_reason}" if report.state_reason else ""
+    more = f", and {_n(len(ailing) - 1, 'GPU')} more out of use" if len(ailing) > 1 else ""
+    return f"; GPU {report.index} of {label} is {report.state.value}{why}{more}"
 
 
 def _too_few(n_could: int, request: Request) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fluxhive.core.explain import WaitCode, warnings
 from fluxhive.core.request import Request
-from fluxhive.core.values import NodeId, TaskId
+from fluxhive.core.values import GpuUuid, NodeId, TaskId
 from tests.helpers import factories
 from tests.helpers.hive import Hive
 
@@ -131,3 +131,15 @@ def test_reasons_can_be_sent(hive: Hive) -> None:
     sent = msgspec.json.decode(msgspec.json.encode(hive.manager.explain(TaskId("t1"))))
     assert sent[0]["code"] == "NEVER"
     assert sent[0]["misfits"][0]["node_id"] == NodeId("n1")
+
+
+def test_a_gpu_that_is_out_of_use_is_named_with_its_reason(hive: Hive) -> None:
+    hive.node("n1", gpus=["80G"])
+    record = hive.manager.hive.nodes[NodeId("n1")]
+    record.mark_dirty((GpuUuid("n1-gpu0"),), "memory of t0.1 is not back")
+    hive.submit("t1", gpus=1)
+    (reason,) = hive.manager.explain(TaskId("t1"))
+    assert reason.text == (
+        "needs 1 free GPU; the most on one node now: 0; "
+        "GPU 0 of n1 is dirty: memory of t0.1 is not back"
+    )
