@@ -178,10 +178,32 @@ def open_journal(path: Path) -> Journal:
             log.error("journal damaged", extra={"reason": str(error), "kept_as": str(aside)})
             return Journal(path, was_absent=True)
     except (sqlite3.OperationalError, OSError) as error:
-        raise Conflict(
-            f"cannot use the journal `{path}`: {error}",
-            hint="is the disk full or read-only? FLOWHIVE_STATE_DIR names another place",
-        ) from error
+        raise _unusable(path, error) from error
+
+
+def begin_anew(journal: Journal, path: Path, *, missing: list[str]) -> Journal:
+    """Another journal for one that lacks attempts which run: what else it lacks, nobody can tell.
+
+    A log that was cut short reads as an older whole one. What the old journal has is carried over;
+    its name is not, so that the server does not take what is missing for what has ended.
+    """
+    log.error("journal lacks what runs", extra={"attempts": ", ".join(missing)})
+    journal.close()
+    try:
+        log.error("journal damaged", extra={"kept_as": str(_move_aside(path))})
+        anew = Journal(path, was_absent=True)
+        anew.write(Entry(held=journal.held, said=journal.said))
+    except (sqlite3.OperationalError, OSError, JournalUnavailable) as error:
+        raise _unusable(path, error) from error
+    anew.held, anew.said, anew.last_n = journal.held, journal.said, journal.last_n
+    return anew
+
+
+def _unusable(path: Path, error: Exception) -> Conflict:
+    return Conflict(
+        f"cannot use the journal `{path}`: {error}",
+        hint="is the disk full or read-only? FLOWHIVE_STATE_DIR names another place",
+    )
 
 
 def _move_aside(path: Path) -> Path:

@@ -55,11 +55,12 @@ from .gpus import Gpus
 from .hands import Hands
 from .host_memory import HostMemory
 from .identity import IdentityFile, label_of
-from .journal import open_journal
+from .journal import begin_anew, open_journal
 from .logs import LogTailer
 from .machine import Machine, check_user, raise_file_limit
 from .outbox import LinkOut
 from .process import Launcher
+from .run_directory import running_besides
 from .shims import Shims
 from .state_lock import StateLock
 from .workspace import Workspace
@@ -127,6 +128,10 @@ class Runner:
             ),
             code=CodeCache(str(directory / "code"), fetching.code),
         )
+        missing = running_besides(self._workspace.root, self._journal.held)
+        if missing and not self._journal.was_absent:
+            path = directory / "journal.db"
+            self._journal = begin_anew(self._journal, path, missing=missing)
         self._held = self._journal.held
         if self._journal.was_absent:
             self._held = self._held | self._workspace.recover(self._journal.held)

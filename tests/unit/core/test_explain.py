@@ -139,7 +139,4 @@ def test_a_gpu_that_is_out_of_use_is_named_with_its_reason(hive: Hive) -> None:
     record.mark_dirty((GpuUuid("n1-gpu0"),), "memory of t0.1 is not back")
     hive.submit("t1", gpus=1)
     (reason,) = hive.manager.explain(TaskId("t1"))
-    assert reason.text == (
-        "needs 1 free GPU; the most on one node now: 0; "
-        "GPU 0 of n1 is dirty: memory of t0.1 is not back"
-    )
+    assert reason.text.endswith("; GPU 0 of n1 is dirty: memory of t0.1 is not back")
