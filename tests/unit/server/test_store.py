@@ -21,7 +21,8 @@ from fluxhive.core.effects import HiveEffect, SaveAttempt, SaveNode, SaveTask
 from fluxhive.core.errors import Conflict
 from fluxhive.core.node import Node
 from fluxhive.core.outcome import ExitFacts
-from fluxhive.core.task import Attempt, AttemptState, Task, TaskState
+from fluxhive.core.task import Attempt, AttemptState, Member, Task, TaskState
+from fluxhive.core.values import NodeId
 from fluxhive.server.clock import HiveClock
 from fluxhive.server.store import engine as engine_module
 from fluxhive.server.store import people, queries, secrets, tables
@@ -105,6 +106,35 @@ async def test_every_record_comes_back_as_it_was_stored(store: Store) -> None:
     assert loaded.attempts == (first, second)
     assert loaded.nodes == (node(),)
     assert loaded.hive_time_ms == 5_000
+
+
+async def test_a_gang_comes_back_with_its_members(store: Store) -> None:
+    active = task(0, state=TaskState.ACTIVE, attempts=1, epoch=1)
+    first = attempt(active)
+    members = (
+        Member(
+            rank=0,
+            node_id=first.node_id,
+            reservation=first.reservation,
+            state=AttemptState.RUNNING,
+            started_at_ms=2_500,
+            pid=77,
+        ),
+        Member(
+            rank=1,
+            node_id=NodeId("n-2"),
+            reservation=replace(first.reservation, node_id=NodeId("n-2")),
+            state=AttemptState.ENDED,
+            ended_at_ms=3_000,
+            outcome=DONE,
+            facts=ExitFacts(exit_code=0, stdout_bytes=12),
+        ),
+    )
+    gang = replace(
+        first, state=AttemptState.STOPPING, gang=members, cause_rank=1, rendezvous_port=29_500
+    )
+    await store.apply(save(active, gang, node()))
+    assert (await store.load()).attempts == (gang,)
 
 
 async def test_only_the_last_record_of_a_step_is_what_counts(store: Store) -> None:
