@@ -261,6 +261,7 @@ class Connection:
     async def _greet(self, socket: ClientConnection) -> None:
         self._link.resumed()
         hello = self._peer.hello()
+        said_at_s = time.monotonic()
         await socket.send(encode_envelope(0, [(0, encode_message(hello))]))
         with anyio.fail_after(WELCOME_S):
             messages = self._link.receive(await socket.recv(decode=False))
@@ -273,17 +274,17 @@ class Connection:
             raise Conflict(first.reason, hint=first.hint or None)
         if not isinstance(first, Welcome):
             raise _Lost(f"the server began with {type(first).__name__} instead of a welcome")
-        self._begin(first)
+        self._begin(first, time.monotonic() - said_at_s)
         self._peer.received(messages, self._number)
 
-    def _begin(self, welcome: Welcome) -> None:
+    def _begin(self, welcome: Welcome, way_s: float) -> None:
         self.is_open = True
         self._heartbeat_ms = max(
             HEARTBEAT_MS_MIN, min(welcome.heartbeat_ms or self._heartbeat_ms, HEARTBEAT_MS_MAX)
         )
         self._answered_at_ms = self._clock()
         self._zstd = CAPABILITY_ZSTD_LOGS in welcome.capabilities
-        self._logs.resume(welcome.log_marks)
+        self._logs.resume(welcome.log_marks, way_s=way_s)
         self._peer.welcomed(welcome)
         self._backoff_s = BACKOFF_S_MIN
         self._n_refused = 0

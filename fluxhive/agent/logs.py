@@ -127,10 +127,13 @@ class LogTailer:
 
     # ── where the server stands ───────────────────────────────────────────────────────────────
 
-    def resume(self, marks: Iterable[LogUpTo]) -> None:
-        """A new session: everything goes on from the server's marks, 0 where it names none."""
+    def resume(self, marks: Iterable[LogUpTo], *, way_s: float = 0.0) -> None:
+        """A new session: everything goes on from the server's marks, 0 where it names none.
+
+        ``way_s``: how long the hello and its answer took.
+        """
         self._is_paused = False
-        self.window = Window()
+        self.window = Window(way_s)
         self._ready.clear()
         known = {(mark.channel, mark.stream): mark for mark in marks}
         for key, stream in self._streams.items():

@@ -10,6 +10,7 @@ from fluxhive.cli import messages
 from fluxhive.cli.fluxhive import INTERRUPTED_EXIT
 from fluxhive.cli.terminal import TerminalFilter
 from fluxhive.core.errors import FluxhiveError
+from fluxhive.core.progress import fold
 from fluxhive.core.request import show_mib, show_ms
 from fluxhive.core.task import TaskState
 from fluxhive.protocol.rest import LogEnd, LogGapView, TaskView
@@ -21,7 +22,10 @@ SECOND_CTRL_C_S = 2.0
 
 
 class Printer:
-    """Writes a task's streams to ours: filtered on a terminal, byte for byte elsewhere."""
+    """Writes a task's streams to ours: filtered on a terminal, byte for byte elsewhere.
+
+    On a terminal a progress bar is shown as it stood last in what came at once.
+    """
 
     def __init__(self, *, is_raw: bool = False) -> None:
         self._is_raw = is_raw
@@ -33,9 +37,17 @@ class Printer:
         binary: BinaryIO = target.buffer
         if target.isatty() and not self._is_raw:
             kept = self._filters.setdefault((attempt, stream), TerminalFilter())
-            data = kept.feed(data).encode("utf-8", "replace")
+            data = _drawn(kept.feed(data)).encode("utf-8", "replace")
         binary.write(data)
         binary.flush()
+
+
+def _drawn(text: str) -> str:
+    """The last of what each line showed. What it overwrites on the screen may have been longer."""
+    # What comes next overwrites a line that a carriage return ended.
+    folded = fold(text) + ("\r" if text.endswith("\r") else "")
+    is_overwriting = "\r" in text.partition("\n")[0]
+    return f"\r\x1b[K{folded}" if is_overwriting else folded
 
 
 def follow(client: Client, task_id: str, *, rank: int = 0, is_raw: bool = False) -> int:

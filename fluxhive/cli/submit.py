@@ -52,6 +52,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     nproc_per_node: int | None
     nodes: int
     is_shell: bool
+    merge_output: bool
     is_followed: bool
     control_url: str | None
     is_json: bool
@@ -92,6 +93,7 @@ class _Submit(click.Command):
 @click.option("--nproc-per-node", type=int, metavar="N", help="Processes. Default: one a GPU.")
 @click.option("--nodes", type=int, default=1, metavar="N", help="On N nodes at once; all is each.")
 @click.option("--shell", "is_shell", is_flag=True, help="Read the words as one shell line.")
+@click.option("--merge-output", is_flag=True, help="Errors into the output, in their order.")
 @click.option("--dry-run", is_flag=True, help="Say where and when it would run; submit nothing.")
 @click.option("-f", "--follow", "is_followed", is_flag=True, help="Show its output to the end.")
 @options.control_url
@@ -172,6 +174,7 @@ def _spec(asked: Asked) -> TaskSpec:
             asked.workdir, has_own_place=asked.code is not None or asked.image is not None
         ),
         venv=starts.venv,
+        merge_output=asked.merge_output,
         python=starts.python,
         nproc_per_node=asked.nproc_per_node,
         priority=Priority(asked.priority),

@@ -100,8 +100,9 @@ class Follow:
                 events = []
                 for piece in pieces:
                     at[piece.stream] = piece.offset + len(piece.data)
-                    if not piece.data:
-                        continue  # It goes on behind a gap, which is told below.
+                    if not piece.data:  # it goes on behind a gap
+                        events += gaps.news((at[0], at[1]))
+                        continue
                     event = LogEvent(
                         attempt=attempt_id,
                         rank=rank,

@@ -11,6 +11,7 @@ import anyio.to_thread
 from fastapi import Query
 from starlette.responses import Response
 
+from fluxhive.core import progress
 from fluxhive.core.errors import InputError, NotFound
 from fluxhive.core.spec_check import MAX_NODES
 from fluxhive.core.task import Attempt, AttemptState, Task
@@ -85,6 +86,7 @@ async def read_log(
     limit: Annotated[int | None, Query(ge=1, le=READ_BYTES_MAX)] = None,
     tail_bytes: Annotated[int | None, Query(ge=0, le=READ_BYTES_MAX)] = None,
     rank: Rank = 0,
+    fold: Annotated[bool, Query(description="Progress bars as they stood last.")] = False,
 ) -> Response:
     """Read bytes of one stream (`stdout` or `stderr`), of the newest attempt unless one is named.
 
@@ -93,7 +95,8 @@ async def read_log(
     From `offset` on at most `limit` bytes, or the last `tail_bytes`. The headers `X-Log-Offset`,
     `X-Log-Size` and `X-Log-Complete` say where they begin, how much is stored, and whether that is
     all there will be; `X-Log-Gaps` names what is missing of these bytes (`3-9, 20-25`, behind the
-    last one each), which reads as zeros.
+    last one each), which reads as zeros. With `fold` each line is as it stood last, for people;
+    then read on from `X-Log-Next`.
     """
     if stream not in STREAM_NAMES:
         raise NotFound(
@@ -124,7 +127,7 @@ async def read_log(
     views = logs.streams(chosen, rank=rank)
     is_complete = any(view.stream == stream and view.complete for view in views)
     gaps = logs.gaps(chosen.id, number, rank=rank)
-    return _bytes(data, start, size, is_complete=is_complete, gaps=gaps)
+    return _bytes(data, start, size, is_complete=is_complete, gaps=gaps, folded=fold)
 
 
 def _check_rank(task: Task, rank: int) -> None:
@@ -160,6 +163,7 @@ def _bytes(
     *,
     is_complete: bool,
     gaps: Iterable[LogGapView] = (),
+    folded: bool = False,
 ) -> Response:
     end = offset + len(data)
     here = [gap for gap in gaps if offset <= gap.end and gap.start <= end]
@@ -167,10 +171,13 @@ def _bytes(
         "X-Log-Gaps": ", ".join(f"{gap.start}-{gap.end}" for gap in here[:GAPS_TOLD_MAX]),
         "X-Log-Offset": str(offset),
         "X-Log-Size": str(size),
+        "X-Log-Next": str(end),
         "X-Log-Complete": "true" if is_complete else "false",
         # Output is anything: a browser keeps it as a file and never shows it as a page.
         "Content-Disposition": "attachment",
     }
+    if folded:
+        data = progress.fold(data)
     return Response(data, headers=headers, media_type="application/octet-stream")
 
 

@@ -382,3 +382,16 @@ def test_the_window_grows_on_a_fast_line_and_shrinks_on_a_slow_one() -> None:
         slow.arrived(1000, n * 10.0 + 3.0)
     assert (fast.limit, fast.is_slow) == (WINDOW_BYTES_MAX, False)
     assert (slow.limit, slow.is_slow) == (WINDOW_BYTES_MIN, True)
+
+
+def test_a_long_line_may_have_more_under_way_than_a_thin_one() -> None:
+    """Two seconds each way and nothing in between: only what waits makes the window smaller."""
+    long, thin = Window(way_s=4.0), Window(way_s=0.1)
+    for n in range(30):
+        long.sent(1000, n * 10.0)
+        long.arrived(1000, n * 10.0 + 4.1)
+        thin.sent(1000, n * 10.0)
+        thin.arrived(1000, n * 10.0 + 4.1)
+    assert long.limit > 40 * WINDOW_BYTES_MIN
+    assert long.is_slow
+    assert thin.limit == WINDOW_BYTES_MIN

@@ -119,6 +119,30 @@ def test_a_pipe_gets_the_bytes_as_they_are(monkeypatch: pytest.MonkeyPatch) -> N
     assert target.buffer.getvalue().endswith(b"ok\x1b]0;t\x07")  # type: ignore[attr-defined]
 
 
+def test_a_progress_bar_on_a_terminal_is_shown_as_it_stood_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr("sys.stdout", target)
+    monkeypatch.setattr(target, "isatty", lambda: True)
+    printer = Printer()
+    printer.write("t-1.1", "stdout", b"start\n1%\r50%\r100%")
+    printer.write("t-1.1", "stdout", b"\rdone\n")
+    shown = target.buffer.getvalue()  # type: ignore[attr-defined]
+    assert shown == b"start\n100%\r\x1b[Kdone\n"
+
+
+def test_where_bytes_are_missing_a_line_says_so_and_no_zeros_are_printed(cli: Cli) -> None:
+    headers = {"x-log-offset": "0", "x-log-size": "14", "x-log-gaps": "3-9, 14-14"}
+    cli.server.on("GET", "/tasks/bert", views.running())
+    cli.server.on(
+        "GET", "/tasks/t-7d01/logs/stdout", bytes_answer(b"abc" + bytes(6) + b"defgh", headers)
+    )
+    done = cli("logs", "--stream", "stdout", "bert")
+    assert done.out == "abcdefgh"
+    assert "6 bytes are missing from byte 3 on (t-7d01.1, stdout)" in done.err
+
+
 def test_a_request_for_logs_is_a_plain_get(cli: Cli) -> None:
     cli.server.on("GET", "/tasks/bert", views.running())
     cli.server.on("GET", "/tasks/t-7d01/logs/stdout", piece(b"", 0, 0))

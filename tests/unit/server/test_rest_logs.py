@@ -16,8 +16,8 @@ import pytest
 
 from fluxhive.core.outcome import ExitFacts, Outcome, OutcomeKind
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptStarted
-from fluxhive.protocol.agent import Dispatch
-from fluxhive.protocol.rest import LogEnd, LogEvent
+from fluxhive.protocol.agent import Dispatch, LogGap
+from fluxhive.protocol.rest import LogEnd, LogEvent, LogGapView
 from fluxhive.server.rest import logs as logs_routes
 from tests.helpers.fake_agent import FakeAgent
 from tests.helpers.rest_hive import API, RestHive, agent_url, rest_hive
@@ -88,6 +88,7 @@ class Followed:
 
     def __init__(self) -> None:
         self.bytes: dict[tuple[str, str], bytearray] = {}
+        self.gaps: list[LogGapView] = []
         self.end: LogEnd | None = None
 
     def take(self, kind: str, data: str) -> None:
@@ -96,6 +97,9 @@ class Followed:
             return
         event = msgspec.json.decode(data, type=LogEvent)
         had = self.bytes.setdefault((event.attempt, event.stream), bytearray())
+        if event.gap is not None:
+            self.gaps.append(event.gap)
+            had += bytes(event.offset - len(had))
         assert event.offset == len(had), "a byte was lost or came twice"
         had += base64.b64decode(event.data)
 
@@ -154,6 +158,45 @@ async def test_bytes_are_read_by_offset_limit_and_tail(it: RestHive) -> None:
             "stderr",
             0,
         )
+
+
+async def test_gaps_are_told_in_lists_reads_and_followed_logs(it: RestHive) -> None:
+    async with running(it) as run:
+        channel = run.dispatch.channel
+        await run.agent.send_log(channel, b"abc")
+        await until_stored(it, run.dispatch, 3)
+        gap = LogGap(channel=channel, stream=0, start=3, end=9, reason="the disk was full")
+        flag = LogGap(channel=channel, stream=0, start=11, end=11, reason="cut short")
+        run.agent.say(gap)
+        run.agent.say(flag)
+        await until_stored(it, run.dispatch, 9)
+        await run.agent.send_log(channel, b"de", offset=9)
+        await until_stored(it, run.dispatch, 11)
+        (out, _) = (await run.http.get(f"/tasks/{run.task_id}/logs")).json()
+        assert [(g["start"], g["end"], g["reason"]) for g in out["gaps"]] == [
+            (3, 9, "the disk was full"),
+            (11, 11, "cut short"),
+        ]
+        answer = await run.http.get(f"/tasks/{run.task_id}/logs/stdout")
+        assert answer.content == b"abc" + bytes(6) + b"de"
+        assert answer.headers["x-log-gaps"] == "3-9, 11-11"
+        assert answer.headers["x-log-next"] == "11"
+        run.end(stdout=11)
+        followed = Followed()
+        await follow(run.http, run.task_id, followed)
+        assert [gap.reason for gap in followed.gaps] == ["the disk was full", "cut short"]
+        assert bytes(followed.bytes[run.dispatch.attempt_id, "stdout"]) == b"abc" + bytes(6) + b"de"
+
+
+async def test_progress_bars_are_folded_for_who_asks(it: RestHive) -> None:
+    async with running(it) as run:
+        await run.agent.send_log(run.dispatch.channel, b"10%\r50%\r100%\nend\n")
+        await until_stored(it, run.dispatch, 17)
+        path = f"/tasks/{run.task_id}/logs/stdout"
+        answer = await run.http.get(path + "?fold=true")
+        assert answer.content == b"100%\nend\n"
+        assert answer.headers["x-log-next"] == "17"
+        assert (await run.http.get(path)).content == b"10%\r50%\r100%\nend\n"
 
 
 async def test_a_read_beyond_the_end_names_both(it: RestHive) -> None:
