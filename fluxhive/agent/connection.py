@@ -284,7 +284,7 @@ class Connection:
         )
         self._answered_at_ms = self._clock()
         self._zstd = CAPABILITY_ZSTD_LOGS in welcome.capabilities
-        self._logs.resume(welcome.log_marks, way_s=way_s)
+        self._logs.resume(welcome.log_marks, way_s=way_s, only_marked=True)
         self._peer.welcomed(welcome)
         self._backoff_s = BACKOFF_S_MIN
         self._n_refused = 0

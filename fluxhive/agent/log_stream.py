@@ -34,6 +34,7 @@ class Stream:
         "file",
         "flags",
         "is_full",
+        "is_muted",
         "number",
         "on_flag",
         "quiet",
@@ -61,6 +62,8 @@ class Stream:
         self.end: int | None = None
         #: The server keeps no more of it: what comes is told as a gap.
         self.is_full = False
+        #: The server of this session does not know it: nothing is sent.
+        self.is_muted = False
         #: Places where output may be missing, with the reason: told again in each session.
         self.flags: list[LogGap] = []
         self.quiet = 0

@@ -127,10 +127,13 @@ class LogTailer:
 
     # ── where the server stands ───────────────────────────────────────────────────────────────
 
-    def resume(self, marks: Iterable[LogUpTo], *, way_s: float = 0.0) -> None:
+    def resume(
+        self, marks: Iterable[LogUpTo], *, way_s: float = 0.0, only_marked: bool = False
+    ) -> None:
         """A new session: everything goes on from the server's marks, 0 where it names none.
 
-        ``way_s``: how long the hello and its answer took.
+        ``way_s``: how long the hello and its answer took. ``only_marked``: what the server names no
+        mark of it does not know (a backup was restored), and would never answer for.
         """
         self._is_paused = False
         self.window = Window(way_s)
@@ -141,6 +144,7 @@ class LogTailer:
             stream.received = stream.sent = 0 if mark is None else mark.received
             stream.durable = 0 if mark is None else mark.durable
             stream.is_full = mark is not None and mark.is_full
+            stream.is_muted = only_marked and mark is None
             stream.rests_until = 0.0
             for flag in stream.flags:
                 self.on_flag(flag)
@@ -361,6 +365,9 @@ class LogTailer:
     # ── where a stream stands ─────────────────────────────────────────────────────────────────
 
     def _heat(self, stream: Stream) -> None:
+        if stream.is_muted:
+            self._hot.pop(stream, None)
+            return
         stream.quiet = 0
         self._hot[stream] = None
         self._bell.ring()
@@ -373,7 +380,7 @@ class LogTailer:
 
     def _consider(self, stream: Stream, *, assume_more: bool = False) -> None:
         """Queues a stream that has more to send."""
-        if self._is_paused:
+        if self._is_paused or stream.is_muted:
             return
         has_more = assume_more if stream.end is None else stream.sent < stream.end
         if has_more:

@@ -71,6 +71,30 @@ def give_up(*, node: str, is_sure: bool, control_url: str | None) -> int:
     return 0
 
 
+@command.command("end-unknown")
+@click.argument("node")
+@options.yes
+@options.control_url
+def end_unknown(*, node: str, is_sure: bool, control_url: str | None) -> int:
+    """End what a node holds and the server does not know. For administrators.
+
+    So it is after a backup was restored: these attempts began later. They run on until you say so
+    here; their output is dropped with them.
+    """
+    client = session.client(control_url)
+    found = client.node(node)
+    if not found.unknown:
+        messages.say(f"{found.label} holds nothing that the server does not know")
+        return 0
+    named = ", ".join(found.unknown[:SHOWN_MAX])
+    if not _is_sure(f"End {len(found.unknown)} attempts on {found.label} ({named})?", is_sure):
+        messages.say("nothing was changed")
+        return 1
+    client.end_unknown(found.id)
+    messages.say(f"{len(found.unknown)} attempts on {found.label} are told to end: {named}")
+    return 0
+
+
 @command.command("remove")
 @click.argument("node")
 @options.yes

@@ -1,19 +1,22 @@
-"""`fluxhive server`: starts the control server alone."""
+"""`fluxhive server`: starts the control server alone; makes and restores its backups."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from fluxhive import config, places
-from fluxhive.cli import options
+from fluxhive.cli import messages, options
 from fluxhive.core.errors import FluxhiveError, InputError
 
 SERVER_PACKAGES = frozenset({"fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2", "limits"})
 
 
-@click.command()
+@click.group(invoke_without_command=True)
+@click.pass_context
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -32,6 +35,7 @@ SERVER_PACKAGES = frozenset({"fastapi", "uvicorn", "sqlalchemy", "alembic", "arg
 )
 @options.log_level
 def command(
+    context: click.Context,
     *,
     host: str,
     port: int,
@@ -42,6 +46,8 @@ def command(
     log_level: str | None,
 ) -> int:
     """Start the control server. It stays in the foreground; Ctrl-C ends it."""
+    if context.invoked_subcommand is not None:
+        return 0
     for option, path in (("--tls-cert", tls_cert), ("--tls-key", tls_key)):
         if path is not None and not Path(path).is_file():
             raise InputError(f"no such file for `{option}`: `{path}`", field=option, value=path)
@@ -68,8 +74,59 @@ def command(
         keep_logs_gib=settings.keep_logs_gib,
         gpu_reading_s=settings.gpu_reading_s,
     )
-    try:
+    with _server_packages():
         from fluxhive.server import app
+    return app.main(chosen)
+
+
+@command.command("backup")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--state-dir", type=click.Path(path_type=Path), help="Where the server keeps all.")
+@click.option("--with-logs", is_flag=True, help="What tasks printed, too: this may be much.")
+def backup(*, path: Path, state_dir: Path | None, with_logs: bool) -> int:
+    """Write a backup into the new directory PATH. The server may be running."""
+    with _server_packages():
+        from fluxhive.server import backup as backups
+    directory = places.server_dir() if state_dir is None else state_dir
+    note = backups.back_up(directory, path, with_logs=with_logs)
+    logs = "with what they printed" if with_logs else "without what they printed (--with-logs)"
+    messages.say(f"{note.n_tasks} tasks, users and tokens are in `{path}`, {logs}")
+    return 0
+
+
+@command.command("restore")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--state-dir", type=click.Path(path_type=Path), help="Where the server keeps all.")
+@click.option("--no-hold", is_flag=True, help="Let what was queued start: it runs nowhere, surely.")
+def restore(*, path: Path, state_dir: Path | None, no_hold: bool) -> int:
+    """Go back to the backup in PATH; what was there before is kept beside it.
+
+    No server may be running. Afterwards start it, and look at `fluxhive nodes`: attempts that began
+    after the backup run on there until you end them (`fluxhive node end-unknown`). Tasks that were
+    queued are held, since they may be among them.
+    """
+    with _server_packages():
+        from fluxhive.server import backup as backups
+    directory = places.server_dir() if state_dir is None else places.private_dir(state_dir)
+    done = backups.restore(path, directory, hold=not no_hold)
+    messages.say(f"{done.note.n_tasks} tasks are as in the backup")
+    if done.kept_as:
+        messages.say(f"the state before is kept as `{done.kept_as}`: delete it when all is well")
+    if done.n_live:
+        messages.say(f"{done.n_live} attempts were live: their nodes say what became of them")
+    if done.held:
+        some = ", ".join(done.held[:5]) + (", …" if len(done.held) > 5 else "")
+        messages.say(f"{len(done.held)} queued tasks are held now: {some}")
+    if done.n_gaps:
+        messages.warn(f"of {done.n_gaps} output streams bytes are missing; they are shown as gaps")
+    return 0
+
+
+@contextmanager
+def _server_packages() -> Iterator[None]:
+    """Says what to install where the server's packages are missing."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in SERVER_PACKAGES:
             raise
@@ -79,4 +136,3 @@ def command(
             hint="install them from a clone: pip install '.[server]', or with the wheel file: "
             "pip install 'FILE.whl[server]'",
         ) from error
-    return app.main(chosen)

@@ -59,6 +59,8 @@ def member_of(array: Task, index: int) -> Task:
         signature=signature(spec, array.owner),
         state=TaskState.QUEUED,
         priority=array.priority,
+        # Ahead where a backup was restored: its first attempt may have been given before.
+        epoch=array.epoch,
         submitted_at_ms=array.submitted_at_ms,
         array_id=array.id,
         member_index=index,

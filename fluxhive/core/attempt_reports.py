@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from . import unknown_attempts
 from .attempt_end import end_member
 from .effects import Publish
 from .events import NodeSaid
@@ -26,7 +27,8 @@ def said(hive: HiveState, event: NodeSaid) -> None:
     hive.nodes[event.node_id].contact_at_ms = hive.now_ms
     attempt = hive.attempts.get(report.attempt_id)
     if attempt is None:
-        _said_of_unknown(hive, event.node_id, report)
+        if not unknown_attempts.reported(hive.nodes[event.node_id], report):
+            _said_of_unknown(hive, event.node_id, report)
         return
     member = attempt.member_on(event.node_id)
     if member is None or attempt.epoch != report.epoch:

@@ -85,6 +85,8 @@ class NodeJoined(Tagged, frozen=True, kw_only=True):
     journal_id: str = ""
     #: By the node's boot clock; 0: not said.
     sent_at_ms: Ms = 0
+    #: Which of ``held`` the store knows nothing of; what it knows and we forgot is not among them.
+    unknown: tuple[AttemptId, ...] = ()
 
 
 class NodeReported(Tagged, frozen=True, kw_only=True):
@@ -126,6 +128,13 @@ class NodeAccepted(Tagged, frozen=True, kw_only=True):
     by: str
 
 
+class UnknownEnded(Tagged, frozen=True, kw_only=True):
+    """A person wants what a node holds and the hive does not know to end."""
+
+    node_id: NodeId
+    by: str
+
+
 class NodeGivenUp(Tagged, frozen=True, kw_only=True):
     """A person vouches that the machine is off: its attempts are over."""
 
@@ -157,6 +166,7 @@ HiveEvent: TypeAlias = (
     | NodeLeft
     | NodeDrained
     | NodeAccepted
+    | UnknownEnded
     | NodeGivenUp
     | NodeRemoved
     | TimePassed

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from . import use_watch
+from . import unknown_attempts, use_watch
 from .attempt_end import end_member
 from .effects import TurnAway, Welcome
 from .events import (
@@ -89,8 +89,11 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
     hive.timers.set(TimerKind.SILENCE, node.id, hive.now_ms + hive.settings.silent_after_ms)
     _unblock_all(hive, record)
     held: dict[AttemptId, None] = {}
+    record.unknown.clear()
     for claim in event.held:
-        if _settle_held(hive, record, claim):
+        if claim.attempt_id in event.unknown and claim.attempt_id not in hive.attempts:
+            unknown_attempts.noted(hive, record, claim)
+        elif _settle_held(hive, record, claim):
             held[claim.attempt_id] = None
     for attempt in hive.live_on(node.id):
         if attempt.id not in held:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from .node import GpuReport, GpuState, Inventory, Node, NodeState
+from .node import GpuReport, GpuState, HeldAttempt, Inventory, Node, NodeState
 from .request import Reservation
 from .values import AttemptId, GpuUuid, Mib, Ms, NodeId, TaskId, Value
 
@@ -145,6 +145,7 @@ class NodeRecord:
         "n_whole_gpus",
         "node",
         "takes",
+        "unknown",
     )
 
     def __init__(self, node: Node) -> None:
@@ -159,6 +160,8 @@ class NodeRecord:
         self.holders: dict[AttemptId, Reservation] = {}
         #: Tasks that it handed back and that wait for its next different reading.
         self.blocked_tasks: dict[TaskId, None] = {}
+        #: What it holds and nobody here knows of (unknown_attempts.py).
+        self.unknown: dict[AttemptId, HeldAttempt] = {}
         self.free_cpus = 0
         self.free_memory_mib: Mib = 0
         self.n_whole_gpus = 0

@@ -146,7 +146,9 @@ def _start(
     if old.spec.array is not None:
         old = arrays.next_member(hive, old)
         task_id = old.id
-    number, epoch, channel = old.attempts + 1, old.epoch + 1, hive.last_channel + 1
+    epoch, channel = old.epoch + 1, hive.last_channel + 1
+    # The epoch is ahead where a backup was restored: the numbers in between may have been used.
+    number = max(old.attempts + 1, epoch)
     on = ", ".join(hive.nodes[reservation.node_id].node.label for reservation in reservations)
     first = reservations[0]
     attempt = Attempt(

@@ -15,7 +15,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from . import attempt_reports, node_contact, promises, task_orders, use_watch
+from . import (
+    attempt_reports,
+    node_contact,
+    promises,
+    task_orders,
+    unknown_attempts,
+    use_watch,
+)
 from .array import ArrayCount, MemberCounts
 from .array_record import ArrayRecord
 from .arrays import find_task, settle_arrays, take_out
@@ -38,6 +45,7 @@ from .events import (
     TaskReprioritised,
     TaskSubmitted,
     TimePassed,
+    UnknownEnded,
 )
 from .explain import Reason, explain
 from .fairshare import Usage
@@ -73,6 +81,8 @@ class HiveSnapshot(Value, frozen=True, kw_only=True):
     #: What was learned, and who used how much.
     learned: tuple[Learned, ...] = ()
     usages: tuple[Usage, ...] = ()
+    #: Log channels up to this one were given, whoever has them.
+    last_channel: int = 0
 
 
 class TaskManager:
@@ -162,6 +172,11 @@ class TaskManager:
         record = self.hive.nodes.get(node_id)
         return Reserved() if record is None else record.reserved()
 
+    def unknown_on(self, node_id: NodeId) -> tuple[AttemptId, ...]:
+        """What a node holds and this hive does not know."""
+        record = self.hive.nodes.get(node_id)
+        return () if record is None else tuple(record.unknown)
+
     def n_queued(self) -> int:
         """How many tasks could start now if there were room."""
         return len(self.hive.queue)
@@ -178,6 +193,7 @@ class TaskManager:
             arrays=tuple(record.count for record in hive.arrays.values()),
             learned=tuple(hive.book.records.values()),
             usages=hive.accounts.usages(),
+            last_channel=hive.last_channel,
         )
 
     @classmethod
@@ -197,6 +213,7 @@ class TaskManager:
             hive.book.load(record)
         for usage in snapshot.usages:
             hive.accounts.load(usage)
+        hive.last_channel = snapshot.last_channel
         for node in snapshot.nodes:
             if not node.removed:
                 hive.load_node(node)
@@ -259,6 +276,8 @@ class TaskManager:
                 node_contact.drained(hive, event)
             case NodeAccepted():
                 node_contact.accepted(hive, event)
+            case UnknownEnded():
+                unknown_attempts.ended(hive, event)
             case NodeGivenUp():
                 node_contact.given_up(hive, event)
             case NodeRemoved():

@@ -182,6 +182,8 @@ class NodeView(Value, frozen=True, kw_only=True):
     gpus: tuple[GpuView, ...] = ()
     #: Attempts on it that have not ended.
     attempts: tuple[str, ...] = ()
+    #: Attempts that it holds and the server does not know, as after a backup was restored.
+    unknown: tuple[str, ...] = ()
 
 
 class GpuView(Value, frozen=True, kw_only=True):

@@ -291,6 +291,10 @@ class Client:
         """Says that the node's machine is off: its attempts are over. Refused while in contact."""
         return self.transport.call("POST", f"{_node_path(node_id)}/give-up", rest.NodeView)
 
+    def end_unknown(self, node_id: str) -> rest.NodeView:
+        """Ends what the node holds and the server does not know. For administrators."""
+        return self.transport.call("POST", f"{_node_path(node_id)}/end-unknown", rest.NodeView)
+
     def remove_node(self, node_id: str) -> rest.NodeView:
         """Takes a node that is gone for good off the list. Refused while it holds attempts."""
         return self.transport.call("DELETE", _node_path(node_id), rest.NodeView)

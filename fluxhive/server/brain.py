@@ -38,7 +38,7 @@ from fluxhive.core.errors import InternalError
 from fluxhive.core.events import HiveEvent, TimePassed
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.task import Task, TaskSpec
-from fluxhive.core.task_manager import HiveSnapshot, TaskManager
+from fluxhive.core.task_manager import TaskManager
 from fluxhive.core.values import TaskId
 
 from .brain_journal import BrainJournal
@@ -215,18 +215,9 @@ class Brain:
     def take_up(self, loaded: Loaded) -> None:
         """Goes on from this. Raises ``InternalError`` when a law does not hold in it."""
         self._next_number = max(self._next_number, loaded.next_number)
-        snapshot = HiveSnapshot(
-            tasks=loaded.tasks,
-            attempts=loaded.attempts,
-            nodes=loaded.nodes,
-            arrays=loaded.arrays,
-            learned=loaded.learned,
-            usages=loaded.usages,
-        )
+        now_ms = self._clock.now_ms()
         try:
-            self.manager = TaskManager.restore(
-                snapshot, self._clock.now_ms(), settings=self.settings
-            )
+            self.manager = TaskManager.restore(loaded.snapshot(), now_ms, settings=self.settings)
         except AssertionError as error:
             raise InternalError(
                 f"what is stored breaks a law of the core: {error}",

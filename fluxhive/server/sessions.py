@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 import anyio
+from msgspec.structs import replace
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from fluxhive import __version__
@@ -164,20 +165,21 @@ class Sessions:
         if refused is not None:
             self._turn(session, refused.reason, refused.hint, try_again=refused.try_again)
             return
-        await self._load_logs(session)
+        unknown = await self._load_logs(session)
         number = self._next_session(session.node_id)
         session.number = number
         self._greeting[session.node_id, number] = session
-        event = joined(node, number, hello, session.peer_address)
+        event = replace(joined(node, number, hello, session.peer_address), unknown=unknown)
         self._brain.post((event,), partial(self._hello_done, session))
         with anyio.move_on_after(GREETING_S) as scope:
             await session.greeted.wait()
         if scope.cancelled_caught:
             self._turn(session, "the server is too busy to take a node in", try_again=True)
 
-    async def _load_logs(self, session: Session) -> None:
-        """Marks of attempts that the node holds and that are long out of memory."""
+    async def _load_logs(self, session: Session) -> tuple[AttemptId, ...]:
+        """Loads marks of attempts that are long out of memory; gives those nobody knows of."""
         known: list[Attempt] = []
+        unknown: list[AttemptId] = []
         for attempt_id in session.held:
             attempt = self._brain.manager.attempt(attempt_id)
             if attempt is None:
@@ -187,8 +189,11 @@ class Sessions:
                 member = attempt.member_on(session.node_id)
                 session.ranks[attempt_id] = 0 if member is None else member.rank
                 known.append(attempt)
+            else:
+                unknown.append(attempt_id)
         if known:
             await self._logs.load(known)
+        return tuple(unknown)
 
     def _rank(self, attempt_id: AttemptId, node_id: NodeId) -> int:
         """Which member of an attempt a node is; 0 of one that is no gang or is not known."""

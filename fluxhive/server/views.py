@@ -169,6 +169,12 @@ class Views:
 
     # ── nodes ─────────────────────────────────────────────────────────────────────────────────
 
+    def _problem(self, node: Node, problem: str) -> str:
+        n_unknown = len(self._manager.unknown_on(node.id))
+        if problem or not n_unknown:
+            return problem
+        return f"holds {n_unknown} attempts that this server does not know"
+
     def node(self, node: Node) -> NodeView:
         """A node with its newest readings and what is reserved on it."""
         readings = self._hive.sessions.latest(node.id)
@@ -199,7 +205,8 @@ class Views:
             memory_used_mib=None if readings is None else readings.memory_used_mib,
             cpu_percent=None if readings is None else readings.cpu_percent,
             last_contact_age_ms=age_ms,
-            problem="" if readings is None else readings.problem,
+            problem=self._problem(node, "" if readings is None else readings.problem),
+            unknown=self._manager.unknown_on(node.id),
             gpus=tuple(_gpu(report, held.get(report.uuid)) for report in reports.values()),
             attempts=tuple(attempt.id for attempt in self._manager.running_on(node.id)),
         )

@@ -9,7 +9,14 @@ from fastapi import Depends, Path
 from starlette.responses import Response
 
 from fluxhive.core.errors import AuthError, Conflict, InputError
-from fluxhive.core.events import HiveEvent, NodeAccepted, NodeDrained, NodeGivenUp, NodeRemoved
+from fluxhive.core.events import (
+    HiveEvent,
+    NodeAccepted,
+    NodeDrained,
+    NodeGivenUp,
+    NodeRemoved,
+    UnknownEnded,
+)
 from fluxhive.core.node import Node, NodeState
 from fluxhive.protocol.rest import (
     NodeChange,
@@ -98,6 +105,19 @@ async def give_node_up(node: NodeName, caller: OfCaller, services: OfServices) -
             hint=f"to empty it: fluxhive node drain {found.label}, then cancel what runs there",
         )
     return answer(Views(services.hive).node(now))
+
+
+@route(router, "POST", "/nodes/{node}/end-unknown", gives=NodeView)
+async def end_unknown(node: NodeName, caller: OfCaller, services: OfServices) -> Response:
+    """End what a node holds and this server does not know, as after a backup was restored.
+
+    What runs of it is stopped, with its grace; its output is dropped with it. Until somebody says
+    so it runs on. For an administrator.
+    """
+    check_administrator(caller)
+    found = find_node(services.hive, node)
+    await services.hive.brain.handle(UnknownEnded(node_id=found.id, by=caller.username))
+    return answer(Views(services.hive).node(find_node(services.hive, found.id)))
 
 
 @route(router, "DELETE", "/nodes/{node}", gives=NodeView)

@@ -12,6 +12,7 @@ from fluxhive.core.fairshare import Usage
 from fluxhive.core.learning import Learned
 from fluxhive.core.node import Node
 from fluxhive.core.task import FINAL_STATES, Attempt, Task, TaskState
+from fluxhive.core.task_manager import HiveSnapshot
 from fluxhive.core.values import AttemptId, Ms, TaskId, Value
 
 from .rows import (
@@ -30,6 +31,7 @@ from .tables import attempts, learned, meta, nodes, tasks, usages
 from .writes import HIVE_TIME, NEXT_NUMBER
 
 SERVER_ID = "server_id"
+LAST_CHANNEL = "last_channel"
 #: Ended tasks that are kept in memory from the start on; older ones are read when asked for.
 ENDED_TASKS_LOADED = 20_000
 #: Most parameters of one statement; SQLite before 3.32 had 999.
@@ -55,8 +57,22 @@ class Loaded(Value, frozen=True, kw_only=True):
     usages: tuple[Usage, ...]
     #: Number of the next new task.
     next_number: int
+    #: Log channels up to this one were given before a backup was restored.
+    last_channel: int = 0
     #: Hive time of the last stored change; 0 before the first.
     hive_time_ms: Ms
+
+    def snapshot(self) -> HiveSnapshot:
+        """All that the core keeps."""
+        return HiveSnapshot(
+            tasks=self.tasks,
+            attempts=self.attempts,
+            nodes=self.nodes,
+            arrays=self.arrays,
+            learned=self.learned,
+            usages=self.usages,
+            last_channel=self.last_channel,
+        )
 
 
 def load(connection: sa.Connection) -> Loaded:
@@ -85,6 +101,7 @@ def load(connection: sa.Connection) -> Loaded:
         learned=tuple(learned_of_row(row) for row in connection.execute(_LEARNED).mappings()),
         usages=tuple(usage_of_row(row) for row in connection.execute(_USAGES).mappings()),
         next_number=int(notes.get(NEXT_NUMBER, "0")),
+        last_channel=int(notes.get(LAST_CHANNEL, "0")),
         hive_time_ms=int(notes.get(HIVE_TIME, "0")),
     )
 

@@ -88,7 +88,7 @@ class Store:
         ``StoreUnavailable`` when the disk does not work.
         """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _take_lock(path.parent)
+        lock = take_lock(path.parent)
         try:
             # Made by us, so that it is never readable by others, not even for a moment.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -299,7 +299,7 @@ def _answer_all(calls: list[_Call[Any]]) -> None:
         call.answer()
 
 
-def _take_lock(directory: Path) -> int:
+def take_lock(directory: Path) -> int:
     """Locks the state directory for as long as the process lives; a file descriptor."""
     lock = os.open(directory / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if os.name != "posix":

@@ -111,7 +111,8 @@ idempotency_keys = sa.Table(
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
 )
 
-#: ``server_id``, ``next_number`` (of tasks), ``hive_time_ms`` (of the last stored change).
+#: ``server_id``, ``next_number`` (of tasks), ``hive_time_ms`` (of the last stored change), and
+#: ``last_channel`` (of logs) as a restored backup raised it.
 meta = sa.Table(
     "meta",
     metadata,

@@ -55,7 +55,7 @@ from .tables import attempts, learned, meta, nodes, tasks, usages
 NEXT_NUMBER = "next_number"
 HIVE_TIME = "hive_time_ms"
 
-_TASK_CHANGES = TASK_COLUMNS[TASK_COLUMNS.index("name") :]
+TASK_CHANGES = TASK_COLUMNS[TASK_COLUMNS.index("name") :]
 
 
 def _words(column: sa.Column[str], words: Iterable[str]) -> sa.ColumnElement[bool]:
@@ -74,8 +74,8 @@ def _update_tasks() -> Statement:
         sa.update(tasks)
         .where(tasks.c.id == sa.bindparam("task"), live)
         .where(tasks.c.epoch <= sa.bindparam("at_most"))
-        .values({name: sa.bindparam(name) for name in _TASK_CHANGES}),
-        (*_TASK_CHANGES, "task", "at_most"),
+        .values({name: sa.bindparam(name) for name in TASK_CHANGES}),
+        (*TASK_CHANGES, "task", "at_most"),
     )
 
 
@@ -86,7 +86,7 @@ def _put_members() -> Statement:
     return Statement(
         statement.on_conflict_do_update(
             index_elements=["id"],
-            set_={name: statement.excluded[name] for name in _TASK_CHANGES},
+            set_={name: statement.excluded[name] for name in TASK_CHANGES},
             where=sa.and_(live, tasks.c.epoch <= statement.excluded.epoch),
         ),
         TASK_COLUMNS,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from msgspec.structs import replace
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
@@ -314,7 +315,8 @@ def test_output_goes_out_in_frames_behind_control_messages(tmp_path: Path) -> No
 
         async def script(server: Played) -> None:
             await server.next()
-            await server.say(WELCOME)
+            marks = [LogUpTo(channel=7, stream=n, received=0, durable=0) for n in (0, 1)]
+            await server.say(replace(WELCOME, log_marks=tuple(marks)))
             while True:
                 frame = await server.socket.recv()
                 if isinstance(frame, str):

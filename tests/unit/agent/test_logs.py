@@ -395,3 +395,22 @@ def test_a_long_line_may_have_more_under_way_than_a_thin_one() -> None:
     assert long.limit > 40 * WINDOW_BYTES_MIN
     assert long.is_slow
     assert thin.limit == WINDOW_BYTES_MIN
+
+
+def test_what_the_server_does_not_know_keeps_nobody_else_waiting(tmp_path: Path) -> None:
+    """It would never answer for these bytes, and they would fill the window."""
+    tailer, server = LogTailer(), LogServer()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    tailer.follow(AttemptId("t-1.1"), 1, run_directory(tmp_path / "a", bytes(WINDOW_BYTES_MAX)))
+    tailer.resume([], only_marked=True)
+    tailer._look()
+    assert not tailer.has_work
+    tailer.follow(AttemptId("t-2.1"), 2, run_directory(tmp_path / "b", b"known"))
+    tailer.end(AttemptId("t-1.1"), WINDOW_BYTES_MAX, 0)
+    tailer.end(AttemptId("t-2.1"), 5, 0)
+    ship(tailer, server)
+    assert {key: bytes(data) for key, data in server.streams.items()} == {(2, STDOUT): b"known"}
+    # The next session's server may know it.
+    tailer.resume([server.mark(1, STDOUT), server.mark(1, STDERR)], only_marked=True)
+    assert tailer.has_work

@@ -172,6 +172,7 @@ async def test_every_answer_is_what_the_document_says(
             await ask("show_attempt_usage", 200, attempt=f"{done['id']}.1")
             await ask("show_gpu_history", 200, node="gpu-a", uuid="GPU-a")
             await ask("show_gpu_history", 404, node="gpu-a", uuid="GPU-b")
+    await ask("end_unknown", 200, node="gpu-a")
     await ask("give_node_up", 200, node="gpu-a")
     await ask("remove_node", 200, node="gpu-a")
     await ask("show_launch", 403, attempt="t-1.1")

@@ -1,0 +1,48 @@
+"""Attempts that a node holds and that this hive never heard of: left alone until a person decides.
+
+So it is after a backup was restored, or when a node is pointed at another server. What runs may be
+days of work: it runs on, is shown with its node, and its end is kept there. A person ends them all.
+Called by node_contact.py and task_manager.py.
+"""
+
+from __future__ import annotations
+
+from .events import UnknownEnded
+from .hive_state import HiveState
+from .node import HeldAttempt, HeldPhase
+from .node_record import NodeRecord
+from .outcome import StopCause
+from .reports import AttemptEnded, AttemptRefused, Report
+
+
+def noted(hive: HiveState, record: NodeRecord, claim: HeldAttempt) -> None:
+    """A hello names an attempt of which the store knows nothing."""
+    record.unknown[claim.attempt_id] = claim
+    hive.put_node(record.live(), f"holds {claim.attempt_id}, which this server does not know")
+
+
+def reported(record: NodeRecord, report: Report) -> bool:
+    """A node says something about an attempt; True when that is one of these, and all is done."""
+    claim = record.unknown.get(report.attempt_id)
+    if claim is None:
+        return False
+    if isinstance(report, AttemptEnded | AttemptRefused):
+        record.unknown[claim.attempt_id] = HeldAttempt(
+            attempt_id=claim.attempt_id, epoch=claim.epoch, phase=HeldPhase.EXITED
+        )
+    return True
+
+
+def ended(hive: HiveState, event: UnknownEnded) -> None:
+    """A person's word: what runs of them is stopped, and all of them are forgotten."""
+    record = hive.nodes.get(event.node_id)
+    if record is None or not record.unknown:
+        return
+    for claim in record.unknown.values():
+        if claim.phase is HeldPhase.EXITED:
+            hive.say_forget(event.node_id, claim.attempt_id)
+        else:
+            hive.say_stop(event.node_id, claim.attempt_id, claim.epoch, StopCause.FENCED)
+    n_ended = len(record.unknown)
+    record.unknown.clear()
+    hive.put_node(record.live(), f"{n_ended} unknown attempts ended by {event.by}")

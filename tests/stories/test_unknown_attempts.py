@@ -1,0 +1,74 @@
+"""A node holds what its server never heard of: it is left alone until a person decides."""
+
+from __future__ import annotations
+
+from fluxhive.core.effects import Forget, Stop
+from fluxhive.core.events import NodeJoined, NodeSaid, UnknownEnded
+from fluxhive.core.node import HeldAttempt, HeldPhase, Inventory
+from fluxhive.core.outcome import Outcome, OutcomeKind
+from fluxhive.core.reports import AttemptEnded, AttemptStarted
+from fluxhive.core.task_manager import TaskManager
+from fluxhive.core.values import AttemptId, NodeId
+
+NODE, STRANGER = NodeId("n-1"), AttemptId("t-zzzz.1")
+
+
+def joined(session: int, phase: HeldPhase, *, is_unknown: bool = True) -> NodeJoined:
+    return NodeJoined(
+        node_id=NODE,
+        session=session,
+        incarnation=1,
+        label="gpu-a",
+        inventory=Inventory(cpus=4, memory_mib=1_000),
+        held=(HeldAttempt(attempt_id=STRANGER, epoch=3, phase=phase),),
+        unknown=(STRANGER,) if is_unknown else (),
+    )
+
+
+def words(effects: list[object]) -> list[object]:
+    return [effect for effect in effects if isinstance(effect, Stop | Forget)]
+
+
+def test_it_runs_on_and_its_end_is_kept_until_a_person_ends_it() -> None:
+    manager = TaskManager()
+    assert words(manager.handle(joined(1, HeldPhase.RUNNING), 1_000)) == []
+    assert manager.unknown_on(NODE) == (STRANGER,)
+    for report in (
+        AttemptStarted(attempt_id=STRANGER, epoch=3, pid=7),
+        AttemptEnded(attempt_id=STRANGER, epoch=3, outcome=Outcome(kind=OutcomeKind.SUCCESS)),
+    ):
+        said = NodeSaid(node_id=NODE, session=1, report=report)
+        assert words(manager.handle(said, 2_000)) == []
+    effects = words(manager.handle(UnknownEnded(node_id=NODE, by="ann"), 3_000))
+    assert [type(effect) for effect in effects] == [Forget]
+    assert manager.unknown_on(NODE) == ()
+
+
+def test_a_person_ends_what_runs() -> None:
+    manager = TaskManager()
+    manager.handle(joined(1, HeldPhase.RUNNING), 1_000)
+    (stop,) = words(manager.handle(UnknownEnded(node_id=NODE, by="ann"), 3_000))
+    assert isinstance(stop, Stop)
+    assert (stop.attempt_id, stop.epoch) == (STRANGER, 3)
+    # Once more, and of a node that nobody knows: nothing.
+    assert words(manager.handle(UnknownEnded(node_id=NODE, by="ann"), 3_001)) == []
+    assert words(manager.handle(UnknownEnded(node_id=NodeId("n-9"), by="ann"), 3_002)) == []
+
+
+def test_what_the_store_knows_as_ended_is_stopped_as_always() -> None:
+    manager = TaskManager()
+    (stop,) = words(manager.handle(joined(1, HeldPhase.RUNNING, is_unknown=False), 1_000))
+    assert isinstance(stop, Stop)
+
+
+def test_what_is_gone_at_the_next_hello_is_unknown_no_more() -> None:
+    manager = TaskManager()
+    manager.handle(joined(1, HeldPhase.RUNNING), 1_000)
+    later = joined(2, HeldPhase.RUNNING)
+    manager.handle(
+        NodeJoined(
+            node_id=NODE, session=2, incarnation=2, label="gpu-a", inventory=later.inventory
+        ),
+        2_000,
+    )
+    assert manager.unknown_on(NODE) == ()
