@@ -29,6 +29,7 @@ from fluxhive.core.task import FINAL_STATES, TaskState
 from fluxhive.core.values import Value
 from fluxhive.protocol.wire import STREAM_NAMES
 
+from .log_marks import rank_and_stream
 from .store.engine import open_engine
 from .store.migrate import migrate
 from .store.queries import LAST_CHANNEL
@@ -207,9 +208,10 @@ def _mark_missing(connection: sa.Connection, logs: Path) -> int:
     """Output that the database knows of and that is not here becomes a gap."""
     n_gaps = 0
     for row in connection.execute(sa.select(log_streams)).mappings().all():
-        attempt_id, stream = row["attempt_id"], row["stream"]
+        attempt_id, number = row["attempt_id"], row["stream"]
+        rank, stream = rank_and_stream(number)
         task_id = task_of(attempt_id)
-        size = _size(logs / task_id / attempt_id / f"{row['rank']}.{STREAM_NAMES[stream]}")
+        size = _size(logs / task_id / attempt_id / f"{rank}.{STREAM_NAMES[stream]}")
         if size >= row["durable"]:
             continue
         known = [gap for gap in from_json(row["gaps"]) if gap[0] < size]
@@ -217,11 +219,7 @@ def _mark_missing(connection: sa.Connection, logs: Path) -> int:
         n_gaps += 1
         connection.execute(
             sa.update(log_streams)
-            .where(
-                log_streams.c.attempt_id == attempt_id,
-                log_streams.c.rank == row["rank"],
-                log_streams.c.stream == stream,
-            )
+            .where(log_streams.c.attempt_id == attempt_id, log_streams.c.stream == number)
             .values(gaps=to_json(gaps))
         )
     return n_gaps

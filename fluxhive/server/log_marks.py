@@ -39,6 +39,11 @@ def stored_number(rank: int, stream: int) -> int:
     return rank * _NUMBERS_PER_RANK + stream
 
 
+def rank_and_stream(number: int) -> tuple[int, int]:
+    """What a stored number stands for."""
+    return divmod(number, _NUMBERS_PER_RANK)
+
+
 def gaps_json(gaps: tuple[Gap, ...], durable: int) -> str:
     """The gaps below the mark, for the store."""
     return to_json([(gap.start, gap.end, gap.reason) for gap in gaps_below(gaps, durable)])

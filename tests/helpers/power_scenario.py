@@ -141,7 +141,7 @@ def broken_promises(image: Image, directory: Path) -> list[str]:
                 if marks.get((attempt_id, int(stream)), 0) < int(length):
                     broken.append(line)
     for (attempt_id, stream), durable in marks.items():
-        task_id = attempt_id.partition(".")[0]
+        task_id = attempt_id.rpartition(".")[0]
         path = directory / "logs" / task_id / attempt_id / f"0.{STREAMS[stream]}"
         data = path.read_bytes()[:durable] if path.exists() else b""
         fault = checked_log.first_fault(data)

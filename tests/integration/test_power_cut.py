@@ -24,6 +24,6 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_server_that_acknowledges_too_early_is_caught(tmp_path: Path, mutant: str) -> None:
-    changes = record(tmp_path, n_tasks=16, mutant=mutant)
-    _, broken = check_images(tmp_path, changes, n_images=40, seed=7)
+    changes = record(tmp_path, n_tasks=24, mutant=mutant)
+    _, broken = check_images(tmp_path, changes, n_images=120, seed=7)
     assert broken
