@@ -128,6 +128,12 @@ class NodeAccepted(Tagged, frozen=True, kw_only=True):
     by: str
 
 
+class TasksExpired(Tagged, frozen=True, kw_only=True):
+    """The store drops these tasks, which ended long ago, in the step that stores this."""
+
+    task_ids: tuple[TaskId, ...]
+
+
 class UnknownEnded(Tagged, frozen=True, kw_only=True):
     """A person wants what a node holds and the hive does not know to end."""
 
@@ -167,6 +173,7 @@ HiveEvent: TypeAlias = (
     | NodeDrained
     | NodeAccepted
     | UnknownEnded
+    | TasksExpired
     | NodeGivenUp
     | NodeRemoved
     | TimePassed

@@ -8,6 +8,7 @@ task.py, keep every index true, and append exactly one save and one publish for 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -422,10 +423,20 @@ class HiveState:
             self.unblock(task_id, node_id)
         self._ended.append(task_id)
         while len(self._ended) > self.settings.ended_tasks_max:
-            oldest = self._ended.popleft()
-            del self.tasks[oldest]
-            for attempt_id in self.attempts_of.pop(oldest, []):
-                del self.attempts[attempt_id]
+            self._drop(self._ended.popleft())
+
+    def drop_ended(self, task_ids: Iterable[TaskId]) -> None:
+        """Lets tasks go that ended long ago; one that lives stays."""
+        for task_id in task_ids:
+            task = self.tasks.get(task_id)
+            if task is not None and task.state.is_final:
+                self._ended.remove(task_id)
+                self._drop(task_id)
+
+    def _drop(self, task_id: TaskId) -> None:
+        del self.tasks[task_id]
+        for attempt_id in self.attempts_of.pop(task_id, []):
+            del self.attempts[attempt_id]
 
     def _count_private_owners(self) -> None:
         owners = {

@@ -89,7 +89,6 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
     hive.timers.set(TimerKind.SILENCE, node.id, hive.now_ms + hive.settings.silent_after_ms)
     _unblock_all(hive, record)
     held: dict[AttemptId, None] = {}
-    record.unknown.clear()
     for claim in event.held:
         if claim.attempt_id in event.unknown and claim.attempt_id not in hive.attempts:
             unknown_attempts.noted(hive, record, claim)

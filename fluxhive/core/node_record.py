@@ -179,7 +179,9 @@ class NodeRecord:
         self._settle()
 
     def set_open(self, is_open: bool, /) -> None:
-        """Its session's connection is there (or not)."""
+        """Its session's connection is there (or not); a new one tells anew what it holds."""
+        if is_open:
+            self.unknown.clear()
         self.is_open = is_open
         self._settle()
 

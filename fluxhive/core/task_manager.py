@@ -43,6 +43,7 @@ from .events import (
     TaskHeld,
     TaskReleased,
     TaskReprioritised,
+    TasksExpired,
     TaskSubmitted,
     TimePassed,
     UnknownEnded,
@@ -276,6 +277,8 @@ class TaskManager:
                 node_contact.drained(hive, event)
             case NodeAccepted():
                 node_contact.accepted(hive, event)
+            case TasksExpired():
+                hive.drop_ended(event.task_ids)
             case UnknownEnded():
                 unknown_attempts.ended(hive, event)
             case NodeGivenUp():

@@ -29,6 +29,7 @@ from .first_start import local_administrator
 from .hive import open_hive
 from .listening import bind, check_exposure, url_of
 from .pages import welcome_link
+from .retention import Retention
 from .web import create_app, open_services
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,11 @@ async def _serve(options: ServerOptions, listener: socket.socket) -> None:
         open_hive(
             directory,
             log_quota_bytes=quota_bytes,
+            retention=Retention(
+                tasks_days=options.keep_tasks_days,
+                logs_days=options.keep_logs_days,
+                logs_bytes=round(options.keep_logs_gib * 1024**3),
+            ),
             gpu_reading_ms=round(options.gpu_reading_s * 1000),
         ) as hive,
         open_services(hive) as services,

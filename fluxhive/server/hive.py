@@ -24,6 +24,7 @@ from .brain_journal import BrainJournal
 from .clock import HiveClock
 from .log_stream import QUOTA_BYTES
 from .logs import LogStore
+from .retention import Keeper, Retention
 from .sessions import Sessions
 from .store.queries import server_id
 from .store.store import Store
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 DATABASE = "hive.db"
 _SETTINGS = HiveSettings()
+_RETENTION = Retention()
 
 
 class Hive(NamedTuple):
@@ -60,6 +62,7 @@ async def open_hive(
     *,
     settings: HiveSettings = _SETTINGS,
     log_quota_bytes: int = QUOTA_BYTES,
+    retention: Retention = _RETENTION,
     gpu_reading_ms: int = 0,
 ) -> AsyncIterator[Hive]:
     """Opens the state directory, runs everything in it, and closes it again.
@@ -77,12 +80,13 @@ async def open_hive(
         sessions = Sessions(store, brain, logs, gpu_reading_ms=gpu_reading_ms)
         usage = UsageStore(directory / FILE, now_ms=clock.now_ms, is_of=partial(_is_of, brain))
         sessions.on_heartbeat = usage.note
+        keeper = Keeper(directory / "logs", store, brain, logs, clock, retention)
         name = await store.call(server_id)
         hive = Hive(name, clock, store, brain, logs, sessions, usage, directory)
         counts = {"tasks": len(loaded.tasks), "nodes": len(loaded.nodes)}
         log.info("hive opened", extra={"directory": directory, **counts})
         async with anyio.create_task_group() as group:
-            for run in (brain.run, logs.run, sessions.run, usage.run):
+            for run in (brain.run, logs.run, sessions.run, usage.run, keeper.run):
                 group.start_soon(run)
             try:
                 yield hive

@@ -115,6 +115,13 @@ class LogStore:
         if any(stream.is_open for stream in where.streams):
             self._writer.call(lambda: self._writer.release(where.streams))
 
+    def let_go(self, attempt_ids: Iterable[AttemptId]) -> None:
+        """What these printed was deleted: the next reader finds what the store says of it."""
+        wanted = set(attempt_ids)
+        for key in [key for key in self._settled if key[0] in wanted]:
+            del self._settled[key]
+            self._channels.pop(self._logs.pop(key).channel, None)
+
     def _settle(self, key: LogKey) -> None:
         """Nobody writes it any more: kept in memory for readers, as long as there is room."""
         self._settled.pop(key, None)
