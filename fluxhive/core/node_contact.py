@@ -90,9 +90,7 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
     _unblock_all(hive, record)
     held: dict[AttemptId, None] = {}
     for claim in event.held:
-        if claim.attempt_id in event.unknown and claim.attempt_id not in hive.attempts:
-            unknown_attempts.noted(hive, record, claim)
-        elif _settle_held(hive, record, claim):
+        if not unknown_attempts.took(hive, event, claim) and _settle_held(hive, record, claim):
             held[claim.attempt_id] = None
     for attempt in hive.live_on(node.id):
         if attempt.id not in held:

@@ -7,7 +7,7 @@ Called by node_contact.py and task_manager.py.
 
 from __future__ import annotations
 
-from .events import UnknownEnded
+from .events import NodeJoined, UnknownEnded
 from .hive_state import HiveState
 from .node import HeldAttempt, HeldPhase
 from .node_record import NodeRecord
@@ -15,10 +15,14 @@ from .outcome import StopCause
 from .reports import AttemptEnded, AttemptRefused, Report
 
 
-def noted(hive: HiveState, record: NodeRecord, claim: HeldAttempt) -> None:
-    """A hello names an attempt of which the store knows nothing."""
+def took(hive: HiveState, event: NodeJoined, claim: HeldAttempt) -> bool:
+    """A hello names an attempt; True when the store knows nothing of it, and it is noted here."""
+    if claim.attempt_id not in event.unknown or claim.attempt_id in hive.attempts:
+        return False
+    record = hive.nodes[event.node_id]
     record.unknown[claim.attempt_id] = claim
     hive.put_node(record.live(), f"holds {claim.attempt_id}, which this server does not know")
+    return True
 
 
 def reported(record: NodeRecord, report: Report) -> bool:
