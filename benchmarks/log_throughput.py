@@ -1,15 +1,18 @@
 """Output from a task to the server's disk: MB/s, and CPU seconds per GB of agent and server.
 
-Beside the floor: the same program writing straight into a file on this machine.
+In the same run: the same program writing straight into a file, a bare WebSocket between two
+processes that does nothing but carry the bytes to a file, and one JSON message for each line.
 """
 
 from __future__ import annotations
 
 import argparse
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from own_hive import OwnHive, heading, own_hive
 
@@ -43,6 +46,43 @@ def hive_s(hive: OwnHive, megabytes: int) -> float:
         time.sleep(0.02)
 
 
+class Pipe(NamedTuple):
+    """What one pass through log_pipes.py took."""
+
+    megabytes_per_s: float
+    sender_cpu_s_per_gb: float
+    server_cpu_s_per_gb: float
+
+    def __str__(self) -> str:
+        costs = f"{self.sender_cpu_s_per_gb:.2f} and {self.server_cpu_s_per_gb:.2f}"
+        return f"{self.megabytes_per_s:.3g} MB/s, CPU s/GB {costs}"
+
+
+def pipe(kind: str, megabytes: float) -> Pipe:
+    """Carries so much through a pipe of log_pipes.py."""
+    script = Path(__file__).with_name("log_pipes.py")
+    n_bytes = int(megabytes * 1e6)
+    with tempfile.TemporaryDirectory() as directory:
+        source, target = Path(directory, "source"), Path(directory, "target")
+        subprocess.run(["sh", "-c", f"yes '{LINE}' | head -c {n_bytes} > {source}"], check=True)
+        command = [sys.executable, str(script)]
+        serving = subprocess.Popen(
+            [*command, "serve", kind, str(target)], stdout=subprocess.PIPE, text=True
+        )
+        assert serving.stdout is not None
+        port = serving.stdout.readline().strip()
+        started = time.perf_counter()
+        sent = subprocess.run(
+            [*command, "send", kind, port, str(source)], check=True, capture_output=True, text=True
+        )
+        took_s = time.perf_counter() - started
+        server_cpu_s = float(serving.stdout.readline())
+        serving.wait()
+        assert target.stat().st_size == n_bytes
+    per_gb = 1000 / megabytes
+    return Pipe(megabytes / took_s, float(sent.stdout) * per_gb, server_cpu_s * per_gb)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=500)
@@ -57,10 +97,16 @@ def main() -> None:
             before = hive.cpu_s()
             took = hive_s(hive, options.megabytes)
             cost = {part: (s - before[part]) / gigabytes for part, s in hive.cpu_s().items()}
+            bare, lines = pipe("floor", options.megabytes), pipe("lines", 1)
+            speed = options.megabytes / took
             print(
-                f"  FlowHive {options.megabytes / took:.0f} MB/s, plain file "
-                f"{options.megabytes / floor:.0f} MB/s, ratio {floor / took:.2f}; CPU s/GB: "
-                + ", ".join(f"{part} {s:.2f}" for part, s in cost.items())
+                f"  FlowHive {speed:.0f} MB/s, CPU s/GB "
+                f"{cost['agent']:.2f} and {cost['server']:.2f} (agent, server)\n"
+                f"    plain file {options.megabytes / floor:.0f} MB/s\n"
+                f"    bare WebSocket {bare}: FlowHive has "
+                f"{speed / bare.megabytes_per_s:.2f} of it\n"
+                f"    a JSON message a line {lines}: FlowHive is "
+                f"{speed / lines.megabytes_per_s:.0f} times as fast"
             )
 
 
