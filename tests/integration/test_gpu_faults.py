@@ -195,14 +195,19 @@ def test_exit_1_after_words_about_memory_is_a_failure_and_so_is_a_kill(hive: Gpu
 
 def test_a_peak_survives_the_agent_and_the_curve_the_server(hive: GpuHive) -> None:
     """The agent is killed after a peak, the server after that: both are there at the end."""
-    go = hive.home / "go"
+    drop, go = hive.home / "drop", hive.home / "go"
     task = hive.submit(
-        f"{HOLD} 6G 8; {HOLD} 1G 1; while [ ! -e {go} ]; do sleep 0.1; done", request=SHARED
+        f"{HOLD} 6G 600 & while [ ! -e {drop} ]; do sleep 0.1; done; kill $!; wait; {HOLD} 1G 2;"
+        f" while [ ! -e {go} ]; do sleep 0.1; done",
+        request=SHARED,
     )
-    hive.uses(task, 6_500)
+    gpu = hive.uses(task, 6_500).attempts[0].reservation.gpus[0].uuid
     tallies = hive.run_directory(f"{task}.1") / "gpu-use"
     until(tallies.exists, what="the peak to be written down")
     hive.kill_agent()
+    drop.touch()
+    # The next agent sees nothing of it any more.
+    until(lambda: sum(testing.uses(hive.cards, gpu).values()) < 2_000, what="the memory to go")
     hive.start_agent()
     path = f"/api/v1/attempts/{task}.1/usage"
     until(

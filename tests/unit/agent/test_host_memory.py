@@ -1,0 +1,78 @@
+"""The kernel's counts of whom it killed for lack of memory, read around the end of an attempt."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from fluxhive.agent import host_memory
+from fluxhive.agent.host_memory import HostMemory
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's own files")
+
+
+class Counter:
+    """A file of the kernel's, as ``memory.events`` is."""
+
+    def __init__(self, path: Path, n_kills: int = 0) -> None:
+        self.path = path
+        self.counts(n_kills)
+
+    def counts(self, n_kills: int) -> None:
+        self.path.write_text(f"low 0\nhigh 7\nmax 3\noom 9\noom_kill {n_kills}\noom_group_kill 0\n")
+
+
+def test_kills_since_the_last_looks_are_counted_and_older_ones_are_not(tmp_path: Path) -> None:
+    counter = Counter(tmp_path / "memory.events", 3)
+    host = HostMemory([str(counter.path)])
+    assert host.scene(None).node_kills == 0
+    counter.counts(5)
+    assert host.scene(None).node_kills == 2
+
+
+def test_a_kill_of_long_ago_does_not_explain_an_end_of_today(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1_000.0
+    monkeypatch.setattr(host_memory.time, "monotonic", lambda: now_s)
+    counter = Counter(tmp_path / "memory.events")
+    host = HostMemory([str(counter.path)])
+    counter.counts(1)
+    for _ in range(10):
+        now_s += 5.0
+        host.look()
+    assert host.scene(None).node_kills == 0
+
+
+def test_one_kill_that_stands_in_two_counters_is_one(tmp_path: Path) -> None:
+    first, second = Counter(tmp_path / "a"), Counter(tmp_path / "b")
+    host = HostMemory([str(first.path), str(second.path)])
+    first.counts(1)
+    second.counts(1)
+    assert host.scene(None).node_kills == 1
+
+
+def test_an_attempts_own_cgroup_tells_of_its_own(tmp_path: Path) -> None:
+    host = HostMemory([])
+    assert host.scene(str(tmp_path)).own_kills is None, "no memory controller there"
+    Counter(tmp_path / "memory.events", 1)
+    assert host.scene(str(tmp_path)).own_kills == 1
+
+
+def test_counters_that_are_gone_or_hold_anything_else_claim_nothing(tmp_path: Path) -> None:
+    (tmp_path / "odd").write_text("oom_kill many\n")
+    host = HostMemory([str(tmp_path / "none"), str(tmp_path / "odd")])
+    host.look()
+    assert host.scene(str(tmp_path / "none")).node_kills == 0
+
+
+def test_what_is_left_of_this_machines_memory_is_known() -> None:
+    available_mib = HostMemory([]).scene(None).available_mib
+    assert available_mib is not None
+    assert available_mib > 0
+
+
+def test_the_counters_of_this_machine_can_be_read() -> None:
+    assert HostMemory().scene(None).node_kills >= 0
