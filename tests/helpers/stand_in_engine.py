@@ -73,6 +73,12 @@ def create(words: list[str]) -> None:
 def start(name: str) -> None:
     """The attached client: the daemon writes to what this has open, and goes on without it."""
     state_of(name)
+
+    def told(*_: object) -> None:
+        (HOME / f"{name}.client-told").touch()
+        os._exit(143)
+
+    signal.signal(signal.SIGTERM, told)
     save(f"start-{name}", {"name": name, "client": os.getpid()})
     while not (HOME / f"{name}.done").exists():
         time.sleep(0.02)

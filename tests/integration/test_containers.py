@@ -152,6 +152,8 @@ def test_a_cancel_stops_the_container_with_the_grace(own: EngineHive, tmp_path: 
     assert (tmp_path / "saved").read_text() == "saved\n"
     assert not alive(pid)
     assert own.calls("stop")[0][1:3] == ["--time", "20"]
+    # The leader alone was told: the client stays for what the task writes in its grace.
+    assert not list(own.engine.glob("*.client-told"))
 
 
 def test_one_that_ignores_it_is_killed_by_its_engine(own: EngineHive) -> None:
