@@ -62,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """… after a task's end."""
     keep_logs_gib: float = 50.0
     """Of all tasks that have ended; the oldest go first."""
+    preemption: bool = False
+    """Whether tasks that allow it give way to urgent ones."""
     gpu_reading_s: float = 1.0
     """Between two readings of a node's GPUs; the server tells its nodes."""
     origins: dict[str, str] = msgspec.field(default_factory=dict)
@@ -85,6 +87,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     keep_logs_days: float = 30.0
     keep_logs_gib: float = 50.0
     gpu_reading_s: float = 1.0
+    preemption: bool = False
 
 
 class Key(NamedTuple):
@@ -214,6 +217,13 @@ KEYS: tuple[Key, ...] = (
         "GiB of output of ended tasks that are kept; the oldest go first",
         check.gib,
         default=50.0,
+    ),
+    Key(
+        "server.preemption",
+        "preemption",
+        "whether tasks that allow it make room for urgent ones",
+        check.truth,
+        default=False,
     ),
     Key(
         "server.gpu_reading_s",

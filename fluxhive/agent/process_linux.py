@@ -67,9 +67,13 @@ def sees_all_pids() -> bool:
     return os.stat("/proc/self/ns/pid").st_ino == 0xEFFFFFFC
 
 
-def stop(run_dir: str, started: Started) -> bool:
-    """Ask the shim for the stop ladder. False when it is gone or cannot be proven to be it."""
-    return _signal_shim(run_dir, started, signal.SIGTERM)
+def stop(run_dir: str, started: Started, name: str | None = None) -> bool:
+    """Ask the shim for the stop ladder. False when it is gone or cannot be proven to be it.
+
+    ``name``: the signal with which the ladder begins; None: SIGTERM.
+    """
+    word = b"" if name is None else str(int(signal.Signals[f"SIG{name}"])).encode()
+    return _signal_shim(run_dir, started, signal.SIGTERM, word)
 
 
 def kill_now(run_dir: str, started: Started) -> bool:
@@ -77,11 +81,15 @@ def kill_now(run_dir: str, started: Started) -> bool:
     return _signal_shim(run_dir, started, signal.SIGUSR1)
 
 
-def _signal_shim(run_dir: str, started: Started, signo: int) -> bool:
+def _signal_shim(run_dir: str, started: Started, signo: int, word: bytes = b"") -> bool:
     if started.boot_id != boot_id():
         return False
     with contextlib.suppress(OSError):  # a full disk: a shim's first attempt needs no such word
-        os.close(os.open(run_dir + "/stop", os.O_WRONLY | os.O_CREAT, 0o600))
+        stop = os.open(run_dir + "/stop", os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.write(stop, word)
+        finally:
+            os.close(stop)
     return proctree.signal_if(started.shim_pid, signo, lambda pid: _is_shim(run_dir, started, pid))
 
 

@@ -37,7 +37,7 @@ def sees_all_pids() -> bool:
     return True
 
 
-def stop(run_dir: str, started: Started) -> bool:
+def stop(run_dir: str, started: Started, name: str | None = None) -> bool:
     """Not supported here."""
     raise _not_supported()
 

@@ -208,11 +208,8 @@ class Shim:
 
         Whoever signals leaves the file ``stop`` first; nobody can where the directory is deleted.
         """
-        return (
-            self.is_first
-            or os.path.exists(self.run_dir + "/stop")
-            or not os.path.isdir(self.run_dir)
-        )
+        is_gone = not os.path.isdir(self.run_dir)
+        return self.is_first or is_gone or os.path.exists(self.run_dir + "/stop")
 
     def _reap(self) -> None:
         while True:
@@ -253,7 +250,9 @@ class Shim:
             self.stopped_by = cause
             self.time_limit_at = self.lease_at = None
             self.kill_at = now_ms() + int(self.spec["grace_ms"])
-            self._signal_tree(shim_start.SIGTERM)
+            # SIGTERM, or the signal to save work by, which the agent wrote down.
+            word = proctree.read_all(self.run_dir + "/stop") if cause == "stop" else b""
+            self._signal_tree(int(word) if word.isdigit() else shim_start.SIGTERM)
 
     def _kill_now(self) -> None:
         if self.stopped_by is None and self.wait_status is None:

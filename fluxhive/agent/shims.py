@@ -89,12 +89,16 @@ class Shims:
         self._launcher.request_start([self._directory_of(each) for each in attempt_ids])
 
     def stop(self, attempt: NodeAttempt, cause: StopCause) -> None:
-        """SIGTERM to the tree, and the shim's own ladder from there."""
+        """SIGTERM to the tree, and the shim's own ladder from there.
+
+        One that makes room gets the signal by which it saves its work, where it has one.
+        """
+        name = attempt.dispatch.checkpoint_signal if cause is StopCause.PREEMPT else None
         attempt_id = attempt.dispatch.attempt_id
         self._stop_causes[attempt_id] = cause
         started = self._started.get(attempt_id)
         directory = self._directory_of(attempt_id)
-        if started is None or not process.stop(directory, started):
+        if started is None or not process.stop(directory, started, name):
             self._settle_soon(attempt_id)
 
     def kill(self, attempt: NodeAttempt) -> None:

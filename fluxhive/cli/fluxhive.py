@@ -53,6 +53,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "service": Verb("service", "Start agent or server at boot: install, status, logs"),
         "login": Verb("login", "Get a token from the server and keep it"),
         "user": Verb("user", "Add users"),
+        "quota": Verb("quota", "What users and projects may have at once"),
         "token": Verb("token", "Create tokens"),
         "secret": Verb("secret", "Keep secrets that tasks are given"),
         "doctor": Verb("doctor", "Look for what would break a promise on this machine"),

@@ -35,11 +35,18 @@ _OPTIONS = (
     ),
     click.option("--retry-elsewhere", is_flag=True, help="Another node first, after a failure."),
     click.option("--backoff", metavar="TIME", help="First pause before a retry; doubles. As 10s."),
+    click.option("--preemptible", is_flag=True, help="May make room for urgent tasks."),
+    click.option("--min-run", metavar="TIME", help="Not before it ran so long. Default: 10m."),
+    click.option(
+        "--checkpoint-signal", metavar="NAME", help="Sent to save by, as USR1, when it makes room."
+    ),
+    click.option("--grace", metavar="TIME", help="From the polite signal to the kill. As 90s."),
     click.option("--hold", is_flag=True, help="Not before it is released."),
 )
+ROOM_NAMES = ("preemptible", "min_run", "checkpoint_signal", "grace")
 RETRY_NAMES = ("retry_on", "retry_elsewhere", "backoff")
 #: What these options are called in what click has read; `hold` goes beside the spec.
-QUEUE_NAMES = ("begin", "after", "array", "is_zip", "at_most", *RETRY_NAMES)
+QUEUE_NAMES = ("begin", "after", "array", "is_zip", "at_most", *RETRY_NAMES, *ROOM_NAMES)
 
 
 def queue_options(command: Command) -> Command:
@@ -53,7 +60,7 @@ def queued(spec: TaskSpec, given: dict[str, Any]) -> TaskSpec:
     """The spec with what these options say, by their ``QUEUE_NAMES``."""
     begin, causes, backoff = given["begin"], given["retry_on"], given["backoff"]
     return replace(
-        spec,
+        _with_room(spec, given),
         begin_at_ms=None if begin is None else parse_time_ms(begin),
         after=tuple(_dependency(text) for text in given["after"]),
         retry_on=() if causes is None else tuple(each.strip() for each in causes.split(",")),
@@ -63,6 +70,22 @@ def queued(spec: TaskSpec, given: dict[str, Any]) -> TaskSpec:
         else parse_duration_ms(backoff, field="--backoff"),
         array=read_array(given["array"], is_zip=given["is_zip"], at_most=given["at_most"]),
     )
+
+
+def _with_room(spec: TaskSpec, given: dict[str, Any]) -> TaskSpec:
+    """What it does when urgent tasks want its room."""
+    min_run, grace, name = given["min_run"], given["grace"], given["checkpoint_signal"]
+    return replace(
+        spec,
+        preemptible=given["preemptible"],
+        min_run_ms=spec.min_run_ms if min_run is None else _length(min_run, "--min-run"),
+        grace_ms=spec.grace_ms if grace is None else _length(grace, "--grace"),
+        checkpoint_signal=None if name is None else name.upper().removeprefix("SIG"),
+    )
+
+
+def _length(text: str, option: str) -> int:
+    return 0 if text.strip("0") in ("", "s", "m", "h") else parse_duration_ms(text, field=option)
 
 
 def _dependency(text: str) -> Dependency:

@@ -73,6 +73,7 @@ def command(
         keep_logs_days=settings.keep_logs_days,
         keep_logs_gib=settings.keep_logs_gib,
         gpu_reading_s=settings.gpu_reading_s,
+        preemption=settings.preemption,
     )
     with _server_packages():
         from fluxhive.server import app

@@ -22,6 +22,9 @@ from .task import Attempt, AttemptState, Member, Task, TaskState
 from .timers import TimerKind
 from .values import Ms, NodeId
 
+#: Times of preemptions that a task remembers; more than a day may have.
+PREEMPTIONS_KEPT = 10
+
 
 def stop_attempt(hive: HiveState, attempt: Attempt, cause: StopCause, why: str) -> None:
     """Begin to end all of an attempt that is not yet stopping."""
@@ -186,6 +189,10 @@ def _carry_out(hive: HiveState, task: Task, decision: RetryDecision, outcome: Ou
             restarts_used=task.restarts_used + (counted is Counted.RESTART),
             refusals=task.refusals + 1 if counted is Counted.REFUSAL else 0,
             outcome=outcome,
+            preemptions=task.preemptions + (counted is Counted.PREEMPTION),
+            preempted_at_ms=(*task.preempted_at_ms, hive.now_ms)[-PREEMPTIONS_KEPT:]
+            if counted is Counted.PREEMPTION
+            else task.preempted_at_ms,
             reason=decision.reason,
         )
     )

@@ -13,6 +13,7 @@ from .fairshare import Usage
 from .learning import Learned
 from .node import HeldPhase, Node
 from .outcome import StopCause
+from .quota import Quota
 from .reports import AttemptEnded, AttemptRefused, Report
 from .request import Rendezvous
 from .task import Attempt, Task
@@ -49,6 +50,12 @@ class SaveUsage(Tagged, frozen=True, kw_only=True):
     """Store how much of the hive somebody had."""
 
     usage: Usage
+
+
+class SaveQuota(Tagged, frozen=True, kw_only=True):
+    """Store the quota as it is now; one that limits nothing is removed."""
+
+    quota: Quota
 
 
 class Welcome(Tagged, frozen=True, kw_only=True):
@@ -117,6 +124,7 @@ HiveEffect: TypeAlias = (
     | SaveNode
     | SaveEstimate
     | SaveUsage
+    | SaveQuota
     | Welcome
     | TurnAway
     | Dispatch
@@ -126,7 +134,7 @@ HiveEffect: TypeAlias = (
 )
 
 #: What is stored, before anything else of a step is carried out.
-HIVE_SAVES = (SaveTask, SaveAttempt, SaveNode, SaveEstimate, SaveUsage)
+HIVE_SAVES = (SaveTask, SaveAttempt, SaveNode, SaveEstimate, SaveUsage, SaveQuota)
 
 # ── one node ──────────────────────────────────────────────────────────────────────────────────
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from .node import GpuReport, HeldAttempt, Inventory, Journal
 from .outcome import ExitFacts, StopCause
+from .quota import Quota
 from .reports import Report
 from .request import Rendezvous, Reservation
 from .task import Priority, TaskSpec
@@ -155,6 +156,13 @@ class NodeRemoved(Tagged, frozen=True, kw_only=True):
     by: str
 
 
+class QuotaSet(Tagged, frozen=True, kw_only=True):
+    """An administrator changed what a user or a project may have at once."""
+
+    quota: Quota
+    by: str
+
+
 class TimePassed(Tagged, frozen=True, kw_only=True):
     """Nothing but time; sent at ``next_wakeup()``."""
 
@@ -175,6 +183,7 @@ HiveEvent: TypeAlias = (
     | UnknownEnded
     | TasksExpired
     | NodeGivenUp
+    | QuotaSet
     | NodeRemoved
     | TimePassed
 )
@@ -210,6 +219,8 @@ class DispatchReceived(Tagged, frozen=True, kw_only=True):
     grace_ms: Ms
     time_limit_ms: Ms | None = None
     failover_ms: Ms | None = None
+    #: Sent in place of SIGTERM when it is stopped to make room.
+    checkpoint_signal: str | None = None
     #: This node's place among the members, of so many.
     rank: int = 0
     n_nodes: int = 1

@@ -18,6 +18,7 @@ from .line_up import terms_of
 from .node import GpuState, Node, NodeState
 from .node_record import NodeRecord, serving
 from .placement import Misfit, MisfitCode, capacity_misfit, misfit
+from .quota import Blocked, QuotaScope
 from .request import Request, show_mib, show_ms
 from .task import Attempt, AttemptState, Task, TaskSpec, TaskState
 from .values import Ms, TaskId, Value
@@ -52,6 +53,9 @@ class WaitCode(Enum):
     NODES_DOWN = "NODES_DOWN"
     #: As many members of its array run as may at once.
     ARRAY_LIMIT = "ARRAY_LIMIT"
+    #: Its user, or its project, has as much as a quota allows.
+    QUOTA_USER = "QUOTA_USER"
+    QUOTA_PROJECT = "QUOTA_PROJECT"
     RETRY_BACKOFF = "RETRY_BACKOFF"
     AGENT_REFUSED = "AGENT_REFUSED"
     PRIORITY = "PRIORITY"
@@ -184,10 +188,27 @@ def _now(hive: HiveState, task: Task) -> str:
 
 
 def _full(hive: HiveState, task: Task) -> Reason:
+    blocked = hive.book_of_quotas.blocks(task)
+    if blocked is not None:
+        return over_quota(hive, blocked)
     record = hive.arrays[task.array_id or task.id]
     running = [each for each in record.live if hive.tasks[each].state is TaskState.ACTIVE]
     text = f"{_n(record.n_active, 'member')} of {record.id} run, at most {record.at_most} at once"
     return Reason(code=WaitCode.ARRAY_LIMIT, text=text, blockers=tuple(running[:BLOCKERS_MAX]))
+
+
+def over_quota(hive: HiveState, blocked: Blocked) -> Reason:
+    """The reason to wait that a quota is."""
+    quota = blocked.quota
+    is_user = quota.scope is QuotaScope.USER
+    whose = quota.name if is_user else f"project {quota.name}"
+    thing = "GPU" if blocked.what == "gpus" else "running task"
+    running = hive.book_of_quotas.running.get((quota.scope, quota.name), {})
+    return Reason(
+        code=WaitCode.QUOTA_USER if is_user else WaitCode.QUOTA_PROJECT,
+        text=f"{whose} has {_n(blocked.used, thing)}, at most {blocked.limit} by quota",
+        blockers=tuple(running)[:BLOCKERS_MAX],
+    )
 
 
 def _paused(hive: HiveState, task: Task) -> Reason:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from . import line_up, promises
+from . import line_up, promises, urgency
 from .array_record import ArrayRecord
 from .dependency import Dependency
 from .durations import Durations
@@ -24,6 +24,7 @@ from .learning import LearnedBook
 from .node import Node, NodeState
 from .node_record import NodeRecord
 from .outcome import StopCause
+from .quota import QuotaBook
 from .request import Promise, Rendezvous
 from .score import Ranking
 from .shares import charge, count_gpus, open_task
@@ -87,6 +88,10 @@ class HiveState:
         self.promises: dict[TaskId, Promise] = {}
         self.redated_at_ms: Ms = 0
         self.timers = Timers()
+        self.book_of_quotas = QuotaBook()
+        #: Queued tasks that are urgent, and live attempts that may give way to them.
+        self.urgent: dict[TaskId, None] = {}
+        self.preemptible: dict[AttemptId, None] = {}
         self.durations = Durations()
         #: Nodes on which room may have appeared since the last placement pass.
         self.roomy: dict[NodeId, NodeRecord] = {}
@@ -113,6 +118,8 @@ class HiveState:
         self.effects.append(Publish(task_id=task.id, state=task.state.value, reason=task.reason))
         self._index_holds(task, () if old is None else old.waits_for)
         self._index_array(old, task)
+        urgency.note(self, task)
+        self.book_of_quotas.note(old, task)
         if task.state is TaskState.QUEUED:
             self.dequeue(task.id)
             self.enqueue(task)
@@ -134,6 +141,8 @@ class HiveState:
         for node_id in task.kept_off:
             self.exclude(task.id, node_id)
         self._index_holds(task, ())
+        urgency.note(self, task)
+        self.book_of_quotas.note(None, task)
         if task.array_id is not None and not task.state.is_final:
             self.arrays[task.array_id].load(task)
         promises.keep(self, task)
@@ -153,9 +162,11 @@ class HiveState:
             promises.watch(self, task)
 
     def is_kept_out(self, task: Task) -> bool:
-        """Whether as many members of its array run as may at once."""
+        """Whether as many run as may at once: of its array, or of its user or project."""
         record = self.arrays.get(task.array_id or task.id)
-        return record is not None and record.is_full
+        if record is not None and record.is_full:
+            return True
+        return self.book_of_quotas.blocks(task) is not None
 
     def dequeue(self, task_id: TaskId) -> None:
         """Take a task out of its line, if it stands in one."""
@@ -199,6 +210,7 @@ class HiveState:
             if attempt.state is AttemptState.RUNNING:
                 self.watch_time_limit(attempt)
                 watch_settling(self, attempt)
+                urgency.watch(self, attempt)
 
     def load_attempt(self, attempt: Attempt) -> None:
         """Take a stored attempt as it is; its task and node must be loaded."""
@@ -210,6 +222,7 @@ class HiveState:
         if attempt.state is AttemptState.RUNNING:
             self.watch_time_limit(attempt)
             watch_settling(self, attempt)
+            urgency.watch(self, attempt)
         elif lingers(attempt):
             self.watch_linger(attempt)
         self.durations.learn(self.tasks[attempt.task_id], attempt)
@@ -392,6 +405,8 @@ class HiveState:
             live = self.live_of.get(attempt.task_id)
             assert live is None, f"law 1: {live} and {attempt.id} live at once"
             self.live_of[attempt.task_id] = attempt.id
+            if self.spec_of(attempt).preemptible:
+                self.preemptible[attempt.id] = None
             for reservation in attempt.reservations:
                 self.nodes[reservation.node_id].hold(attempt.id, reservation)
             charge(self, attempt, by=1)
@@ -414,6 +429,8 @@ class HiveState:
             self.roomy[node_id] = record
             self.timers.cancel(TimerKind.FENCE, attempt.id, other=node_id)
         self.timers.cancel(TimerKind.TIME_LIMIT, attempt.id)
+        self.timers.cancel(TimerKind.PREEMPTION, attempt.id)
+        self.preemptible.pop(attempt.id, None)
         self.timers.cancel(TimerKind.LINGER, attempt.id)
         self.timers.cancel(TimerKind.SETTLE, attempt.id)
 

@@ -28,6 +28,7 @@ in the simulator, and once when a hive is restored. The numbers are those used a
 21 what could be placed is placed
 24 of an array each member waits, lives or has ended, once; no more run than may at once; it is
    active when none waits to be made, and ended when none is left
+25 nobody is placed beyond a quota of its user or project, and who stands in line would not be
 
 Law 11 speaks of repair after running out of memory, 20, 22 and 23 of what comes in the end (tests);
 16 (restore behaves the same), 17 and 19 need two runs and stand in tests.
@@ -47,6 +48,7 @@ from .node_record import NodeRecord
 from .outcome import OutcomeKind
 from .placement import find
 from .policy import Backfill
+from .quota_laws import check_quotas
 from .retry import is_uncounted
 from .task import Attempt, AttemptState, Task, TaskState
 from .timers import TimerKind
@@ -89,6 +91,7 @@ def check(manager: TaskManager, *, full: bool) -> None:
         _check_gang(manager, attempt)
     for array in hive.arrays.values():
         check_array(hive, array)
+    check_quotas(hive)
     _check_queue(manager)
 
 
@@ -136,7 +139,7 @@ def _check_task(manager: TaskManager, task: Task) -> None:
     n_counted = sum(
         attempt.outcome is None or not is_uncounted(attempt.outcome) for attempt in attempts
     )
-    allowed = 1 + task.retries_used + task.restarts_used
+    allowed = 1 + task.retries_used + task.restarts_used + task.preemptions
     assert n_counted <= allowed, f"law 10: {task.id} had {n_counted} attempts of {allowed}"
     spec = task.spec
     assert task.retries_used <= spec.retry, f"law 10: {task.id} retried {task.retries_used} times"

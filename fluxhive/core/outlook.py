@@ -12,7 +12,7 @@ from enum import Enum
 from msgspec.structs import replace
 
 from .arrays import find_task
-from .explain import Reason, WaitCode, explain, warnings
+from .explain import Reason, WaitCode, explain, over_quota, warnings
 from .forecast import Start, Wish, end_ms, forecast, live_attempts
 from .hive_state import HiveState
 from .line_up import need_for, standing, terms_for
@@ -34,6 +34,8 @@ _NOT_ROOM = frozenset(
         WaitCode.RETRY_BACKOFF,
         WaitCode.AGENT_REFUSED,
         WaitCode.ARRAY_LIMIT,
+        WaitCode.QUOTA_USER,
+        WaitCode.QUOTA_PROJECT,
     }
 )
 _GIB = 1024
@@ -134,6 +136,17 @@ def dry_run(hive: HiveState, spec: TaskSpec, owner: str) -> Outlook:
     ahead.sort(key=lambda task: standing(hive, task))
     never = warnings(spec, (record.node for record in hive.nodes.values()), owner)
     reasons = [Reason(code=WaitCode.NEVER, text=text) for text in never]
+    stand_in = Task(
+        id=TaskId(""),
+        number=0,
+        owner=owner,
+        spec=spec,
+        state=TaskState.QUEUED,
+        submitted_at_ms=hive.now_ms,
+    )
+    blocked = hive.book_of_quotas.blocks(stand_in)
+    if blocked is not None:
+        reasons.append(over_quota(hive, blocked))
     need = need_for(hive, spec, owner)
     wish = Wish(need.request, owner, (), terms_for(hive, need))
     return replace(_told(hive, wish, need.estimate, ahead, reasons), reasons=tuple(reasons))

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from . import arrays, line_up, promises
+from . import arrays, line_up, promises, quota_gate
 from .gang import new_members
 from .hive_state import HiveState
 from .ids import attempt_id
@@ -180,3 +180,4 @@ def _start(
     for member in attempt.members:
         hive.say_dispatch(attempt, member)
     arrays.started(hive, old)
+    quota_gate.started(hive, old)

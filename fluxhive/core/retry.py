@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from zlib import crc32
 
-from .outcome import ExitFacts, Outcome, OutcomeKind
+from .outcome import ExitFacts, Outcome, OutcomeKind, StopCause
 from .request import show_ms
 from .retry_cause import is_named
 from .task import OWN_FAILURES, Task, TaskState
@@ -42,6 +42,7 @@ class Counted(Enum):
     RETRY = "retry"
     RESTART = "restart"
     REFUSAL = "refusal"
+    PREEMPTION = "preemption"
 
 
 class RetryDecision(Value, frozen=True, kw_only=True):
@@ -78,6 +79,13 @@ def decide(task: Task, outcome: Outcome, facts: ExitFacts | None) -> RetryDecisi
             delay_ms=delay_ms,
             reason=f"attempt {number} was {ended}; next try in {show_ms(delay_ms)}",
         )
+    if outcome.kind is OutcomeKind.PREEMPTED and is_made_room(facts):
+        # Back to where it stood, at once: it was not its fault, and it may start elsewhere now.
+        return RetryDecision(
+            to=TaskState.QUEUED,
+            counted=Counted.PREEMPTION,
+            reason=f"attempt {number} made room for urgent work; put back where it stood",
+        )
     if is_own_failure(outcome, facts):
         if task.spec.retry and not is_named(task.spec.retry_on, outcome):
             on = ", ".join(task.spec.retry_on)
@@ -93,6 +101,11 @@ def is_uncounted(outcome: Outcome) -> bool:
     if outcome.kind is OutcomeKind.LAUNCH_FAILED:
         return outcome.detail.startswith(PORT_TAKEN)
     return outcome.kind is OutcomeKind.REFUSED
+
+
+def is_made_room(facts: ExitFacts | None) -> bool:
+    """Whether the hive wanted the room (a node that shuts down preempts too)."""
+    return facts is not None and facts.stopped_by is StopCause.PREEMPT
 
 
 def is_own_failure(outcome: Outcome, facts: ExitFacts | None) -> bool:

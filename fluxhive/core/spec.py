@@ -32,6 +32,9 @@ _RANKS = {Priority.URGENT: 0, Priority.HIGH: 1, Priority.NORMAL: 2, Priority.LOW
 DEFAULT_GRACE_MS: Ms = 30_000
 DEFAULT_RESTARTS = 5
 DEFAULT_BACKOFF_MS: Ms = 1_000
+DEFAULT_MIN_RUN_MS: Ms = 10 * 60_000
+#: What a task may be told to save its work with.
+CHECKPOINT_SIGNALS = ("USR1", "USR2", "INT", "HUP", "TERM")
 #: ``--failover`` of tasks that ask for retries and say nothing else.
 RETRY_FAILOVER_MS: Ms = 30 * 60_000
 
@@ -110,5 +113,11 @@ class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry_on: tuple[str, ...] = ()
     #: Not tried again where it failed, as long as another node could hold it.
     retry_elsewhere: bool = False
+    #: May be stopped for an urgent task and put back, where the hive preempts at all.
+    preemptible: bool = False
+    #: Not before it has run so long.
+    min_run_ms: Ms = DEFAULT_MIN_RUN_MS
+    #: Sent in place of SIGTERM when it is preempted: ``USR1``, so that it saves its work.
+    checkpoint_signal: str | None = None
     #: Many tasks alike in one. None: a single task.
     array: ArraySpec | None = None

@@ -13,11 +13,10 @@ from msgspec.structs import replace
 from .array import check_array
 from .code import check_code, name_problem
 from .container_check import check_container
-from .dependency import Dependency
 from .errors import InputError
 from .interpreter import parse_python
+from .queueing_check import check_queueing
 from .request import Request
-from .retry_cause import check_causes
 from .task import RETRY_FAILOVER_MS, ExecutorKind, TaskSpec
 
 #: Beyond these a launch would break the system's own limits (ARG_MAX) or our frames.
@@ -30,17 +29,11 @@ MAX_PATH_BYTES = 4096
 MAX_COUNT = 2**31 - 1
 #: Nodes of one gang; a member's channel is its attempt's and its rank.
 MAX_NODES = 1024
-#: The largest integer that every reader of JSON keeps whole.
-MAX_TIME_MS = 2**53 - 1
-#: Tasks that one task may come after.
-MAX_DEPENDENCIES = 1_000
 #: Processes of torchrun on one node.
 MAX_PROCESSES = 1024
 #: A hundred years: longer than any wait, and sums stay far below what JSON keeps whole.
 MAX_LENGTH_MS = 100 * 365 * 86_400_000
 
-#: A project is a word: it stands in files of quotas and on command lines.
-_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ENV_NAME = re.compile(r"[^\x00=]+")
 _OURS = "FLUXHIVE_"
 _SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -64,24 +57,7 @@ def check_spec(spec: TaskSpec) -> None:
             field="name",
             value=spec.name,
         )
-    if spec.project:
-        check_project(spec.project)
-    if spec.begin_at_ms is not None and not 0 <= spec.begin_at_ms <= MAX_TIME_MS:
-        raise InputError(
-            f"begin_at_ms: not a time that can come: {spec.begin_at_ms}",
-            hint="milliseconds since 1970, such as 1795773600000",
-            field="begin_at_ms",
-            value=spec.begin_at_ms,
-        )
-    _check_after(spec.after)
-    check_causes(spec.retry_on)
-    if spec.retry_on and not spec.retry:
-        raise InputError(
-            "retry_on: names causes of retries, and none is asked for",
-            hint="say how many: `--retry 3`",
-            field="retry_on",
-            value=list(spec.retry_on),
-        )
+    check_queueing(spec)
     if spec.array is not None:
         check_array(spec.array)
     _check_workdir(spec)
@@ -98,39 +74,6 @@ def check_spec(spec: TaskSpec) -> None:
             hint="leave out one of the two",
             field="retry",
             value=spec.retry,
-        )
-
-
-def _check_after(after: tuple[Dependency, ...]) -> None:
-    if len(after) > MAX_DEPENDENCIES:
-        raise InputError(
-            f"after: {len(after)} tasks, at most {MAX_DEPENDENCIES} are allowed",
-            hint="wait for an array of tasks as a whole, or for a task that waits for them",
-            field="after",
-            value=len(after),
-        )
-    names: set[str] = set()
-    for number, dependency in enumerate(after):
-        _check_text(f"after[{number}].task_id", dependency.task_id)
-        if dependency.task_id in names:
-            raise InputError(
-                f"after[{number}].task_id: named twice: `{dependency.task_id}`",
-                hint="name each task once",
-                field=f"after[{number}].task_id",
-                value=dependency.task_id,
-            )
-        names.add(dependency.task_id)
-
-
-def check_project(project: str, *, field: str = "project") -> None:
-    """Raises ``InputError`` for what cannot be the name of a project."""
-    _check_text(field, project)
-    if not _PROJECT.fullmatch(project):
-        raise InputError(
-            f"{field}: not a name of a project: `{project}`",
-            hint="letters, digits, `.`, `_` and `-`, at most 100 of them, such as `vision`",
-            field=field,
-            value=project,
         )
 
 

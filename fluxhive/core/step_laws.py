@@ -14,6 +14,7 @@ from .line_up import line_key, place_of
 from .need import need_of
 from .node import GpuState, NodeState
 from .node_record import NodeRecord
+from .quota_laws import check_placed
 from .request import Reservation
 from .score import Ranking
 from .task import Attempt, AttemptState, Member, Task, TaskState
@@ -53,6 +54,7 @@ class StepLaws:
         self._check_freed(manager, effects)
         fresh = self._check_dispatches(manager, effects)
         self._check_order(manager, fresh)
+        check_placed(manager.hive, fresh)
         self._tasks = dict(manager.hive.tasks)
         self._attempts = dict(manager.hive.attempts)
 

@@ -82,6 +82,9 @@ class Task(Value, frozen=True, kw_only=True):
     #: What its author asked for at first, once an edit has changed that.
     original: TaskSpec | None = None
     edits: tuple[Edit, ...] = ()
+    #: How often it made room for urgent work, and when that was the last times.
+    preemptions: int = 0
+    preempted_at_ms: tuple[Ms, ...] = ()
     #: Nodes on which it failed and is not tried again (``retry_elsewhere``).
     kept_off: tuple[NodeId, ...] = ()
     #: Of a member: its array, and which of its members it is.

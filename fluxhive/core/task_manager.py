@@ -19,6 +19,7 @@ from . import (
     attempt_reports,
     node_contact,
     promises,
+    quota_gate,
     task_orders,
     unknown_attempts,
     use_watch,
@@ -38,6 +39,7 @@ from .events import (
     NodeRemoved,
     NodeReported,
     NodeSaid,
+    QuotaSet,
     TaskCancelRequested,
     TaskEdited,
     TaskHeld,
@@ -60,6 +62,8 @@ from .node_record import Reserved
 from .outcome import StopCause
 from .outlook import Outlook, dry_run, outlook
 from .placement_pass import place_waiting
+from .preemption import make_room
+from .quota import Quota, QuotaScope, Use
 from .task import Attempt, AttemptState, Task, TaskSpec
 from .task_queue import LineKey
 from .timers import TimerKind
@@ -84,6 +88,7 @@ class HiveSnapshot(Value, frozen=True, kw_only=True):
     usages: tuple[Usage, ...] = ()
     #: Log channels up to this one were given, whoever has them.
     last_channel: int = 0
+    quotas: tuple[Quota, ...] = ()
 
 
 class TaskManager:
@@ -103,6 +108,7 @@ class TaskManager:
         self._run_due()
         self._settle()
         place_waiting(hive)
+        make_room(hive)
         self._save_lessons()
         effects, hive.effects = hive.effects, []
         return effects
@@ -136,6 +142,14 @@ class TaskManager:
         A member of an array that has not left the queue yet is shown as it would leave it now.
         """
         return find_task(self.hive, task_id)
+
+    def quotas(self) -> list[Quota]:
+        """Every quota."""
+        return list(self.hive.book_of_quotas.quotas.values())
+
+    def use_of(self, scope: QuotaScope, name: str) -> Use:
+        """What a user or a project has now."""
+        return quota_gate.use_of(self.hive, (scope, name))
 
     def members_of(self, array_id: TaskId) -> MemberCounts | None:
         """How the members of an array stand; None when it has ended or is none."""
@@ -195,6 +209,7 @@ class TaskManager:
             learned=tuple(hive.book.records.values()),
             usages=hive.accounts.usages(),
             last_channel=hive.last_channel,
+            quotas=tuple(hive.book_of_quotas.quotas.values()),
         )
 
     @classmethod
@@ -215,6 +230,8 @@ class TaskManager:
         for usage in snapshot.usages:
             hive.accounts.load(usage)
         hive.last_channel = snapshot.last_channel
+        for quota in snapshot.quotas:
+            hive.book_of_quotas.put(quota)
         for node in snapshot.nodes:
             if not node.removed:
                 hive.load_node(node)
@@ -231,6 +248,7 @@ class TaskManager:
             hive.load_task(task)
         for full in [array for array in hive.arrays.values() if array.is_full]:
             take_out(hive, full)
+        quota_gate.take_all_out(hive)
         for known in list(hive.nodes.values()):
             for attempt in hive.live_on(known.node.id):
                 node_contact.grant_full_length(hive, attempt, known.node.id)
@@ -244,6 +262,7 @@ class TaskManager:
         while hive.touched_arrays or hive.just_ended:
             settle_arrays(hive)
             settle_dependents(hive)
+        quota_gate.settle(hive)
 
     # ── one method per event ──────────────────────────────────────────────────────────────────
 
@@ -285,6 +304,8 @@ class TaskManager:
                 node_contact.given_up(hive, event)
             case NodeRemoved():
                 node_contact.removed(hive, event)
+            case QuotaSet():
+                quota_gate.quota_set(hive, event)
             case TimePassed():
                 pass
             case _:
@@ -323,6 +344,8 @@ class TaskManager:
                     hive.enqueue(hive.tasks[TaskId(owner)])
                 case TimerKind.BEGIN:
                     begin(hive, hive.tasks[TaskId(owner)])
+                case TimerKind.PREEMPTION:
+                    pass  # ``make_room`` looks at the end of the step.
                 case TimerKind.BLOCK:
                     hive.unblock(TaskId(owner), NodeId(other))
                 case TimerKind.SETTLE:

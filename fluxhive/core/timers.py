@@ -36,6 +36,8 @@ class TimerKind(IntEnum):
     SETTLE = 7
     #: A gang has waited long enough to be promised GPUs (id of the task).
     PROMISE = 8
+    #: An attempt has had its guaranteed run time and may give way (id of the attempt).
+    PREEMPTION = 9
 
 
 TimerKey = tuple[TimerKind, str, str]

@@ -177,6 +177,8 @@ class Dispatch(Tagged, frozen=True, kw_only=True):
     grace_ms: Ms
     time_limit_ms: Ms | None = None
     failover_ms: Ms | None = None
+    #: Sent in place of SIGTERM when it is stopped to make room: ``USR1``.
+    checkpoint_signal: str | None = None
     #: None: too large for a frame, or with secrets. Fetched by
     #: ``GET /api/v1/agent/launches/{attempt}`` then.
     launch: Launch | None = None

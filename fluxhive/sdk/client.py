@@ -14,19 +14,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from fluxhive import config
 from fluxhive.core.code import CodeSnapshot
 from fluxhive.core.errors import InputError, NotFound
+from fluxhive.core.quota import QuotaScope
 from fluxhive.core.task import TaskSpec, TaskState
 from fluxhive.protocol import rest
+from fluxhive.protocol.quotas import QuotaChange, QuotaPage, QuotaView
 from fluxhive.protocol.rest import LogEnd, LogEvent, TaskView
 from fluxhive.protocol.task_change import TaskChange
 from fluxhive.protocol.usage import AttemptUsageView, GpuUsage
 from fluxhive.protocol.why import OutlookView
 from fluxhive.sdk.follow import Follower
+from fluxhive.sdk.log_piece import LogPiece as LogPiece
 from fluxhive.transport import Transport, new_idempotency_key
 
 if TYPE_CHECKING:
@@ -37,19 +40,6 @@ PAGE_SIZE = 200
 LOG_READ_BYTES = 1 << 20
 WAIT_ROUND_S = 20
 """How long the server may hold one question; below the read timeout of the transport."""
-
-
-class LogPiece(NamedTuple):
-    """Some bytes of a stream."""
-
-    data: bytes
-    offset: int
-    size: int
-    """How much the server holds of the stream now."""
-    is_complete: bool
-    """True when the attempt is over and the server holds all of it."""
-    gaps: tuple[tuple[int, int], ...] = ()
-    """What is missing of these bytes, from one offset up to another; it reads as zeros."""
 
 
 class Client:
@@ -185,6 +175,15 @@ class Client:
     def _order(self, task_id: str, verb: str) -> TaskView:
         path, key = f"{_task_path(task_id)}/{verb}", new_idempotency_key()
         return self.transport.call("POST", path, TaskView, idempotency_key=key)
+
+    def quotas(self) -> tuple[QuotaView, ...]:
+        """All quotas and what is used of them."""
+        return self.transport.call("GET", f"{API}/quotas", QuotaPage).items
+
+    def set_quota(self, scope: QuotaScope, name: str, change: QuotaChange) -> QuotaView:
+        """Sets all limits of a user or a project. For administrators."""
+        path = f"{API}/quotas/{scope.value}/{quote(name, safe='')}"
+        return self.transport.call("PUT", path, QuotaView, body=change)
 
     # ── logs ─────────────────────────────────────────────────────────────────────────────────
 

@@ -29,7 +29,20 @@ from .gate import API, Gate
 from .hive import Hive
 from .pages import add_pages
 from .problems import on_bad_parameters, on_error, on_http_error
-from .rest import agents, blobs, changes, health, logs, nodes, people, secrets, tasks, usage, why
+from .rest import (
+    agents,
+    blobs,
+    changes,
+    health,
+    logs,
+    nodes,
+    people,
+    quotas,
+    secrets,
+    tasks,
+    usage,
+    why,
+)
 from .secrets import Secrets
 from .services import LongAnswers, Services
 from .shell import Shell
@@ -49,7 +62,20 @@ def create_app(services: Services | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    rooms = (why, tasks, changes, logs, nodes, people, secrets, blobs, usage, agents, health)
+    rooms = (
+        why,
+        tasks,
+        changes,
+        logs,
+        nodes,
+        people,
+        quotas,
+        secrets,
+        blobs,
+        usage,
+        agents,
+        health,
+    )
     for room in rooms:
         app.include_router(room.router, prefix=API)
     add_pages(app)

@@ -9,6 +9,7 @@ from fluxhive.core.events import (
     NodeAccepted,
     NodeDrained,
     NodeGivenUp,
+    QuotaSet,
     TaskCancelRequested,
     TaskEdited,
     TaskHeld,
@@ -17,6 +18,8 @@ from fluxhive.core.events import (
     TaskSubmitted,
 )
 from fluxhive.core.hive_settings import HiveSettings
+from fluxhive.core.quota import Quota, QuotaScope
+from fluxhive.core.spec import DEFAULT_MIN_RUN_MS
 from fluxhive.core.spec_check import apply_defaults, check_spec
 from fluxhive.core.task import Priority, TaskSpec
 from fluxhive.core.values import NodeId, TaskId
@@ -62,6 +65,8 @@ class PeopledHive(ToldHive):
         array: ArraySpec | None = None,
         retry_on: tuple[str, ...] = (),
         retry_elsewhere: bool = False,
+        preemptible: bool = False,
+        min_run: str | None = None,
     ) -> None:
         """A task is submitted; its id is the name. ``begin`` from now, ``after`` as ``t1:any``."""
         spec = TaskSpec(
@@ -88,6 +93,8 @@ class PeopledHive(ToldHive):
             array=array,
             retry_on=retry_on,
             retry_elsewhere=retry_elsewhere,
+            preemptible=preemptible,
+            min_run_ms=DEFAULT_MIN_RUN_MS if min_run is None else ms(min_run) or 0,
         )
         check_spec(spec)
         self._number += 1
@@ -111,6 +118,11 @@ class PeopledHive(ToldHive):
         new = structs.replace(old, request=structs.replace(old.request, **parts), **changes)
         check_spec(new)
         self.handle(TaskEdited(task_id=TaskId(task), spec=new, by=by))
+
+    def quota(self, scope: str, name: str, **limits: int) -> None:
+        """An administrator says what a user or a project may have."""
+        quota = Quota(scope=QuotaScope(scope), name=name, **limits)
+        self.handle(QuotaSet(quota=quota, by="root"))
 
     def cancel(self, name: str, by: str = "ann") -> None:
         """Somebody cancels a task."""

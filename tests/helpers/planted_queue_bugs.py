@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fluxhive.core import arrays, holds, task_manager
+from fluxhive.core import arrays, attempt_end, holds, quota_gate, task_manager
 from fluxhive.core.array_record import ArrayRecord
 from fluxhive.core.hive_state import HiveState
+from fluxhive.core.quota import QuotaBook
 from fluxhive.core.task import Task, TaskState
+from fluxhive.core.task_manager import TaskManager
 
 from .planted_bugs import bug
 
@@ -108,3 +110,29 @@ def a_restored_hive_forgets_who_waits(patch: Patch) -> None:
         self.dependents.clear()
 
     patch.setattr(HiveState, "load_task", forgetful)
+
+
+@bug
+def a_preempted_task_loses_a_restart(patch: Patch) -> None:
+    real = attempt_end._carry_out
+
+    def unfair(hive: HiveState, task: Task, decision: Any, outcome: Any) -> None:
+        real(hive, replace(task, preemptions=task.preemptions - 1), decision, outcome)
+
+    patch.setattr(attempt_end, "_carry_out", unfair)
+
+
+@bug
+def a_quota_is_ignored(patch: Patch) -> None:
+    patch.setattr(QuotaBook, "blocks", lambda self, task: None)
+
+
+@bug
+def a_quota_is_never_free_again(patch: Patch) -> None:
+    patch.setattr(quota_gate, "settle", lambda hive: hive.book_of_quotas.freed.clear())
+
+
+@bug
+def a_restored_hive_forgets_quotas(patch: Patch) -> None:
+    real = TaskManager.snapshot
+    patch.setattr(TaskManager, "snapshot", lambda self: replace(real(self), quotas=()))

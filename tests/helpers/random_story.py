@@ -16,7 +16,7 @@ def random_story(seed: int, n_steps: int = 80) -> RandomHive:
         if roll < 18:
             hive.submit(pick)
         elif roll < 26:
-            what = ["cancel", "hold", "release", "raise", "repeat", "edit"][pick % 6]
+            what = ["cancel", "hold", "release", "raise", "repeat", "edit", "quota"][pick % 7]
             if pick % 4 == 0:
                 hive.member(numbers.below(MAX_TASKS), numbers.below(5), what)
             else:

@@ -18,7 +18,7 @@ from tests.helpers.random_hive import RandomHive
 EXAMPLES = 150
 STEPS = 60
 
-PEOPLE = ["cancel", "hold", "release", "raise", "repeat", "edit"]
+PEOPLE = ["cancel", "hold", "release", "raise", "repeat", "edit", "quota"]
 
 names = st.integers(min_value=0, max_value=11)
 nodes = st.integers(min_value=0, max_value=2)

@@ -27,6 +27,7 @@ from fluxhive.server.services import Services, services_of
 from fluxhive.server.store.listing import TaskChoice, page_of_ids
 from fluxhive.server.submissions import KEY_LENGTH_MAX, Submission
 from fluxhive.server.views import Views
+from fluxhive.server.waiting_quota import check_waiting
 
 router = new_router()
 
@@ -138,6 +139,7 @@ async def _submit(
         if earlier is None:
             raise
         return earlier
+    check_waiting(services.hive, checked, owner)
     held_by = owner if hold else None
     return await brain.submit(checked, owner, key, body, held_by=held_by, settled=settled)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Sequence
 
+import msgspec
 import sqlalchemy as sa
 
 from fluxhive.core.array import ArrayCount
 from fluxhive.core.fairshare import Usage
 from fluxhive.core.learning import Learned
 from fluxhive.core.node import Node
+from fluxhive.core.quota import Quota
 from fluxhive.core.task import FINAL_STATES, Attempt, Task, TaskState
 from fluxhive.core.task_manager import HiveSnapshot
 from fluxhive.core.values import AttemptId, Ms, TaskId, Value
@@ -22,13 +24,14 @@ from .rows import (
     TASK_COLUMNS,
     USAGE_COLUMNS,
     attempt_of_row,
+    from_json,
     learned_of_row,
     node_of_row,
     task_of_row,
     usage_of_row,
 )
 from .tables import attempts, learned, meta, nodes, tasks, usages
-from .writes import HIVE_TIME, NEXT_NUMBER
+from .writes import HIVE_TIME, NEXT_NUMBER, QUOTA
 
 SERVER_ID = "server_id"
 LAST_CHANNEL = "last_channel"
@@ -55,6 +58,7 @@ class Loaded(Value, frozen=True, kw_only=True):
     arrays: tuple[ArrayCount, ...] = ()
     learned: tuple[Learned, ...]
     usages: tuple[Usage, ...]
+    quotas: tuple[Quota, ...] = ()
     #: Number of the next new task.
     next_number: int
     #: Log channels up to this one were given before a backup was restored.
@@ -71,6 +75,7 @@ class Loaded(Value, frozen=True, kw_only=True):
             arrays=self.arrays,
             learned=self.learned,
             usages=self.usages,
+            quotas=self.quotas,
             last_channel=self.last_channel,
         )
 
@@ -100,6 +105,11 @@ def load(connection: sa.Connection) -> Loaded:
         ),
         learned=tuple(learned_of_row(row) for row in connection.execute(_LEARNED).mappings()),
         usages=tuple(usage_of_row(row) for row in connection.execute(_USAGES).mappings()),
+        quotas=tuple(
+            msgspec.convert(from_json(text), Quota)
+            for key, text in sorted(notes.items())
+            if key.startswith(QUOTA) and text
+        ),
         next_number=int(notes.get(NEXT_NUMBER, "0")),
         last_channel=int(notes.get(LAST_CHANNEL, "0")),
         hive_time_ms=int(notes.get(HIVE_TIME, "0")),

@@ -19,6 +19,7 @@ from fluxhive.core.effects import (
     SaveAttempt,
     SaveEstimate,
     SaveNode,
+    SaveQuota,
     SaveTask,
     SaveUsage,
 )
@@ -47,6 +48,7 @@ from .rows import (
     node_row,
     task_changes,
     task_row,
+    to_json,
     usage_row,
 )
 from .statement import Statement
@@ -54,6 +56,8 @@ from .tables import attempts, learned, meta, nodes, tasks, usages
 
 NEXT_NUMBER = "next_number"
 HIVE_TIME = "hive_time_ms"
+#: Notes of quotas begin so; an empty one was taken away.
+QUOTA = "quota:"
 
 TASK_CHANGES = TASK_COLUMNS[TASK_COLUMNS.index("name") :]
 
@@ -191,6 +195,7 @@ class Saves:
         self.nodes: dict[NodeId, Node] = {}
         self.learned: dict[str, Learned] = {}
         self.usages: dict[str, Usage] = {}
+        self.quotas: dict[str, str] = {}
         for effect in effects:
             if isinstance(effect, SaveTask):
                 self.tasks[effect.task.id] = effect.task
@@ -202,16 +207,22 @@ class Saves:
                 self.learned[effect.record.key] = effect.record
             elif isinstance(effect, SaveUsage):
                 self.usages[effect.usage.key] = effect.usage
+            elif isinstance(effect, SaveQuota):
+                quota = effect.quota
+                key = f"{QUOTA}{quota.scope.value}:{quota.name}"
+                self.quotas[key] = "" if quota.is_empty else to_json(quota)
 
     def __bool__(self) -> bool:
-        return bool(self.tasks or self.attempts or self.nodes or self.learned or self.usages)
+        return bool(
+            self.tasks or self.attempts or self.nodes or self.learned or self.usages or self.quotas
+        )
 
     def write(self, connection: sa.Connection, *, next_number: int, now_ms: Ms) -> int:
         """Writes all of it; the next free number of a task afterwards.
 
         Tasks are new from ``next_number`` on, known below it. Raises ``StoreConflict``.
         """
-        notes: list[Row] = [(HIVE_TIME, str(now_ms))]
+        notes: list[Row] = [(HIVE_TIME, str(now_ms)), *self.quotas.items()]
         if self.nodes:
             rows = [node_row(node) for node in self.nodes.values()]
             _expect(PUT_NODES.run(connection, rows), rows, "a node of a newer session")

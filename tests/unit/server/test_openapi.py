@@ -179,6 +179,8 @@ async def test_every_answer_is_what_the_document_says(
     await ask("hold_task", 200, task=task["id"])
     await ask("release_task", 200, task=task["id"])
     await ask("edit_task", 200, task=task["id"], body={"name": "vit2", "begin_at_ms": None})
+    await ask("set_quota", 200, scope="user", name="bob", body={"running_gpus": 2})
+    await ask("list_quotas", 200)
     await ask("explain_task", 200, task=task["id"])
     await ask("try_task", 200, body=spec)
     await ask("edit_task", 422, task=task["id"], body={"request": {"gpus": -1}})

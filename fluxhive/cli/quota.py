@@ -1,0 +1,92 @@
+"""`fluxhive quota`: what users and projects may have at once."""
+
+from __future__ import annotations
+
+import click
+
+from fluxhive.cli import messages, options, output, session
+from fluxhive.core.errors import InputError
+from fluxhive.core.quota import Quota, QuotaScope
+from fluxhive.protocol.quotas import QuotaChange, QuotaView
+
+TITLES = ("WHOSE", "NAME", "RUNNING GPUS", "RUNNING TASKS", "WAITING TASKS")
+
+
+@click.group()
+def command() -> None:
+    """Show quotas, or set them (for administrators)."""
+
+
+@command.command("show")
+@options.control_url
+@output.json_option
+def show(*, control_url: str | None, is_json: bool) -> None:
+    """List all quotas: what is used of each limit."""
+    found = session.client(control_url).quotas()
+    output.rows(
+        output.Form(is_json=is_json),
+        "quotas",
+        TITLES,
+        [_row(each) for each in found],
+        items=found,
+    )
+
+
+@command.command("set")
+@click.argument("scope", type=click.Choice([scope.value for scope in QuotaScope]))
+@click.argument("name")
+@click.option("--running-gpus", metavar="N|none", help="GPUs of tasks that run.")
+@click.option("--running-tasks", metavar="N|none", help="Tasks that run.")
+@click.option("--waiting-tasks", metavar="N|none", help="Tasks that wait; more are refused.")
+@options.control_url
+def set_quota(
+    *,
+    scope: str,
+    name: str,
+    running_gpus: str | None,
+    running_tasks: str | None,
+    waiting_tasks: str | None,
+    control_url: str | None,
+) -> None:
+    """Set limits of a user or a project; what is not named stays."""
+    client = session.client(control_url)
+    whose = QuotaScope(scope)
+    known = {(each.quota.scope, each.quota.name): each.quota for each in client.quotas()}
+    old = known.get((whose, name)) or Quota(scope=whose, name=name)
+    change = QuotaChange(
+        running_gpus=_limit("--running-gpus", running_gpus, old.running_gpus),
+        running_tasks=_limit("--running-tasks", running_tasks, old.running_tasks),
+        waiting_tasks=_limit("--waiting-tasks", waiting_tasks, old.waiting_tasks),
+    )
+    view = client.set_quota(whose, name, change)
+    messages.say("  ".join(_row(view)))
+
+
+def _limit(option: str, text: str | None, known: int | None) -> int | None:
+    if text is None:
+        return known
+    if text == "none":
+        return None
+    if not text.isdecimal():
+        raise InputError(
+            f"`{option}` must be a whole number or `none`: `{text}`",
+            field=option,
+            value=text,
+            hint="such as `8`",
+        )
+    return int(text)
+
+
+def _row(view: QuotaView) -> list[str]:
+    quota, use = view.quota, view.use
+    return [
+        quota.scope.value,
+        quota.name,
+        _of(use.running_gpus, quota.running_gpus),
+        _of(use.running_tasks, quota.running_tasks),
+        _of(use.waiting_tasks, quota.waiting_tasks),
+    ]
+
+
+def _of(used: int, limit: int | None) -> str:
+    return f"{used} of {'any' if limit is None else limit}"

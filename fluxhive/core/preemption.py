@@ -1,0 +1,124 @@
+"""Room for urgent work: which running tasks give way to it, when a hive does that at all.
+
+An urgent task that fits nowhere is given the room of tasks of lower priority that allow it, have
+had the run time that they were guaranteed, and were not preempted too often lately. They get their
+checkpoint signal and their grace, and go back to where they stood in the queue; that counts neither
+as a retry nor as a restart. One round at a time: while tasks give way, no others do. Called by
+task_manager.py after placement. Suspending a task in place would be another way to carry out what
+is decided here.
+"""
+
+from __future__ import annotations
+
+from .attempt_end import stop_attempt
+from .forecast import copy_of
+from .hive_state import HiveState
+from .node import NodeState
+from .node_record import NodeRecord
+from .outcome import StopCause
+from .placement import find
+from .request import Request
+from .spec import Priority
+from .task import Attempt, AttemptState, Task
+from .values import Ms, NodeId
+
+#: Within so long a task is preempted no more often than the settings say.
+DAY_MS: Ms = 86_400_000
+
+
+def make_room(hive: HiveState) -> None:
+    """Stop what has to give way to urgent tasks that wait; nothing where preemption is off."""
+    if not hive.settings.preemption or not hive.urgent or not hive.preemptible:
+        return
+    if any(_gives_way(hive, hive.attempts[attempt_id]) for attempt_id in hive.preemptible):
+        return
+    for task_id in hive.urgent:
+        task = hive.tasks[task_id]
+        if task_id not in hive.queue or task.spec.request.nodes > 1:
+            continue
+        victims = _victims(hive, task)
+        if victims:
+            for attempt in victims:
+                why = f"makes room for {task_id}, which is urgent"
+                stop_attempt(hive, attempt, StopCause.PREEMPT, why)
+            return
+
+
+def may_give_way(hive: HiveState, attempt: Attempt) -> bool:
+    """Whether an attempt may be stopped for an urgent task now."""
+    task = hive.tasks[attempt.task_id]
+    if attempt.state is not AttemptState.RUNNING or attempt.started_at_ms is None:
+        return False
+    if not task.spec.preemptible or task.priority is Priority.URGENT:
+        return False
+    if task.cancelled_by is not None or hive.now_ms < attempt.started_at_ms + task.spec.min_run_ms:
+        return False
+    lately = [at_ms for at_ms in task.preempted_at_ms if at_ms > hive.now_ms - DAY_MS]
+    return len(lately) < hive.settings.preemptions_per_day
+
+
+def _gives_way(hive: HiveState, attempt: Attempt) -> bool:
+    """Whether it is being stopped to make room, by a node that can be expected to do so."""
+    node = hive.nodes[attempt.node_id].node
+    is_stopping = attempt.state is AttemptState.STOPPING
+    return is_stopping and attempt.stop_cause is StopCause.PREEMPT and node.state is NodeState.READY
+
+
+def _victims(hive: HiveState, task: Task) -> list[Attempt]:
+    """The fewest attempts of one node whose room would do, lowest priority and newest first."""
+    by_node: dict[NodeId, list[Attempt]] = {}
+    for attempt_id in hive.preemptible:
+        attempt = hive.attempts[attempt_id]
+        if may_give_way(hive, attempt):
+            for member in attempt.members:
+                by_node.setdefault(member.node_id, []).append(attempt)
+    best: list[Attempt] = []
+    best_key: tuple[int, int, str] | None = None
+    for node_id, attempts in by_node.items():
+        if hive.is_excluded(task.id, node_id):
+            continue
+        chosen = _fewest(hive, task, hive.nodes[node_id], attempts)
+        if not chosen:
+            continue
+        highest = min(hive.tasks[attempt.task_id].priority.rank for attempt in chosen)
+        key = (len(chosen), -highest, node_id)
+        if best_key is None or key < best_key:
+            best, best_key = chosen, key
+    return best
+
+
+def _fewest(
+    hive: HiveState, task: Task, record: NodeRecord, attempts: list[Attempt]
+) -> list[Attempt]:
+    """Of a node's attempts those that have to go so that the task fits; empty: it never would."""
+
+    def order(attempt: Attempt) -> tuple[int, int, str]:
+        rank = hive.tasks[attempt.task_id].priority.rank
+        return -rank, -(attempt.started_at_ms or 0), attempt.id
+
+    # What it needs by what was learned, as placement will ask.
+    line = hive.queue.line_of(task.id)
+    request = task.spec.request if line is None else line.need.request
+    copied, gone = copy_of(record), list[Attempt]()
+    for attempt in sorted(attempts, key=order):
+        if _fits(request, task, copied):
+            break
+        copied.clear_usage(attempt.id)
+        copied.let_go(attempt.id)
+        gone.append(attempt)
+    if not _fits(request, task, copied):
+        return []
+    # Of those that went, some may stay: the last ones gave the room that was missing.
+    for attempt in list(gone[:-1]):
+        fewer = [each for each in gone if each is not attempt]
+        copied = copy_of(record)
+        for each in fewer:
+            copied.clear_usage(each.id)
+            copied.let_go(each.id)
+        if _fits(request, task, copied):
+            gone = fewer
+    return gone
+
+
+def _fits(request: Request, task: Task, record: NodeRecord) -> bool:
+    return find(request, task.owner, (), [record]) is not None
