@@ -20,8 +20,8 @@ from tests.helpers.cli_hive import until
 from tests.helpers.witness import lives, overlaps, witness_line
 
 LABELS = ("left", "right")
-FAILOVER_MS = 2_500
-"""Of two heartbeats' length: the agents heartbeat each 2 s."""
+FAILOVER_MS = 9_000
+"""Longer than a node may be silent (6 s): only the fence keeps the next attempt from starting."""
 
 
 class Pair:
