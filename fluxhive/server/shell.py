@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fluxhive.core.errors import AuthError, FluxhiveError
@@ -71,6 +72,8 @@ class Shell:
             _check_origin(scope)
             request.check_announced()
             await self._app(scope, request.receive, sending)
+        except ClientDisconnect:
+            return  # Gone in the middle of its body: nobody is there to be answered.
         except FluxhiveError as error:
             if has_begun:
                 answer_failure(error)
