@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+from fluxhive.protocol.rest import SecretValue, SecretView
 from tests.helpers.cli_hive import CliHive, until
 
 HELD = "hunter2-never-shown"
@@ -85,7 +86,8 @@ def test_a_secret_that_one_does_not_have_is_refused_at_once(hive: CliHive) -> No
 def test_an_argument_list_too_long_is_said(hive: CliHive) -> None:
     """Each of them is allowed; together with a larger stack limit's share they are too much."""
     for number in range(40):
-        hive.ok("secret", "set", f"BIG_{number}", stdin="x" * 65_000)
+        body = SecretValue(value="x" * 65_000)
+        hive.transport.call("PUT", f"/api/v1/secrets/BIG_{number}", SecretView, body=body)
     given = [word for number in range(40) for word in ("--secret", f"BIG_{number}")]
     task = hive.submit(*given, "--", "/bin/true", "x")
     outcome = hive.when(task, "failed")["outcome"]
