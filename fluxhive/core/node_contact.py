@@ -138,9 +138,10 @@ def _settle_held(hive: HiveState, record: NodeRecord, claim: HeldAttempt) -> boo
     exited = claim.phase is HeldPhase.EXITED
     is_ours = attempt is not None and member is not None and attempt.epoch == claim.epoch
     if attempt is None or member is None or not is_ours or member.state is AttemptState.ENDED:
-        if exited:
+        if exited and not (is_ours and attempt is not None and _is_untold(attempt, member)):
             hive.say_forget(node_id, claim.attempt_id)
         else:
+            # One that has exited answers with its end, and is forgotten after that.
             hive.say_stop(node_id, claim.attempt_id, claim.epoch, StopCause.FENCED)
         return False
     if member.fenced_at_ms is not None:
@@ -162,6 +163,12 @@ def _settle_held(hive: HiveState, record: NodeRecord, claim: HeldAttempt) -> boo
         starting = replace(member, state=AttemptState.STARTING)
         hive.put_attempt(with_members(attempt, starting), f"accepted by {label}")
     return True
+
+
+def _is_untold(attempt: Attempt, member: Member | None) -> bool:
+    """Whether it ended without its node's word, which is still to come: until then nobody knows how
+    much it has printed, and its node must not let go of it."""
+    return member is not None and member.fenced_at_ms is not None and attempt.late_report is None
 
 
 def _settle_absent(

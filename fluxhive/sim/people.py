@@ -39,8 +39,9 @@ class People:
         self._chance = random.Random(seed * 104_729 + 2)
         self.specs: dict[TaskId, TaskSpec] = {}
         self._fates: dict[TaskId, Fate] = {}
-        for number in range(n_tasks):
-            world.agenda.at(self._chance.randrange(until_ms * 2 // 3), self._submit, number)
+        for _ in range(n_tasks):
+            at_ms = self._chance.randrange(until_ms * 2 // 3)
+            world.agenda.at(at_ms, self._submit, self._spec())
         for _ in range(n_tasks // 2):
             world.agenda.at(self._chance.randrange(until_ms), self._meddle)
 
@@ -55,11 +56,21 @@ class People:
             hears_ms=chance.choice((5, 500, 60_000)),
         )
 
-    def _submit(self, number: int) -> None:
+    def _submit(self, spec: TaskSpec) -> None:
+        """With an idempotency key: what was stored unanswered is found again, not made anew."""
+        number = len(self.specs)
         name = task_id(number)
-        spec = self.specs[name] = self._spec()
+        self.specs[name] = spec
+        world = self._world
+
+        def done(stored: bool) -> None:
+            if stored or name in world.server.store.tasks:
+                world.witness.accepted_task(name, world.now_ms)
+            else:
+                world.agenda.after(ASK_AGAIN_MS, self._submit, spec)
+
         event = TaskSubmitted(task_id=name, number=number, owner="ann", spec=spec)
-        self.ask([event], lambda: self._world.witness.accepted_task(name, self._world.now_ms))
+        world.server.post([event], done)
 
     def ask(self, events: list[HiveEvent], answered: Answered = lambda: None) -> None:
         """The same again until it is answered."""

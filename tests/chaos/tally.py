@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeAlias
 
 from msgspec import Struct, field
 
@@ -23,6 +24,10 @@ from .people import People, Promise
 from .talker import sequence
 
 PIECE_BYTES = 1 << 20
+#: Output as the server has it, by attempt and stream.
+Logs: TypeAlias = dict[tuple[str, str], bytes]
+#: What an attempt that was being stopped may be called although it ended by itself just then.
+STOPPED = (OutcomeKind.CANCELLED, OutcomeKind.LEASE_EXPIRED, OutcomeKind.NODE_LOST)
 
 
 class Life(Struct):
@@ -127,7 +132,9 @@ class Checker:
             (life.attempt, name) not in whole for life in lives for name in ("stdout", "stderr")
         ):
             return
-        self._check(promise, task, lives)
+        logs = self._logs_of(task.id, lives)
+        # From here on nothing can go wrong that would make it be counted twice.
+        self._check(promise, task, lives, logs)
         self._checked.add(task.id)
 
     def conclude(self) -> Tally:
@@ -140,7 +147,8 @@ class Checker:
             if not task.state.is_final:
                 tally.note("lost_tasks", 1, f"{task_id} is {task.word}: {task.reason}")
             else:
-                self._check(promise, task, read_witness(self._witnesses / task_id))
+                lives = read_witness(self._witnesses / task_id)
+                self._check(promise, task, lives, self._logs_of(task_id, lives))
         for path in self._witnesses.iterdir():
             if path.name not in self._people.promises:
                 tally.note("other", 1, f"{path.name} ran and nobody was told of it")
@@ -149,7 +157,14 @@ class Checker:
 
     # ── one task ──────────────────────────────────────────────────────────────────────────────
 
-    def _check(self, promise: Promise, task: TaskView, lives: list[Life]) -> None:
+    def _logs_of(self, task_id: str, lives: list[Life]) -> Logs:
+        return {
+            (life.attempt, stream): self._read(task_id, life.attempt, stream)
+            for life in lives
+            for stream in ("stdout", "stderr")
+        }
+
+    def _check(self, promise: Promise, task: TaskView, lives: list[Life], logs: Logs) -> None:
         tally = self.tally
         tally.tasks += 1
         tally.attempts += len(task.attempts)
@@ -177,8 +192,8 @@ class Checker:
                 span = (life.began_ms, life.last_ms, life.attempt)
                 self._spans.setdefault(gpu, []).append(span)
             self._check_end(view, life)
-            self._check_log(task.id, life, "stdout", life.stdout)
-            self._check_log(task.id, life, "stderr", life.stderr)
+            self._check_log(logs, life, "stdout", life.stdout)
+            self._check_log(logs, life, "stderr", life.stderr)
         ran = {life.attempt for life in lives}
         for view in task.attempts:
             code = view.facts.exit_code if view.facts is not None else None
@@ -206,7 +221,7 @@ class Checker:
             )
         elif told == life.code:
             kind = OutcomeKind.SUCCESS if told == 0 else OutcomeKind.FAILURE
-            others = (OutcomeKind.CANCELLED, *((OutcomeKind.GPU_FAULT,) if told else ()))
+            others = (*STOPPED, OutcomeKind.GPU_FAULT) if told else (OutcomeKind.CANCELLED,)
             is_right = was_stopped or outcome.kind is kind or outcome.kind in others
         else:
             is_right = told < 0 and (was_hit or was_stopped)
@@ -215,8 +230,8 @@ class Checker:
 
     # ── output ────────────────────────────────────────────────────────────────────────────────
 
-    def _check_log(self, task_id: str, life: Life, stream: str, at_least: int) -> None:
-        found = self._read(task_id, life.attempt, stream)
+    def _check_log(self, logs: Logs, life: Life, stream: str, at_least: int) -> None:
+        found = logs[life.attempt, stream]
         self.tally.log_bytes += len(found)
         if found == sequence(life.attempt, stream, len(found)):
             if len(found) < at_least:
@@ -242,10 +257,11 @@ class Checker:
         while True:
             query = {"offset": len(found), "limit": PIECE_BYTES, "attempt": number}
             path = f"/api/v1/tasks/{task_id}/logs/{stream}"
-            piece = self._transport.fetch("GET", path, query=query)
-            if not piece:
+            answer = self._transport.whole("GET", path, query=query)
+            found += answer.body
+            # Asked for more than there is, the server waits for it to come.
+            if not answer.body or len(found) >= int(answer.headers["x-log-size"]):
                 return bytes(found)
-            found += piece
 
     def _check_gpus(self) -> None:
         """Every attempt here asks for whole GPUs: two at a time is one too many."""

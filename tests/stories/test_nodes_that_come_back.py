@@ -293,3 +293,24 @@ def test_a_hello_that_was_long_on_its_way_is_no_news(hive: Hive) -> None:
     assert [type(effect).__name__ for effect in effects] == ["TurnAway"]
     hive.rejoins("n1", "t1.1 running", journal_id="two", sent_at_ms=4_000)
     hive.sees("n1 ready")
+
+
+def test_what_ended_out_of_sight_is_asked_for_its_end_before_it_is_forgotten(hive: Hive) -> None:
+    """Only its word says how much it printed: forgotten at once, the rest of that would be lost."""
+    placed(hive, failover="1m")
+    hive.starts("t1.1")
+    lost(hive)
+    hive.cancel("t1")
+    hive.waits("3m")
+    hive.sees(
+        "t1 active: being cancelled by ann",
+        "t1.1 stopping: cancelled by ann",
+        "t1.1 ended: cancelled",
+        "t1 cancelled: cancelled by ann",
+    )
+    hive.rejoins("n1", "t1.1 exited")
+    hive.sees("n1 ready", "stop t1.1 on n1: fenced")
+    hive.ends("t1.1", "success")
+    hive.sees("t1.1 ended: reported success after it had ended", "forget t1.1 on n1")
+    hive.rejoins("n1", "t1.1 exited")
+    hive.sees("n1 ready", "forget t1.1 on n1")
