@@ -252,6 +252,9 @@ class LogTailer:
             elif stream.end is None:
                 stream.rests_until = 0.0 if read.n_bytes else now + REST_S
                 self._heat(stream)
+            else:
+                # It grew and ended while this was read: what it wrote last is still to be sent.
+                self._consider(stream)
 
     # ── watching ──────────────────────────────────────────────────────────────────────────────
 

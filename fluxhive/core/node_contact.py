@@ -2,8 +2,7 @@
 
 A hello says what the node holds; what it does not hold is judged by ``ON_ABSENT``. Silence by
 itself ends nothing: an attempt is over when its node says so, when a person gives the node up, or,
-for a task with ``--failover``, once its fence has passed. Called by
-task_manager.py alone.
+for a task with ``--failover``, once its fence has passed. Called by task_manager.py alone.
 """
 
 from __future__ import annotations
@@ -99,10 +98,9 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
 
 
 def _is_stale(known: Node, event: NodeJoined) -> bool:
-    """Whether a hello was sent before one that was heard already: what it says is no news.
+    """Whether a hello was sent before one that was heard already: it is no news.
 
-    The system of a node goes on sending for an agent that has hung up or died. What it had to send
-    is gone with it when the machine is started again.
+    The system of a node goes on sending for an agent that has died, until the machine is off.
     """
     if not event.sent_at_ms or not event.boot_id or event.boot_id != known.boot_id:
         return False
@@ -123,7 +121,7 @@ def _turn_away_stale(hive: HiveState, event: NodeJoined) -> None:
 def _is_whole(known: Node | None, event: NodeJoined) -> bool:
     """Whether the node's journal knows everything that was placed on it since its last hello.
 
-    An agent whose journal was made anew says so for as long as it lives; it is news only once.
+    An agent with a new journal says so for as long as it lives; it is news only once.
     """
     if known is not None and known.journal_id and event.journal_id:
         return event.journal_id == known.journal_id
@@ -138,10 +136,11 @@ def _settle_held(hive: HiveState, record: NodeRecord, claim: HeldAttempt) -> boo
     exited = claim.phase is HeldPhase.EXITED
     is_ours = attempt is not None and member is not None and attempt.epoch == claim.epoch
     if attempt is None or member is None or not is_ours or member.state is AttemptState.ENDED:
-        if exited and not (is_ours and attempt is not None and _is_untold(attempt, member)):
+        # Only its word says how much it printed: until then its node keeps that.
+        told = attempt is None or attempt.late_report is not None
+        if exited and (told or not is_ours or member is None or member.fenced_at_ms is None):
             hive.say_forget(node_id, claim.attempt_id)
         else:
-            # One that has exited answers with its end, and is forgotten after that.
             hive.say_stop(node_id, claim.attempt_id, claim.epoch, StopCause.FENCED)
         return False
     if member.fenced_at_ms is not None:
@@ -163,12 +162,6 @@ def _settle_held(hive: HiveState, record: NodeRecord, claim: HeldAttempt) -> boo
         starting = replace(member, state=AttemptState.STARTING)
         hive.put_attempt(with_members(attempt, starting), f"accepted by {label}")
     return True
-
-
-def _is_untold(attempt: Attempt, member: Member | None) -> bool:
-    """Whether it ended without its node's word, which is still to come: until then nobody knows how
-    much it has printed, and its node must not let go of it."""
-    return member is not None and member.fenced_at_ms is not None and attempt.late_report is None
 
 
 def _settle_absent(

@@ -112,7 +112,7 @@ class People:
                 f"{seconds:.2f}",
                 str(n_bytes),
             ),
-            request=Request(cpus=1, gpus=gpus),
+            request=Request(cpus=1, gpus=gpus, exclusive=gpus > 0),
             workdir="/",
             grace_ms=GRACE_MS,
             retry=2 if kind < 0.2 else 0,

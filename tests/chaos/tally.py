@@ -264,7 +264,7 @@ class Checker:
                 return bytes(found)
 
     def _check_gpus(self) -> None:
-        """Every attempt here asks for whole GPUs: two at a time is one too many."""
+        """Every attempt here asks to be alone on its GPUs: two at a time is one too many."""
         for gpu, spans in self._spans.items():
             spans.sort()
             for (_, last_ms, one), (began_ms, _, other) in pairwise(spans):

@@ -83,6 +83,25 @@ def test_an_ended_attempts_output_arrives_whole_and_byte_for_byte(tmp_path: Path
     assert bytes(server.streams[7, STDERR]) == err
 
 
+def test_what_is_written_last_while_a_piece_is_read_is_sent_too(tmp_path: Path) -> None:
+    """The task writes on and ends between the reading of a piece and its sending."""
+    tailer, server = LogTailer(), LogServer()
+    directory = run_directory(tmp_path, out=b"first\n")
+    tailer.follow(ATTEMPT, 7, directory)
+    tailer.resume(())
+    tailer._look()
+    reads = tailer.read(tailer.plan(), compress=False)
+    with open(f"{directory}/stdout", "ab") as file:
+        file.write(b"last\n")
+    tailer.end(ATTEMPT, 11, 0)
+    tailer.sent(reads)
+    for read in reads:
+        assert read.frame is not None
+        tailer.up_to(server.take(read.frame))
+    ship(tailer, server)
+    assert bytes(server.streams[7, STDOUT]) == b"first\nlast\n"
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_cuts_with_frames_in_flight_lose_nothing_and_repeat_nothing(
     tmp_path: Path, seed: int
