@@ -46,6 +46,9 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "node": Verb("node", "Accept, drain, undrain, give up or remove a node"),
         "run": Verb("run", "Start the agent: this machine becomes a node"),
     },
+    "Planning": {
+        "simulate": Verb("simulate", "Replay a workload through the hive's own brain"),
+    },
     "Set-up": {
         "up": Verb("up", "Start server and agent on this machine"),
         "down": Verb("down", "Stop what `up` started"),

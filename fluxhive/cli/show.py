@@ -125,7 +125,11 @@ def _request(request: Request) -> str:
     if request.gpus:
         memory = request.gpu_memory_mib
         size = "whole" if memory is None else f"{show_mib(memory)} each"
+        if memory is None and not request.exclusive and request.gpus == request.nodes == 1:
+            size = "as much memory as it is known to take"
         parts.append(f"{request.gpus} GPU ({size}{', exclusive' if request.exclusive else ''})")
+        if request.gpu_model is not None:
+            parts.append(f"model {request.gpu_model}")
     each = ", ".join(parts)
     return each if request.nodes == 1 else f"{request.nodes} nodes of {each}"
 
@@ -134,6 +138,9 @@ def _attempt(attempt: AttemptView) -> str:
     parts = [attempt.state.value, f"on {where(attempt)}"]
     if attempt.reservation.gpus:
         parts.append(f"GPU memory {gpu_memory(attempt)}")
+    if attempt.estimate is not None:
+        reserved = show_mib(attempt.estimate.reserved_mib)
+        parts.append(f"reserved {reserved}: {attempt.estimate_text}")
     outcome = attempt.outcome
     if outcome is not None:
         parts[0] = outcome.kind.value

@@ -30,6 +30,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     gpus: int
     gpu_mem: str | None
+    is_strict: bool
+    gpu_model: str | None
+    tags: tuple[str, ...]
+    on_nodes: tuple[str, ...]
     exclusive: bool
     cpus: int
     mem: str | None
@@ -69,7 +73,11 @@ class _Submit(click.Command):
 
 @click.command(cls=_Submit, context_settings={"allow_interspersed_args": False})
 @click.option("--gpus", type=int, default=0, metavar="N", help="How many GPUs. Default: none.")
-@click.option("--gpu-mem", metavar="SIZE", help="Memory per GPU, as 8G; then one GPU is shared.")
+@click.option("--gpu-mem", metavar="SIZE", help="Memory per GPU, as 8G, until more is known.")
+@click.option("--strict", "is_strict", is_flag=True, help="Reserve --gpu-mem, whatever is learned.")
+@click.option("--gpu-model", metavar="NAME", help="Only GPUs of this model, as a100.")
+@click.option("--tag", "tags", multiple=True, help="Only nodes that have this tag.")
+@click.option("--node", "on_nodes", multiple=True, metavar="LABEL", help="Only on this node.")
 @click.option("--exclusive", is_flag=True, help="Share the GPUs with nobody.")
 @click.option("--cpus", type=int, default=1, metavar="N", help="How many CPUs. Default: 1.")
 @click.option("--mem", metavar="SIZE", help="Memory, as 16G. Default: not counted.")
@@ -149,6 +157,12 @@ def _spec(asked: Asked) -> TaskSpec:
             field="--gpu-mem",
             hint="add `--gpus 1`",
         )
+    if asked.is_strict and asked.gpu_mem is None:
+        raise InputError(
+            "`--strict` keeps to what `--gpu-mem` says, and nothing is said",
+            field="--strict",
+            hint="add `--gpu-mem 20G`, or leave it out",
+        )
     starts = program(
         asked.words, is_shell=asked.is_shell, python=asked.python, is_torchrun=asked.is_torchrun
     )
@@ -157,6 +171,10 @@ def _spec(asked: Asked) -> TaskSpec:
         gpus=_at_least(0, "--gpus", asked.gpus),
         gpu_memory_mib=None if gpu_mem is None else parse_mib(gpu_mem, field="--gpu-mem"),
         exclusive=asked.exclusive,
+        strict=asked.is_strict,
+        gpu_model=asked.gpu_model,
+        tags=asked.tags,
+        on_nodes=asked.on_nodes,
         cpus=_at_least(1, "--cpus", asked.cpus),
         memory_mib=None if mem is None else parse_mib(mem, field="--mem"),
         nodes=_at_least(1, "--nodes", asked.nodes),

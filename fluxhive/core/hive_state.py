@@ -408,7 +408,9 @@ class HiveState:
             if self.spec_of(attempt).preemptible:
                 self.preemptible[attempt.id] = None
             for reservation in attempt.reservations:
-                self.nodes[reservation.node_id].hold(attempt.id, reservation)
+                record = self.nodes[reservation.node_id]
+                record.hold(attempt.id, reservation)
+                record.ends[attempt.id] = attempt.expected_end_ms
             charge(self, attempt, by=1)
 
     def _change(self, attempt: Attempt, old: Attempt) -> None:

@@ -122,7 +122,7 @@ def terms_of(hive: HiveState, line: Line, task_id: TaskId) -> Terms:
     return Terms(
         hive.policy,
         line.shape.key.utilization_percent,
-        hive.now_ms + line.need.expected.latest_ms if hive.promises else 0,
+        hive.now_ms + line.need.expected.latest_ms,
         task_id,
     )
 

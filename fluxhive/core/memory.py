@@ -67,10 +67,10 @@ def rounded(mib: Mib, /) -> Mib:
 
 def reserve_for(record: Learned, policy: Policy) -> Mib:
     """What the next run of a signature reserves by its own peaks; there must be one."""
-    mib = record.peak_mib * (100 + policy.margin_percent) // 100 + policy.margin_mib
-    if len(record.peaks) < policy.thin_runs:
-        mib = mib * (100 + policy.thin_percent) // 100
-    return rounded(mib)
+    n_runs = len(record.peaks)
+    known = (n_runs >= policy.thin_runs) + (n_runs >= policy.well_known_runs)
+    percent, extra_mib = policy.margin_percent[known], policy.margin_mib[known]
+    return rounded(record.peak_mib * (100 + percent) // 100 + extra_mib)
 
 
 def _known(basis: Basis, policy: Policy, declared: Mib | None) -> Estimate | None:

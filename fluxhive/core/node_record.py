@@ -137,6 +137,7 @@ class NodeRecord:
     __slots__ = (
         "blocked_tasks",
         "contact_at_ms",
+        "ends",
         "free_cpus",
         "free_memory_mib",
         "gpus",
@@ -158,6 +159,8 @@ class NodeRecord:
         self.gpus: dict[GpuUuid, GpuRecord] = {}
         #: Every reservation on it, by attempt.
         self.holders: dict[AttemptId, Reservation] = {}
+        #: When each is expected to be over at the latest, in hive time.
+        self.ends: dict[AttemptId, Ms] = {}
         #: Tasks that it handed back and that wait for its next different reading.
         self.blocked_tasks: dict[TaskId, None] = {}
         #: What it holds and nobody here knows of (unknown_attempts.py).
@@ -207,6 +210,7 @@ class NodeRecord:
     def let_go(self, attempt_id: AttemptId) -> None:
         """Take a reservation away; it must be there."""
         reservation = self.holders.pop(attempt_id)
+        self.ends.pop(attempt_id, None)
         self.free_cpus += reservation.cpus
         self.free_memory_mib += reservation.memory_mib
         for share in reservation.gpus:
@@ -219,9 +223,10 @@ class NodeRecord:
 
     def change(self, attempt_id: AttemptId, reservation: Reservation) -> None:
         """Replace what an attempt holds; it must hold something."""
-        at = list(self.holders)
+        at, end_ms = list(self.holders), self.ends.get(attempt_id, 0)
         self.let_go(attempt_id)
         self.hold(attempt_id, reservation)
+        self.ends[attempt_id] = end_ms
         if at[-1] != attempt_id:
             self.holders = {holder: self.holders[holder] for holder in at}
 

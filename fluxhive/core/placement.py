@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from .node import Inventory, NodeState
 from .node_record import GpuRecord, NodeRecord
-from .policy import HIVE, Policy
+from .policy import HIVE, HOUR_MS, Policy
 from .request import GpuShare, Request, Reservation
 from .values import Ms, NodeId, TaskId, Value
 
@@ -65,6 +65,8 @@ class Terms(NamedTuple):
 
 
 DEFAULT_TERMS = Terms()
+#: A node in use for so much longer is no reason to look elsewhere.
+SHORT_MS: Ms = 600_000
 #: Lower is better; ends in what is unique among nodes and GPUs.
 Score: TypeAlias = tuple[int, int, int, str, int]
 _Choice: TypeAlias = tuple[Score, tuple[GpuRecord, ...]]
@@ -244,6 +246,7 @@ def _is_kept(gpu: GpuRecord, terms: Terms) -> bool:
 def _look_for_share(request: Request, record: NodeRecord, terms: Terms) -> _Choice | MisfitCode:
     policy, wanted = terms.policy, request.gpu_memory_mib or 0
     most = record.node.inventory.tasks_per_gpu_max or policy.tasks_per_gpu_max
+    longer = _longer(record, terms) if policy.aligns_ends else 0
     best: _Choice | None = None
     why = MisfitCode.GPU_MEMORY if record.gpus else MisfitCode.GPUS
     for gpu in record.gpus.values():
@@ -264,12 +267,21 @@ def _look_for_share(request: Request, record: NodeRecord, terms: Terms) -> _Choi
                 why = MisfitCode.GPU_BUSY
                 continue
             rank = 0 if not limit or percent <= policy.utilization_percent_packed else 2
-            score = (rank, gpu.free_mib, 0, record.node.id, gpu.report.index)
+            score = (rank, longer, gpu.free_mib, record.node.id, gpu.report.index)
         else:
             score = (1, record.n_whole_gpus, gpu.free_mib, record.node.id, gpu.report.index)
         if best is None or score < best[0]:
             best = score, (gpu,)
     return why if best is None else best
+
+
+def _longer(record: NodeRecord, terms: Terms) -> int:
+    """How much longer the node would be in use because of it: 0, then powers of two of an hour.
+
+    What ends together leaves whole nodes free together, for gangs.
+    """
+    beyond_ms = terms.done_at_ms - max(record.ends.values(), default=0)
+    return 0 if beyond_ms < SHORT_MS else 1 + (beyond_ms // HOUR_MS).bit_length()
 
 
 def _look_for_whole(request: Request, record: NodeRecord, terms: Terms) -> _Choice | MisfitCode:

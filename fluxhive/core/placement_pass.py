@@ -40,7 +40,9 @@ def place_waiting(hive: HiveState) -> None:
     promises.redate(hive)
     _start_holders(hive)
     roomy, hive.roomy = hive.roomy, {}
-    keys = queue.shapes if roomy else queue.unproven
+    # Where nobody passes the first, the first has to be known.
+    is_strict = hive.policy.backfill is Backfill.NONE
+    keys = queue.shapes if roomy or is_strict else queue.unproven
     shapes = [queue.shapes[key] for key in keys]
     _Pass(hive, shapes, roomy).run()
     queue.mark_proven()
@@ -106,7 +108,9 @@ class _Pass:
             return True
         key = shape.key
         # A gang may need room that was there before beside room that appeared.
-        nodes = self._roomy if shape.is_proven and key.request.nodes == 1 else hive.nodes
+        # Where nobody passes the first, most shapes were not even looked at in the pass before.
+        is_proven = shape.is_proven and hive.policy.backfill is not Backfill.NONE
+        nodes = self._roomy if is_proven and key.request.nodes == 1 else hive.nodes
         terms = terms_of(hive, line, head.task_id)
         fit = find(key.request, key.owner, key.excluded, nodes.values(), terms)
         if fit is not None:
@@ -164,6 +168,7 @@ def _start(
         gang=new_members(reservations),
         rendezvous_port=rendezvous_port(hive, first.node_id, channel) if meets(old.spec) else 0,
         estimate=line.need.estimate,
+        expected_end_ms=hive.now_ms + line.need.expected.latest_ms,
     )
     hive.put_task(
         replace(

@@ -76,13 +76,16 @@ class Policy(Value, frozen=True, kw_only=True):
     #: CPUs of tasks with GPUs may add up to this much of what a node has.
     cpus_percent: int = 150
 
+    #: Whether tasks are put where others run as long as they do, so that nodes come free whole.
+    aligns_ends: bool = True
+
     # ── memory ────────────────────────────────────────────────────────────────────────────────
     #: On top of the largest peak of the same signature: percent, and then MiB.
-    margin_percent: int = 10
-    margin_mib: Mib = 512
-    #: And so much more while it was seen fewer times than ``thin_runs``.
-    thin_percent: int = 15
+    #: By how often it was seen: fewer than ``thin_runs``, fewer than ``well_known_runs``, more.
+    margin_percent: tuple[int, int, int] = (25, 10, 6)
+    margin_mib: tuple[Mib, Mib, Mib] = (512, 384, 256)
     thin_runs: int = 3
+    well_known_runs: int = 8
     #: Whether a declaration is a cap for what is not known (never a floor).
     trusts_declared: bool = True
     #: Part of the GPU for the first task of an author who declares nothing.
@@ -123,6 +126,7 @@ EASY = Policy(
 )
 DECLARED = Policy(
     order=Order.FIFO,
+    aligns_ends=False,
     memory=MemoryFrom.DECLARED,
     utilization_percent_max=0,
     follows_use=False,

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from .learning import expected
+from .learning import expected, percentile
 from .node import NodeState
 from .node_record import GpuRecord, NodeRecord
-from .policy import Backfill
+from .policy import Backfill, DurationFrom
 from .request import Promise, Request, show_ms
 from .task import Attempt, Task, TaskState
 from .task_queue import Line
@@ -160,15 +160,21 @@ def _free_at(hive: HiveState, gpu: GpuRecord) -> Ms:
     for attempt_id in gpu.shares:
         attempt = hive.attempts[attempt_id]
         since_ms = attempt.started_at_ms or attempt.reserved_at_ms
-        at_ms = since_ms + _latest_ms(hive, attempt) * slowdown // 100
+        age_ms = (hive.now_ms - since_ms) * 100 // slowdown
+        at_ms = since_ms + _latest_ms(hive, attempt, age_ms) * slowdown // 100
         if at_ms < hive.now_ms:
             at_ms = hive.now_ms + (hive.now_ms - since_ms) // 2
         latest = max(latest, at_ms)
     return latest
 
 
-def _latest_ms(hive: HiveState, attempt: Attempt) -> Ms:
-    """How long it will hardly exceed, were it alone."""
+def _latest_ms(hive: HiveState, attempt: Attempt, age_ms: Ms) -> Ms:
+    """How long it will hardly exceed, were it alone: of those that got as old, most did not."""
     task = hive.tasks[attempt.task_id]
     basis = hive.book.basis(task.signature, task.owner, task.project)
+    if hive.policy.duration is DurationFrom.LEARNED:
+        for record in (basis.own, basis.author, basis.project):
+            older = [] if record is None else [ms for ms in record.durations_ms if ms > age_ms]
+            if len(older) > 1 or (older and record is basis.own):
+                return percentile(older, 80) * hive.policy.late_percent // 100
     return expected(basis, hive.policy, task.spec.time_limit_ms).latest_ms

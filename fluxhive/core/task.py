@@ -196,6 +196,8 @@ class Attempt(Value, frozen=True, kw_only=True):
     rendezvous_port: int = 0
     #: Where its reservation of GPU memory came from; None: it asked for whole GPUs or for none.
     estimate: Estimate | None = None
+    #: When it was expected to be over at the latest, as it was placed.
+    expected_end_ms: Ms = 0
     #: The most it was seen to use on one GPU, and when that grew by more than a little last.
     seen_mib: Mib = 0
     grew_at_ms: Ms = 0

@@ -1,10 +1,10 @@
 """What is seen of running attempts: reservations follow it, and the hive learns from it.
 
 Use beyond a reservation raises it at once, be it past what the GPU has. Once use has settled (three
-minutes after the start, two after it last grew) a reservation that is larger than needed shrinks. A
-peak is learned then, and again at the end. Called by node_contact.py for readings, by
-task_manager.py when a timer is due, by attempt_end.py at the end. Only the brain changes a
-reservation.
+minutes after the start, two after it last grew) a reservation that is larger than needed shrinks.
+A peak is learned at a good end alone: one in ten tasks grows late. Called by node_contact.py for
+readings, by task_manager.py when a timer is due, by attempt_end.py at the end. Only the brain
+changes a reservation.
 """
 
 from __future__ import annotations
@@ -65,7 +65,6 @@ def settle(hive: HiveState, attempt_id: AttemptId) -> None:
     if attempt.state is not AttemptState.RUNNING or _settles_at(attempt) > hive.now_ms:
         watch_settling(hive, attempt)
         return
-    _learn_peak(hive, attempt, attempt.seen_mib)
     _learn_utilization(hive, attempt)
     if _follows(hive, attempt) and attempt.seen_mib:
         _shrink(hive, attempt)

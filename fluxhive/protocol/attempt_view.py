@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fluxhive.core.outcome import ExitFacts, Outcome
-from fluxhive.core.request import Reservation
+from fluxhive.core.request import Estimate, Reservation
 from fluxhive.core.task import AttemptState
 from fluxhive.core.values import Value
 
@@ -40,6 +40,10 @@ class AttemptView(Value, frozen=True, kw_only=True):
     late_report: Outcome | None = None
     #: GPU memory it uses now by NVML, on all its GPUs; None when not running or not known.
     gpu_memory_used_mib: int | None = None
+    #: Where the reserved GPU memory came from; None: whole GPUs, or none.
+    estimate: Estimate | None = None
+    #: The same as a sentence: ``learned from 14 runs (peak 8.4 GiB)``.
+    estimate_text: str = ""
     #: Of a gang: its part on each node, by rank. Empty on one node.
     members: tuple[MemberView, ...] = ()
     #: Of a gang that has ended: the member that the outcome is named after.

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from fluxhive.core.array import MemberCounts
 from fluxhive.core.explain import Reason, warnings, word, word_of_array
 from fluxhive.core.gang import live_members
+from fluxhive.core.memory import describe
 from fluxhive.core.node import GpuReport, Node
 from fluxhive.core.node_record import GpuReserved
 from fluxhive.core.task import Attempt, AttemptState, Member, Task, TaskSpec
@@ -111,6 +112,8 @@ class Views:
     def _attempt(self, attempt: Attempt) -> AttemptView:
         node = self._node(attempt.node_id)
         return AttemptView(
+            estimate=attempt.estimate,
+            estimate_text="" if attempt.estimate is None else describe(attempt.estimate),
             id=attempt.id,
             number=attempt.number,
             epoch=attempt.epoch,

@@ -26,9 +26,8 @@ from .workload import Job
 #: first and greedy, so it is a yardstick and no bound.
 ORACLE = Policy(
     order=Order.SJF,
-    margin_percent=0,
-    margin_mib=0,
-    thin_percent=0,
+    margin_percent=(0, 0, 0),
+    margin_mib=(0, 0, 0),
     follows_use=False,
     late_percent=100,
 )

@@ -129,14 +129,15 @@ class Tally:
 
     def queue_lengths(self, n_points: int) -> list[tuple[float, int]]:
         """How many tasks waited for their first start, over time: (hour, tasks)."""
+        # At one moment whoever comes is counted before who starts.
         changes = sorted(
-            [(job.submit_ms, 1) for job in self._jobs]
-            + [(at_ms, -1) for at_ms in self._first_start.values()]
+            [(job.submit_ms, 0) for job in self._jobs]
+            + [(at_ms, 1) for at_ms in self._first_start.values()]
         )
         every = max(1, len(changes) // n_points)
         points, waiting = [], 0
-        for position, (at_ms, change) in enumerate(changes):
-            waiting += change
+        for position, (at_ms, is_start) in enumerate(changes):
+            waiting += -1 if is_start else 1
             if position % every == 0:
                 points.append((at_ms / HOUR_MS, waiting))
         return points

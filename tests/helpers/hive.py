@@ -27,7 +27,7 @@ from fluxhive.core.events import (
 )
 from fluxhive.core.hive_settings import DEFAULT_SETTINGS, HiveSettings
 from fluxhive.core.node import GpuReport, HeldAttempt, HeldPhase, Journal
-from fluxhive.core.outcome import ExitFacts, GpuPeak, Outcome, OutcomeKind
+from fluxhive.core.outcome import ExitFacts, GpuOom, GpuPeak, Outcome, OutcomeKind
 from fluxhive.core.reports import (
     AttemptAccepted,
     AttemptEnded,
@@ -222,6 +222,7 @@ class Hive(PeopledHive):
         dirty: tuple[str, ...] = (),
         after: str | None = None,
         on: str | None = None,
+        oom: GpuOom | None = None,
     ) -> None:
         """The attempt's processes are gone; ``after`` lets time pass before."""
         if after is not None:
@@ -235,7 +236,9 @@ class Hive(PeopledHive):
             AttemptEnded(
                 attempt_id=AttemptId(attempt),
                 epoch=self._epoch(attempt),
-                outcome=Outcome(kind=OutcomeKind(outcome), exit_code=exit_code, detail=detail),
+                outcome=Outcome(
+                    kind=OutcomeKind(outcome), exit_code=exit_code, detail=detail, oom=oom
+                ),
                 facts=ExitFacts(
                     exit_code=exit_code, exec_error=exec_error, gpu_peaks=peaks if peak else ()
                 ),
