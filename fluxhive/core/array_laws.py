@@ -1,4 +1,7 @@
-"""Law 24, of arrays: each member waits, lives or has ended, once. Called by invariants.py."""
+"""Law 24, of arrays: each member waits, lives or has ended, once; and law 12 of their members.
+
+Called by invariants.py.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ def check_array(hive: HiveState, array: ArrayRecord) -> None:
     assert not wrong, f"law 24: {wrong} are no living members of {array.id}"
     waiting = [each.id for each in members if array.is_waiting(each.member_index or 0)]
     assert not waiting, f"law 24: {waiting} are tasks and counted as waiting"
+    early = [each.id for each in members if not set(task.waits_for) <= set(each.waits_for)]
+    assert not early, f"law 12: {early} do not wait for what their array {array.id} waits for"
     n_active = sum(each.state is TaskState.ACTIVE for each in members)
     assert n_active == array.n_active, f"law 24: {array.id} counts {array.n_active} active"
     at_most = spec.at_most or spec.count

@@ -48,7 +48,10 @@ def last_number(task: Task) -> int:
 
 
 def member_of(array: Task, index: int) -> Task:
-    """The task that a member of the array becomes, waiting as the array does."""
+    """The task that a member of the array becomes, waiting as the array does.
+
+    Whatever holds the array holds it too, from then on by itself.
+    """
     assert array.spec.array is not None, f"{array.id} is no array"
     spec = member_spec(array, index)
     return Task(
@@ -57,11 +60,14 @@ def member_of(array: Task, index: int) -> Task:
         owner=array.owner,
         spec=spec,
         signature=signature(spec, array.owner),
-        state=TaskState.QUEUED,
+        state=TaskState.HELD if array.is_held else TaskState.QUEUED,
         priority=array.priority,
         # Ahead where a backup was restored: its first attempt may have been given before.
         epoch=array.epoch,
         submitted_at_ms=array.submitted_at_ms,
+        held_by=array.held_by,
+        begin_at_ms=array.begin_at_ms,
+        waits_for=array.waits_for,
         array_id=array.id,
         member_index=index,
         reason=array.reason,

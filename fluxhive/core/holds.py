@@ -85,8 +85,14 @@ def settle_dependents(hive: HiveState) -> None:
         ended = hive.just_ended.popleft()
         if ended.spec.array is not None:
             hive.just_ended.extend(orphans(hive, ended))
-        for task_id in list(hive.dependents.get(ended.id, ())):
-            _settle(hive, hive.tasks[task_id], ended)
+        for task in _in_turn(hive, ended.id):
+            _settle(hive, task, ended)
+
+
+def _in_turn(hive: HiveState, task_id: TaskId) -> list[Task]:
+    """Who waits for a task, as they were submitted; members before arrays, which end last."""
+    waiting = [hive.tasks[each] for each in hive.dependents.get(task_id, ())]
+    return sorted(waiting, key=lambda task: (task.spec.array is not None, task.number))
 
 
 def cancel_waiting(hive: HiveState, task: Task, *, detail: str, reason: str) -> None:

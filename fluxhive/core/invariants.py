@@ -18,7 +18,8 @@ in the simulator, and once when a hive is restored. The numbers are those used a
    comes after the fence, or with a person's word or the node's return
 10 attempts stay within retries, restarts and those that were handed back
 12 held tasks have a holder (a person, a start time, other tasks), others none; what a task waits
-   for has not ended, and it is freed only by an end as wanted
+   for has not ended, and it is freed only by an end as wanted; members wait for what their array
+   waits for
 13 whoever is placed had nobody before them that fits
 14 ``next_wakeup()`` is later than now, or None
 15 every change of state has exactly one save and one publish

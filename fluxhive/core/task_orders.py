@@ -105,7 +105,7 @@ def held(hive: HiveState, event: TaskHeld) -> None:
 def released(hive: HiveState, event: TaskReleased) -> None:
     """A person's hold is gone; the task queues unless something else holds it."""
     for task_id in _whole(hive, event.task_id):
-        task = hive.tasks.get(task_id)
+        task = find_task(hive, task_id)
         if task is None or task.held_by is None:
             continue
         task = replace(task, held_by=None)

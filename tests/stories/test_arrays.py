@@ -204,3 +204,67 @@ def test_a_repeat_of_a_members_name_is_no_new_task(hive: Hive) -> None:
     hive.submit("t1", array=THREE)
     hive.submit("t1[1]")
     hive.sees("t1 queued: submitted")
+
+
+def test_a_member_put_before_others_waits_for_what_its_array_waits_for(hive: Hive) -> None:
+    hive.node("n1", cpus=2)
+    hive.submit("t1")
+    hive.submit("t2", after=("t1",), array=THREE)
+    hive.forgets()
+    hive.reprioritise("t2[1]", "urgent")
+    hive.sees("t2[1] held: priority urgent, set by ann")
+    assert hive.why("t2[1]") == hive.why("t2") == ["DEPENDS"]
+    hive.ends("t1.1")
+    hive.sees(
+        "t1.1 ended: success",
+        "t1 succeeded: success",
+        "forget t1.1 on n1",
+        "t2[1] queued: t1 succeeded: nothing holds it any more",
+        "t2 queued: t1 succeeded: nothing holds it any more",
+        "dispatch t2[1].1 on n1",
+        "dispatch t2[0].1 on n1",
+    )
+
+
+def test_a_member_put_before_others_starts_no_sooner_than_its_array(hive: Hive) -> None:
+    hive.node("n1")
+    hive.submit("t1", begin="1h", array=THREE)
+    hive.hold("t1", by="bob")
+    hive.reprioritise("t1[1]", "urgent")
+    assert hive.why("t1[1]") == ["HELD", "START_TIME"]
+    hive.release("t1")
+    assert hive.why("t1[1]") == ["START_TIME"]
+    hive.waits("1h")
+    assert hive.task("t1[1]").state.value == "active"
+
+
+def test_one_member_of_a_held_array_is_released_by_itself(hive: Hive) -> None:
+    hive.node("n1")
+    hive.submit("t1", held_by="bob", array=THREE)
+    hive.forgets()
+    hive.release("t1[1]")
+    hive.sees("t1[1] queued: released by ann", "dispatch t1[1].1 on n1")
+    assert hive.why("t1") == hive.why("t1[2]") == ["HELD"]
+    hive.release("t1")
+    assert hive.task("t1[2]").state.value == "active"
+
+
+def test_an_array_that_can_never_start_ends_after_its_members(hive: Hive) -> None:
+    hive.node("n1")
+    hive.submit("t1")
+    hive.submit("t2", after=("t1:fail",), array=THREE)
+    hive.reprioritise("t2[1]", "urgent")
+    hive.hold("t2[2]")
+    hive.release("t2[2]")
+    assert hive.why("t2[2]") == ["DEPENDS"]
+    hive.forgets()
+    hive.ends("t1.1")
+    never = "needs t1 to fail, and that succeeded: success"
+    hive.sees(
+        "t1.1 ended: success",
+        "t1 succeeded: success",
+        "forget t1.1 on n1",
+        f"t2[1] cancelled: {never}",
+        f"t2[2] cancelled: {never}",
+        f"t2 cancelled: {never}",
+    )
