@@ -16,7 +16,8 @@ in the simulator, and once when a hive is restored. The numbers are those used a
  8 a dispatch carries the node's session; epochs grow within a task
  9 a task's next attempt comes after the end of the one before; an end without the node's word
    comes after the fence, or with a person's word or the node's return
-10 attempts stay within retries, restarts and those that were handed back
+10 attempts stay within retries, restarts, preemptions, the few that a neighbour's use of the GPU
+   ended (free of charge, oom_repair.py) and those that were handed back
 12 held tasks have a holder (a person, a start time, other tasks), others none; what a task waits
    for has not ended, and it is freed only by an end as wanted; members wait for what their array
    waits for
@@ -46,6 +47,7 @@ from .gang import lingers
 from .line_up import line_key, place_of, terms_of
 from .node import NodeState
 from .node_record import NodeRecord
+from .oom_repair import VICTIM_FREE_MAX
 from .outcome import OutcomeKind
 from .placement import find
 from .policy import Backfill
@@ -140,12 +142,15 @@ def _check_task(manager: TaskManager, task: Task) -> None:
     n_counted = sum(
         attempt.outcome is None or not is_uncounted(attempt.outcome) for attempt in attempts
     )
-    allowed = 1 + task.retries_used + task.restarts_used + task.preemptions
+    free = task.preemptions + task.neighbour_ooms
+    allowed = 1 + task.retries_used + task.restarts_used + free
     assert n_counted <= allowed, f"law 10: {task.id} had {n_counted} attempts of {allowed}"
     spec = task.spec
     assert task.retries_used <= spec.retry, f"law 10: {task.id} retried {task.retries_used} times"
     assert task.restarts_used <= spec.restarts, f"law 10: {task.id} restarted too often"
-    once = task.retries_used + task.restarts_used
+    n_victim = task.neighbour_ooms
+    assert n_victim <= VICTIM_FREE_MAX, f"law 10: {task.id} was {n_victim} times a free victim"
+    once = task.retries_used + task.restarts_used + n_victim
     assert not (spec.at_most_once and once), f"law 10: {task.id} was to start at most once"
     wanted = task.cancelled_by is None
     assert wanted or task.state in _AFTER_CANCEL, f"cancel is final: {task.id} is {task.state}"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from fluxhive.core.outcome import Blame, GpuOom, Outcome, OutcomeKind
+from fluxhive.core.reports import AttemptEnded
+from fluxhive.core.values import AttemptId
 from tests.helpers.hive import Hive
 
 OWN = ["failure", "time-limit", "host-oom", "launch-failed"]
@@ -84,3 +87,23 @@ def test_a_restart_waits_for_its_pause_over_a_start_of_the_server(hive: Hive) ->
     hive.sees("n1 ready")
     hive.waits("30s")
     hive.sees("dispatch t1.2 on n1")
+
+
+def test_a_victim_of_a_neighbour_is_tried_again_free_of_charge_three_times(hive: Hive) -> None:
+    hive.node("n1", gpus=["80G"])
+    hive.submit("t1", gpu_memory="20G", restarts=1)
+    for number in range(1, 5):
+        hive.waits("10m")
+        assert (hive.task("t1").neighbour_ooms, hive.task("t1").restarts_used) == (number - 1, 0)
+        hive.says(out_of_memory_by_a_neighbour(f"t1.{number}"))
+    hive.waits("10m")
+    assert (hive.task("t1").neighbour_ooms, hive.task("t1").restarts_used) == (3, 1)
+    hive.says(out_of_memory_by_a_neighbour("t1.5"))
+    assert hive.task("t1").state.value == "failed"
+
+
+def out_of_memory_by_a_neighbour(attempt: str) -> AttemptEnded:
+    oom = GpuOom(blame=Blame.NEIGHBOUR, culprit=AttemptId("t9.1"))
+    number = int(attempt.split(".")[1])
+    outcome = Outcome(kind=OutcomeKind.GPU_OOM, exit_code=1, oom=oom)
+    return AttemptEnded(attempt_id=AttemptId(attempt), epoch=number, outcome=outcome)
