@@ -284,6 +284,7 @@ class HiveState:
             Publish(node_id=node.id, state=node.state.value, reason=f"removed by {by}")
         )
         self._count_private_owners()
+        count_gpus(self)
 
     def load_node(self, node: Node) -> None:
         """Take a stored node: out of contact until it joins, its contact counted from now."""

@@ -56,3 +56,13 @@ def test_a_removed_node_is_gone_after_a_restart_and_others_take_over(hive: Hive)
     hive.node("n2")
     hive.waits("1s")
     hive.sees("dispatch t1.2 on n2")
+
+
+def test_a_removed_node_is_no_part_of_what_the_hive_has(hive: Hive) -> None:
+    """Shares are parts of what there is: use of a hive that shrank weighs more."""
+    hive.node("n1", gpus=["80G"])
+    hive.node("n2", gpus=["40G"])
+    hive.leaves("n2")
+    removed(hive, "n2")
+    assert hive.manager.hive.capacity_rate == 1000
+    assert hive.manager.hive.gpu_sizes == (81_920, 81_920, 81_920)
