@@ -107,9 +107,10 @@ class TaskManager:
         self._apply(event)
         self._run_due()
         self._settle()
+        self._save_lessons()
         place_waiting(hive)
         make_room(hive)
-        self._save_lessons()
+        self._save_usages()
         effects, hive.effects = hive.effects, []
         return effects
 
@@ -312,12 +313,16 @@ class TaskManager:
                 assert_never(event)
 
     def _save_lessons(self) -> None:
-        """Once for each record that this step changed."""
+        """Once for each record that this step changed; the queue goes by them from now on."""
         hive = self.hive
         for key in hive.book.changed:
             hive.effects.append(SaveEstimate(record=hive.book.records[key]))
             hive.news[key] = None
         hive.book.changed = {}
+
+    def _save_usages(self) -> None:
+        """Once for each account whose rate this step changed."""
+        hive = self.hive
         for key in hive.accounts.changed:
             hive.effects.append(SaveUsage(usage=hive.accounts.usage(key)))
         hive.accounts.changed = {}

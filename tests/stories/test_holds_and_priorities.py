@@ -100,3 +100,21 @@ def test_a_task_is_submitted_once(hive: Hive) -> None:
     hive.submit("t1")
     hive.submit("t1")
     hive.sees("t1 queued: submitted")
+
+
+def test_what_an_end_has_taught_counts_for_who_starts_after_it(hive: Hive) -> None:
+    """Ann's tasks turn out to be short: hers goes before one of which nobody knows."""
+    hive.node("n1", cpus=1)
+    hive.submit("t1")
+    hive.starts("t1.1")
+    hive.submit("t2", owner="bob")
+    hive.submit("t3")
+    hive.waits("5m")
+    hive.forgets()
+    hive.ends("t1.1")
+    hive.sees(
+        "t1.1 ended: success",
+        "t1 succeeded: success",
+        "forget t1.1 on n1",
+        "dispatch t3.1 on n1",
+    )
