@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from fluxhive.core.hive_settings import DEFAULT_SETTINGS, HiveSettings
 from fluxhive.core.reactions import ON_ABSENT, ON_REPORT
 from fluxhive.core.task import ATTEMPT_MOVES, TASK_MOVES
 from tests.helpers.hive import Hive
@@ -19,8 +20,8 @@ from tests.helpers.told_hive import Row
 TESTS = Path(__file__).parent.parent
 
 
-def stories() -> Iterator[Callable[..., None]]:
-    """Every test that takes a hive and nothing else."""
+def stories() -> Iterator[tuple[Callable[..., None], HiveSettings]]:
+    """Every test that takes a hive and nothing else, and what its file tells that hive."""
     for path in [TESTS / "test_task_manager.py", *sorted((TESTS / "stories").glob("test_*.py"))]:
         if path == Path(__file__):
             continue
@@ -33,7 +34,7 @@ def stories() -> Iterator[Callable[..., None]]:
             if name.startswith("test_") and list(inspect.signature(function).parameters) == [
                 "hive"
             ]:
-                yield function
+                yield function, getattr(module, "SETTINGS", DEFAULT_SETTINGS)
 
 
 def rows() -> set[Row]:
@@ -47,8 +48,8 @@ def rows() -> set[Row]:
 
 def test_every_row_of_the_tables_is_walked_by_a_story() -> None:
     walked: set[Row] = set()
-    for story in stories():
-        hive = Hive()
+    for story, settings in stories():
+        hive = Hive(settings)
         story(hive)
         walked |= hive.walked
     assert not sorted(map(str, rows() - walked)), "no story walks these rows"

@@ -10,10 +10,13 @@ from fluxhive.core.reports import AttemptEnded
 from fluxhive.core.values import AttemptId
 from tests.helpers.hive import Hive
 
+#: What every hive of these stories is told.
+SETTINGS = HiveSettings(preemption=True)
+
 
 @pytest.fixture
 def hive() -> Hive:
-    return Hive(HiveSettings(preemption=True))
+    return Hive(SETTINGS)
 
 
 def gives_way(hive: Hive, attempt: str) -> None:
