@@ -16,6 +16,9 @@ from tests.helpers.random_story import random_story
 
 #: Stories told before a bug counts as missed; the slowest of them needs about a fifth of it.
 SEEDS = 60
+#: Stories told of the brain as it is, and those beyond that once broke a law.
+CLEAN_SEEDS = 150
+ONCE_BROKEN = (213, 279, 361, 460, 494, 601, 656, 825, 1081, 1178)
 
 
 @pytest.mark.parametrize("name", sorted(BUGS))
@@ -26,8 +29,8 @@ def test_a_planted_bug_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert told is not None, f"{SEEDS} stories were told and nobody noticed that {claim}"
 
 
-def test_without_a_planted_bug_the_same_stories_are_clean() -> None:
-    for seed in range(SEEDS):
+def test_without_a_planted_bug_these_stories_and_more_are_clean() -> None:
+    for seed in (*range(CLEAN_SEEDS), *ONCE_BROKEN):
         random_story(seed)
 
 
