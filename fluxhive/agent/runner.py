@@ -57,6 +57,7 @@ from .host_memory import HostMemory
 from .identity import IdentityFile, label_of
 from .journal import begin_anew, open_journal
 from .logs import LogTailer
+from .lost_runs import make_again
 from .machine import Machine, check_user, raise_file_limit
 from .outbox import LinkOut
 from .process import Launcher
@@ -128,6 +129,7 @@ class Runner:
             ),
             code=CodeCache(str(directory / "code"), fetching.code),
         )
+        make_again(directory, self._workspace.root)
         missing = running_besides(self._workspace.root, self._journal.held)
         if missing and not self._journal.was_absent:
             path = directory / "journal.db"

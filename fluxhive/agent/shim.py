@@ -92,9 +92,8 @@ class Shim:
         self.terminate_at: int | None = None
         self.kill_at: int | None = None
         self.give_up_at: int | None = None
-        self.lock_fd = -1
-        self.exit_fd = -1
-        self.started_fd = -1
+        # Open to the end: a directory deleted meanwhile is made again from them (lost_runs.py).
+        self.lock_fd = self.exit_fd = self.started_fd = self.spec_fd = -1
         self.timer: Any = None
         self.armed_at: int | None = None
 
@@ -130,7 +129,8 @@ class Shim:
     def start(self) -> None:
         """Read the spec and start the main process; sets ``failure`` when it cannot."""
         try:
-            self._take(shim_start.read_spec(self.run_dir, FORMAT))
+            self.spec_fd = os.open(self.run_dir + "/spec.json", os.O_RDONLY)
+            self._take(shim_start.read_spec(self.spec_fd, FORMAT))
             if os.getsid(0) != self.shim_pid:
                 os.setsid()
             shim_start.become_subreaper()
@@ -347,7 +347,7 @@ class Shim:
         """Give back all that this attempt held in this process."""
         if self.timer is not None:
             _timers.timer_delete(self.timer)
-        for descriptor in (self.exit_fd, self.lock_fd):
+        for descriptor in (self.exit_fd, self.started_fd, self.spec_fd, self.lock_fd):
             os.close(descriptor)
 
     def _sweep_by_cookie(self) -> None:

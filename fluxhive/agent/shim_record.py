@@ -54,13 +54,11 @@ def allocate_record(run_dir: str) -> int:
 
 
 def write_started(descriptor: int, record: dict[str, Any]) -> None:
-    """Fill the file ``started`` and close it."""
+    """Fill the file ``started``; the shim keeps it open."""
     try:
         os.write(descriptor, json.dumps(record).encode())
     except OSError:
         return  # a full disk: the lock and the exit record still tell the truth
-    finally:
-        os.close(descriptor)
 
 
 def write_record(run_dir: str, descriptor: int, record: dict[str, Any]) -> bool:
@@ -124,16 +122,14 @@ class Messenger:
     def linger(self, linger_ms: int) -> bool:
         """Keep lock and record until an agent has taken note, for at most ``linger_ms``.
 
-        It does so by the file ``done``, by SIGTERM, or by reading its socket at last; where the run
-        directory is gone, nobody can any more. True when the event has been sent.
+        It does so by the file ``done``, by SIGTERM, or by reading its socket at last. Where the run
+        directory was deleted, the next agent makes it again. True when the event has been sent.
         """
         if self._notify_fd < 0:
             return False
         until = now_ms() + linger_ms
         wait_ms = RESEND_FIRST_MS
         while now_ms() < until and not os.path.exists(self._run_dir + "/done"):
-            if not os.path.isdir(self._run_dir):
-                return self.send()
             if signal.sigtimedwait((signal.SIGTERM, signal.SIGUSR1), wait_ms / 1000) is not None:
                 return False
             if self.send():

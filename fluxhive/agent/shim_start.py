@@ -69,10 +69,10 @@ class Unprepared(Exception):
         self.detail = detail
 
 
-def read_spec(run_dir: str, version: int) -> dict[str, Any]:
+def read_spec(descriptor: int, version: int) -> dict[str, Any]:
     """``spec.json`` of this format version, whole. Raises Unprepared, and OSError."""
     try:
-        spec: dict[str, Any] = json.loads(proctree.read_all(run_dir + "/spec.json"))
+        spec: dict[str, Any] = json.loads(os.read(descriptor, os.fstat(descriptor).st_size))
         if spec["format"] != version:
             raise Unprepared(errno.EPROTO, f"spec.json has format {spec['format']!r}")
         for key in _SPEC_NUMBERS:

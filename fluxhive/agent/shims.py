@@ -30,6 +30,7 @@ from fluxhive.core.values import AttemptId
 from . import process
 from .containers import end_container, is_container
 from .exit_facts import exit_facts, facts_without_record
+from .lost_runs import keep_exit
 from .process import Launcher, LauncherRestarted, ShimEvent
 from .run_directory import (
     Exited,
@@ -254,8 +255,13 @@ class Shims:
                     self._note_start(attempt_id, state.started)
                 self._watch_shim(attempt_id, state.started)
         elif state.exited is not None:
+            is_kept = keep_exit(directory)
             self._note_exit(attempt_id, state.exited)
-            acknowledge(directory)
+            if is_kept:
+                acknowledge(directory)
+            if is_kept and state.started is not None:
+                # It may look for that file too late, when the directory has been removed.
+                process.stop(directory, state.started)
         else:
             await self._end_lost(attempt_id, directory, state)
 

@@ -13,10 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from fluxhive.agent import process
+from fluxhive.agent import process, proctree
+from fluxhive.agent.lost_runs import keep_exit, make_again
 from fluxhive.agent.native import starter
 from fluxhive.agent.process import Launcher, LauncherRestarted, ShimEvent
-from fluxhive.agent.run_directory import Exited, RunPhase, ShimDied, Started, inspect_run
+from fluxhive.agent.run_directory import (
+    Exited,
+    RunPhase,
+    ShimDied,
+    Started,
+    acknowledge,
+    inspect_run,
+)
 from fluxhive.core.errors import InternalError
 from tests.helpers.attempts import (
     ESCAPEES,
@@ -325,9 +333,11 @@ def test_a_launcher_keeps_nothing_open_that_its_shims_would_inherit(
     assert not [link for link in links if "rehearsal" in link or "deleted" in link]
 
 
-def test_a_shim_does_not_wait_for_an_agent_that_cannot_find_it(hub: Hub, tmp_path: Path) -> None:
-    """Goal: no shim outlives its use. Method: no agent, and its run directory is deleted."""
-    run_dir = shell(tmp_path, "sleep 1", linger_ms=60_000)
+def test_a_shim_waits_for_an_agent_that_makes_its_directory_again(hub: Hub, tmp_path: Path) -> None:
+    """Goal: the exit is not lost, and no shim outlives its use. Method: no agent, and its run
+    directory is deleted."""
+    line = f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done; exit 7"
+    run_dir = shell(tmp_path, line, linger_ms=60_000)
     hub.start(run_dir)
     hub.collect(Started, 1)
     (started,) = [event for event in hub.events if isinstance(event, Started)]
@@ -335,4 +345,16 @@ def test_a_shim_does_not_wait_for_an_agent_that_cannot_find_it(hub: Hub, tmp_pat
     for path in run_dir.iterdir():
         path.unlink()
     run_dir.rmdir()
+    (tmp_path / "go").touch()
+    wait_until(lambda: not proctree.is_alive(started.pid))
+
+    by_link = tmp_path / "by-link"
+    by_link.symlink_to(run_dir.parent)
+    assert make_again(tmp_path, str(by_link)) == [run_dir.name]
+    wait_until(lambda: inspect_run(run_dir).phase is RunPhase.ENDED)
+    keep_exit(str(run_dir))
+    acknowledge(run_dir)
     wait_until(lambda: not Path(f"/proc/{started.shim_pid}").exists())
+    state = inspect_run(run_dir)
+    assert state.exited is not None
+    assert state.exited.code == 7
