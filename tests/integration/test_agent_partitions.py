@@ -22,6 +22,8 @@ from tests.helpers.witness import lives, overlaps, witness_line
 LABELS = ("left", "right")
 FAILOVER_MS = 9_000
 """Longer than a node may be silent (6 s): only the fence keeps the next attempt from starting."""
+LONG_FAILOVER_MS = 30_000
+"""Of which a fifth is time enough, on a busy machine, for an agent to come back."""
 
 
 class Pair:
@@ -105,6 +107,30 @@ def test_without_failover_it_runs_on_and_is_adopted(pair: Pair) -> None:
     before = lives(pair.witness)[0].last_s
     until(lambda: lives(pair.witness)[0].last_s > before + 3, what="beats while out of contact")
     pair.open()
+    until(lambda: pair.hive.task(task).word == "running", what="contact again")
+    pair.go.touch()
+    end = pair.hive.ended(task)
+    assert end.outcome is not None
+    assert end.outcome.exit_code == 7
+    assert len(end.attempts) == len(lives(pair.witness)) == 1
+
+
+@pytest.mark.slow
+def test_an_agent_that_hangs_for_most_of_the_failover_costs_its_task_nothing(pair: Pair) -> None:
+    """Heartbeats come from the agent's one loop: while it hangs, its node is silent, no more."""
+    task, where = pair.running(failover_ms=LONG_FAILOVER_MS, grace_ms=500)
+    agent = pair.agents[where].agent
+    assert agent is not None
+    before_s = lives(pair.witness)[0].last_s
+    os.kill(agent.pid, signal.SIGSTOP)
+    most_s = 0.8 * LONG_FAILOVER_MS / 1000
+    until(
+        lambda: lives(pair.witness)[0].last_s > before_s + most_s,
+        limit_s=60,
+        what="beats while the agent hangs",
+    )
+    assert pair.hive.task(task).word == "adrift"
+    os.kill(agent.pid, signal.SIGCONT)
     until(lambda: pair.hive.task(task).word == "running", what="contact again")
     pair.go.touch()
     end = pair.hive.ended(task)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fluxhive import testing
-from fluxhive.core.node import GpuState
+from fluxhive.core.node import GpuState, NodeState
 from fluxhive.core.outcome import Blame, OutcomeKind
 from fluxhive.core.request import Request
 from fluxhive.core.task import TaskState
@@ -108,8 +108,13 @@ def test_a_driver_that_does_not_answer_admits_nothing_and_comes_back(hive: GpuHi
     hive.breaks(0, state="slow")
     until(lambda: all(gpu.report.stale for gpu in hive.gpus().values()), what="stale readings")
     on_gpu = hive.submit("exit 0", request=WHOLE)
-    on_cpu = hive.submit("exit 0", request=ON_CPU)
+    # Longer than a node may be silent: heartbeats go on while the driver's thread hangs.
+    on_cpu = hive.submit("sleep 7", request=ON_CPU)
     assert hive.ended(on_cpu).state is TaskState.SUCCEEDED
+    (node,) = hive.transport().call("GET", "/api/v1/nodes", NodePage).items
+    assert node.state is NodeState.READY
+    assert all(gpu.report.stale for gpu in node.gpus)
+    assert hive.n_sessions() == 1
     assert hive.task(on_gpu).state is TaskState.QUEUED
     hive.breaks(0, state="ok")
     assert hive.ended(on_gpu).state is TaskState.SUCCEEDED
