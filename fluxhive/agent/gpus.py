@@ -23,7 +23,7 @@ from fluxhive.core.gpu_monitor import GpuMonitor, Readings, Surroundings
 from fluxhive.core.gpu_peaks import Tallies
 from fluxhive.core.node import GpuReport, GpuState
 from fluxhive.core.outcome import ExitFacts, GpuPeak
-from fluxhive.core.values import AttemptId, GpuUuid
+from fluxhive.core.values import AttemptId, GpuUuid, Mib
 
 from . import process
 from .gpu_source import open_gpu_source
@@ -79,6 +79,10 @@ class Gpus:
     def indexes(self) -> dict[GpuUuid, int]:
         """Index of each GPU as of the last reading."""
         return {report.uuid: report.index for report in self.reports}
+
+    def sizes(self) -> dict[GpuUuid, Mib]:
+        """Memory of each GPU in all."""
+        return {report.uuid: report.total_mib for report in self.reports}
 
     def peaks(self, attempt_id: AttemptId) -> tuple[GpuPeak, ...]:
         """The most memory that the attempt was seen to use."""

@@ -182,10 +182,16 @@ class Hands:
     def _quick(self, effects: Iterable[NodeEffect]) -> dict[AttemptId, Launch]:
         """Workspaces that are made along with the transaction, in the same worker thread."""
         quick: dict[AttemptId, Launch] = {}
+        slow: set[AttemptId] = set()
         for effect in effects:
-            if isinstance(effect, PrepareWorkspace):
+            if isinstance(effect, SaveHeld) and effect.held.dispatch.gpu_cap_mib is not None:
+                # For a cap it is looked at what the task's interpreter has installed.
+                slow.add(effect.held.dispatch.attempt_id)
+            elif isinstance(effect, PrepareWorkspace):
                 launch = self._launches.get(effect.attempt_id)
-                if launch is not None and self._rooms.is_quick(launch):
+                if effect.attempt_id in slow or launch is None:
+                    continue
+                if self._rooms.is_quick(launch):
                     quick[effect.attempt_id] = launch
         return quick
 

@@ -152,6 +152,7 @@ class LocalHive:
             directory_of=self._workspace.directory,
         )
         self._workspace.gpu_indexes = self._gpus.indexes
+        self._workspace.gpu_sizes = self._gpus.sizes
         self._shims.on_ended = self._note_end
         self._shims.on_forgotten = self._gpus.forget
         self._gpus.start()

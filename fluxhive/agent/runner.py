@@ -183,6 +183,7 @@ class Runner:
             directory_of=self._workspace.directory,
         )
         self._workspace.gpu_indexes = self._gpus.indexes
+        self._workspace.gpu_sizes = self._gpus.sizes
 
     def _make_connection(self, settings: Settings) -> None:
         self._logs = LogTailer(backlog_bytes=round(settings.log_backlog_gib * GIB))

@@ -23,14 +23,15 @@ from fluxhive.core.effects import NodeAttempt
 from fluxhive.core.errors import Conflict, FluxhiveError, InternalError, RemoteError, Unreachable
 from fluxhive.core.events import DispatchReceived, NodeEvent, WorkspaceFailed, WorkspaceReady
 from fluxhive.core.interpreter import PythonFound
-from fluxhive.core.launch_plan import INHERITED, NodeFacts, plan_launch
+from fluxhive.core.launch_plan import INHERITED, LaunchPlan, NodeFacts, plan_launch
 from fluxhive.core.node import HeldPhase
-from fluxhive.core.values import AttemptId, GpuUuid
+from fluxhive.core.values import AttemptId, GpuUuid, Mib
 from fluxhive.protocol.agent import Launch
 
 from . import process
 from .code_cache import CodeCache, NotWanted
 from .containers import LEAD_MARGIN_MS, Containers, remove_container
+from .gpu_libraries import capped
 from .launching import Unprepared, check_in_code, check_port, python_of, venv_bin_of, write_new
 from .run_directory import RunPhase, RunSpec, acknowledge, inspect_run, read_spec, write_spec
 from .spare_rooms import SpareRooms
@@ -94,6 +95,8 @@ class Workspace:
         self._seen_directories: dict[str, float] = {}
         #: Which index each GPU has now, and what tasks are given to find them (``Gpus``).
         self.gpu_indexes: Callable[[], Mapping[GpuUuid, int]] = dict
+        #: How much memory each GPU has in all.
+        self.gpu_sizes: Callable[[], Mapping[GpuUuid, Mib]] = dict
         self.gpu_env: Mapping[str, str] = {}
         #: What tasks inherit of the agent's own, picked once instead of for each task.
         self._environ = {
@@ -186,7 +189,7 @@ class Workspace:
         )
         if dispatch.rank == 0 and dispatch.rendezvous is not None:
             check_port(dispatch)
-        plan = plan_launch(launch, dispatch, facts, cookie=cookie)
+        plan = self._capped(plan_launch(launch, dispatch, facts, cookie=cookie), launch, dispatch)
         enclosed = None
         if launch.image is not None:
             enclosed = self._containers.enclose(launch, dispatch, plan, directory)
@@ -224,6 +227,12 @@ class Workspace:
             write_new(path, content)
         write_spec(directory, spec)
         self._note(attempt_id, spec)
+
+    def _capped(self, plan: LaunchPlan, launch: Launch, dispatch: DispatchReceived) -> LaunchPlan:
+        if dispatch.gpu_cap_mib is None or launch.image is not None:
+            return plan
+        gpu_mib = self.gpu_sizes().get(dispatch.reservation.gpus[0].uuid, 0)
+        return capped(plan, dispatch.gpu_cap_mib, gpu_mib)
 
     def _python(self, launch: Launch) -> PythonFound | None:
         if launch.python is None or launch.image is None:

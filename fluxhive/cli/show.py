@@ -141,6 +141,8 @@ def _attempt(attempt: AttemptView) -> str:
     if attempt.estimate is not None:
         reserved = show_mib(attempt.estimate.reserved_mib)
         parts.append(f"reserved {reserved}: {attempt.estimate_text}")
+    if attempt.gpu_cap_mib is not None:
+        parts.append(f"cap {show_mib(attempt.gpu_cap_mib)}, where its PyTorch or JAX knows one")
     outcome = attempt.outcome
     if outcome is not None:
         parts[0] = outcome.kind.value

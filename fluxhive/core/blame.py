@@ -46,7 +46,7 @@ _FREE = (
     re.compile(rf"total capacity;.*?; {_SIZE} free"),
     re.compile(rf"Free memory on device [\w:]* ?\({_SIZE}"),
 )
-_CAP = re.compile(rf"{_SIZE} (?:is )?allowed")
+_CAP = re.compile(rf"{_SIZE} (?:is )?allowed|would exceed per_process_memory_fraction")
 _GPU = re.compile(r"GPU (?P<gpu>\d+)(?: has a total|;)|[Dd]evice (?:cuda:)?(?P<device>\d+)\b")
 
 

@@ -14,7 +14,7 @@ from .quota import Quota
 from .reports import Report
 from .request import Rendezvous, Reservation
 from .task import Priority, TaskSpec
-from .values import AttemptId, Ms, NodeId, Tagged, TaskId
+from .values import AttemptId, Mib, Ms, NodeId, Tagged, TaskId
 
 # ── the hive ──────────────────────────────────────────────────────────────────────────────────
 
@@ -226,6 +226,8 @@ class DispatchReceived(Tagged, frozen=True, kw_only=True):
     n_nodes: int = 1
     #: None: the attempt's processes do not meet.
     rendezvous: Rendezvous | None = None
+    #: The most that a process of it may take of its GPU; None: it has no cap.
+    gpu_cap_mib: Mib | None = None
 
 
 class StopReceived(Tagged, frozen=True, kw_only=True):

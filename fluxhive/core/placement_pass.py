@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from . import arrays, line_up, promises, quota_gate
 from .gang import new_members
+from .gpu_caps import cap_mib
 from .hive_state import HiveState
 from .ids import attempt_id
 from .line_up import terms_of
@@ -25,7 +26,7 @@ from .rendezvous import meets, rendezvous_port
 from .request import Reservation
 from .task import Attempt, AttemptState, TaskState
 from .task_queue import Line, Shape
-from .values import Ms, NodeId, TaskId
+from .values import Mib, Ms, NodeId, TaskId
 
 #: Rank, number, position; the shape whose best it is, or one line of it.
 _Head: TypeAlias = tuple[int, int, int, Shape, "Line | None"]
@@ -168,6 +169,7 @@ def _start(
         gang=new_members(reservations),
         rendezvous_port=rendezvous_port(hive, first.node_id, channel) if meets(old.spec) else 0,
         estimate=line.need.estimate,
+        gpu_cap_mib=_cap(hive, line, first),
         expected_end_ms=hive.now_ms + line.need.expected.latest_ms,
     )
     hive.put_task(
@@ -186,3 +188,13 @@ def _start(
         hive.say_dispatch(attempt, member)
     arrays.started(hive, old)
     quota_gate.started(hive, old)
+
+
+def _cap(hive: HiveState, line: Line, reservation: Reservation) -> Mib | None:
+    """The cap of an attempt that shares one GPU."""
+    need = line.need
+    if need.estimate is None or not need.request.shares_gpu:
+        return None
+    (share,) = reservation.gpus
+    gpu_mib = hive.nodes[reservation.node_id].gpus[share.uuid].report.total_mib
+    return cap_mib(need.estimate, share.gpu_memory_mib, gpu_mib)

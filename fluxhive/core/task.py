@@ -201,6 +201,8 @@ class Attempt(Value, frozen=True, kw_only=True):
     #: The most it was seen to use on one GPU, and when that grew by more than a little last.
     seen_mib: Mib = 0
     grew_at_ms: Ms = 0
+    #: The most that a process of it may take of its GPU (gpu_caps.py); None: it has no cap.
+    gpu_cap_mib: Mib | None = None
 
     @property
     def members(self) -> tuple[Member, ...]:

@@ -187,6 +187,9 @@ class Dispatch(Tagged, frozen=True, kw_only=True):
     n_nodes: int = 1
     #: Where the attempt's processes meet, on rank 0's node; None: they do not.
     rendezvous: Rendezvous | None = None
+    #: The most that a process of it may take of its GPU, told to its PyTorch or JAX by environment
+    #: where that is understood; None: it has no cap.
+    gpu_cap_mib: Mib | None = None
 
 
 class Stop(Tagged, frozen=True, kw_only=True):

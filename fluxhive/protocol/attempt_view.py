@@ -48,3 +48,6 @@ class AttemptView(Value, frozen=True, kw_only=True):
     members: tuple[MemberView, ...] = ()
     #: Of a gang that has ended: the member that the outcome is named after.
     cause_rank: int | None = None
+    #: The most that a process of it may take of its GPU where its PyTorch or JAX can be told; None:
+    #: it has no cap.
+    gpu_cap_mib: int | None = None

@@ -59,6 +59,7 @@ def dispatch_of(effect: effects.Dispatch, launch: Launch | None) -> Dispatch:
         rank=member.rank,
         n_nodes=len(attempt.members),
         rendezvous=effect.rendezvous,
+        gpu_cap_mib=attempt.gpu_cap_mib,
     )
 
 
@@ -78,6 +79,7 @@ def received(message: Dispatch) -> DispatchReceived:
         rank=message.rank,
         n_nodes=message.n_nodes,
         rendezvous=message.rendezvous,
+        gpu_cap_mib=message.gpu_cap_mib,
     )
 
 

@@ -112,6 +112,7 @@ class Views:
     def _attempt(self, attempt: Attempt) -> AttemptView:
         node = self._node(attempt.node_id)
         return AttemptView(
+            gpu_cap_mib=attempt.gpu_cap_mib,
             estimate=attempt.estimate,
             estimate_text="" if attempt.estimate is None else describe(attempt.estimate),
             id=attempt.id,
