@@ -24,6 +24,7 @@ from typing import NamedTuple
 import anyio
 import anyio.abc
 
+from fluxhive.core.capability import CAPABILITIES
 from fluxhive.core.effects import Dispatch as DispatchEffect
 from fluxhive.core.effects import Forget as ForgetEffect
 from fluxhive.core.effects import HiveEffect, Publish, Welcome
@@ -174,6 +175,7 @@ class LocalHive:
                 label="this machine",
                 inventory=self._machine.inventory(self._gpus.reports, self._gpus.driver),
                 boot_id=process.boot_id(),
+                capabilities=CAPABILITIES,
             )
         )
         return self

@@ -20,6 +20,7 @@ import anyio.to_thread
 from fluxhive import __version__, places
 from fluxhive.config import Settings
 from fluxhive.config_checks import first_to_last
+from fluxhive.core.capability import CAPABILITIES
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.events import (
     ContactRenewed,
@@ -291,7 +292,7 @@ class Runner:
             agent_version=__version__,
             label=label_of(self._settings),
             boot_id=process.boot_id(),
-            capabilities=(CAPABILITY_ZSTD_LOGS,),
+            capabilities=(CAPABILITY_ZSTD_LOGS, *CAPABILITIES),
             inventory=self._machine.inventory(self._gpus.reports, self._gpus.driver),
             held=tuple(self._hands.executor.held()),
             journal=JournalState.REBUILT if self._journal.was_absent else JournalState.INTACT,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from . import use_watch
+from .capability import missing, needed
 from .gang import cause_of, live_members, outcome_of, with_members
 from .hive_state import HiveState
 from .judge import has_exited, judge_again
@@ -200,10 +201,12 @@ def _carry_out(hive: HiveState, task: Task, decision: RetryDecision, outcome: Ou
 
 def _has_choice(hive: HiveState, task: Task, *, without: NodeId | None = None) -> bool:
     """Whether enough nodes are there that could hold it and have not handed it back for good."""
+    words = needed(task.spec)
     n_choices = sum(
         record.node.state is NodeState.READY
         and record.node.id != without
         and not hive.is_excluded(task.id, record.node.id)
+        and not missing(words, record.node.capabilities)
         and capacity_misfit(task.spec.request, record.node.id, record.node.inventory) is None
         for record in serving(hive.nodes, task.owner)
     )

@@ -88,6 +88,8 @@ class NodeJoined(Tagged, frozen=True, kw_only=True):
     sent_at_ms: Ms = 0
     #: Which of ``held`` the store knows nothing of; what it knows and we forgot is not among them.
     unknown: tuple[AttemptId, ...] = ()
+    #: What its agent can do (capability.py); words that nobody here knows do no harm.
+    capabilities: tuple[str, ...] = ()
 
 
 class NodeReported(Tagged, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from enum import Enum
 
 from .array import MemberCounts
 from .arrays import find_task
+from .capability import missing, needed, too_old
 from .gang import live_members
 from .hive_state import HiveState
 from .holds import wanted
@@ -49,6 +50,8 @@ class WaitCode(Enum):
     PROMISED = "PROMISED"
     #: The nodes lack the label, the tags or the GPU model that are asked for.
     NOT_CHOSEN = "NOT_CHOSEN"
+    #: The agents of nodes that could hold it are of a version that cannot do what it asks.
+    AGENT_TOO_OLD = "AGENT_TOO_OLD"
     #: The nodes that could hold it are out of contact or draining.
     NODES_DOWN = "NODES_DOWN"
     #: As many members of its array run as may at once.
@@ -92,6 +95,7 @@ _CODE_OF = {
     MisfitCode.GPU_MODEL: WaitCode.GPUS,
     MisfitCode.GPU_BUSY: WaitCode.SHARE_GUARD,
     MisfitCode.PROMISED: WaitCode.PROMISED,
+    MisfitCode.AGENT_TOO_OLD: WaitCode.AGENT_TOO_OLD,
 }
 _ORDER = {code: position for position, code in enumerate(WaitCode)}
 
@@ -153,10 +157,24 @@ def warnings(spec: TaskSpec, nodes: Iterable[Node], owner: str | None = None) ->
     never = [found for found in misfits if found is not None]
     n_could = len(misfits) - len(never)
     if n_could >= spec.request.nodes:
-        return []
+        return _old_agents(spec, [node for node in open_to if _could(spec, node)])
     if n_could:
         return [f"{_too_few(n_could, spec.request)}; the task waits for more"]
     return [f"no node could hold it: {_closest(never, spec.request)}; the task waits for one"]
+
+
+def _could(spec: TaskSpec, node: Node) -> bool:
+    return capacity_misfit(spec.request, node.id, node.inventory) is None
+
+
+def _old_agents(spec: TaskSpec, nodes: list[Node]) -> list[str]:
+    """The same for nodes that could hold it, did their agents know how."""
+    words = needed(spec)
+    lacking = {node.label: lacks for node in nodes if (lacks := missing(words, node.capabilities))}
+    if len(nodes) - len(lacking) >= spec.request.nodes:
+        return []
+    lacks = tuple({word: None for some in lacking.values() for word in some})
+    return [f"{too_old(list(lacking), lacks)}; the task waits for that"]
 
 
 def _held(hive: HiveState, task: Task) -> list[Reason]:
@@ -297,6 +315,9 @@ def _sentence(code: WaitCode, misfits: list[Misfit], task: Task, records: list[N
         return f"memory would do on {n_nodes}, but the GPUs there have too much to do already"
     if code is WaitCode.PROMISED:
         return f"what is free on {n_nodes} is promised to a gang that waits, and is needed too soon"
+    if code is WaitCode.AGENT_TOO_OLD:
+        lacks = {word: None for misfit in misfits for word in misfit.lacks}
+        return too_old([label_of[misfit.node_id] for misfit in misfits], tuple(lacks))
     if code is WaitCode.NOT_CHOSEN:
         return f"{n_nodes} without the label or the tags that it asks for"
     return f"{n_nodes} that could hold it: out of contact or draining"

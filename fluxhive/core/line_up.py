@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .capability import needed
 from .learning import Basis
 from .need import need_of, shape_of, sources_of
 from .placement import Terms
@@ -41,6 +42,7 @@ def line_key(hive: HiveState, task: Task) -> LineKey:
         task.spec.time_limit_ms if goes_by_limit else None,
         task.least_gpu_memory_mib,
         task.alone,
+        needed(task.spec),
     )
 
 
@@ -98,14 +100,23 @@ def need_for(hive: HiveState, spec: TaskSpec, owner: str) -> Need:
     """What a task like this would need, by what is known of its kind."""
     project = spec.project or owner
     kind = signature(spec, owner)
-    key = LineKey(spec.request, owner, project, spec.priority.rank, (), kind, spec.time_limit_ms)
+    key = LineKey(
+        spec.request,
+        owner,
+        project,
+        spec.priority.rank,
+        signature=kind,
+        limit_ms=spec.time_limit_ms,
+        capabilities=needed(spec),
+    )
     return need_of(key, _basis(hive, key), hive.policy, hive.gpu_sizes)
 
 
 def terms_for(hive: HiveState, need: Need) -> Terms:
     """What a placement goes by that nobody waits for yet."""
     percent = need.expected.utilization_percent if need.request.shares_gpu else 0
-    return Terms(hive.policy, percent, hive.now_ms + need.expected.latest_ms)
+    done_at_ms = hive.now_ms + need.expected.latest_ms
+    return Terms(hive.policy, percent, done_at_ms, capabilities=need.capabilities)
 
 
 def standing(hive: HiveState, task: Task) -> tuple[int, int]:
@@ -124,6 +135,7 @@ def terms_of(hive: HiveState, line: Line, task_id: TaskId) -> Terms:
         line.shape.key.utilization_percent,
         hive.now_ms + line.need.expected.latest_ms,
         task_id,
+        line.need.capabilities,
     )
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from .learning import AUTHOR_DURATIONS, OWN_DURATIONS, Basis, Learned, expected, keys_of
+from .learning import AUTHOR_DURATIONS, OWN_DURATIONS, Basis, Expected, Learned, expected, keys_of
 from .memory import estimate
 from .node_record import headroom_mib
 from .policy import DurationFrom, MemoryFrom, Policy
-from .request import Request
+from .request import Estimate, Request
 from .task_queue import GpuSizes, LineKey, Need, ShapeKey
 
 #: Expected utilization is compared in steps of so many percent.
@@ -30,7 +30,7 @@ def need_of(key: LineKey, basis: Basis, policy: Policy, gpu_sizes: GpuSizes) -> 
         # What every GPU has is no wish: tasks that differ in it alone need the same.
         least = None if wanted <= smallest_mib else wanted
         request = replace(request, exclusive=bool(request.gpus), gpu_memory_mib=least)
-        return Need(request=request, estimate=found, expected=about)
+        return _need(key, request, found, about)
     mib = found.reserved_mib
     if largest_mib and mib > largest_mib - headroom_mib(largest_mib):
         # More than can be shared of any GPU: it has one to itself, as large as it needs.
@@ -39,7 +39,11 @@ def need_of(key: LineKey, basis: Basis, policy: Policy, gpu_sizes: GpuSizes) -> 
         request = replace(request, exclusive=True, gpu_memory_mib=least)
     else:
         request = replace(request, gpu_memory_mib=mib)
-    return Need(request=request, estimate=found, expected=about)
+    return _need(key, request, found, about)
+
+
+def _need(key: LineKey, request: Request, found: Estimate | None, about: Expected) -> Need:
+    return Need(request=request, estimate=found, expected=about, capabilities=key.capabilities)
 
 
 def sources_of(key: LineKey, basis: Basis, policy: Policy) -> tuple[str, ...]:
@@ -64,7 +68,7 @@ def shape_of(key: LineKey, need: Need, policy: Policy, owner: str) -> ShapeKey:
     percent = 0
     if need.request.shares_gpu and policy.utilization_percent_max:
         percent = -(-need.expected.utilization_percent // _STEP_PERCENT) * _STEP_PERCENT
-    return ShapeKey(need.request, owner, key.excluded, percent)
+    return ShapeKey(need.request, owner, key.excluded, percent, need.capabilities)
 
 
 def _whole(request: Request, policy: Policy) -> Request:

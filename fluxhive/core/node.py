@@ -122,3 +122,5 @@ class Node(Value, frozen=True, kw_only=True):
     hello_at_ms: Ms = 0
     #: Taken off the list by a person; kept in the store for the attempts that name it.
     removed: bool = False
+    #: What its agent can do that older ones cannot (capability.py), as its latest hello said.
+    capabilities: tuple[str, ...] = ()

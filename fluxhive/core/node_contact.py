@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from . import unknown_attempts, use_watch
+from . import hello_check, unknown_attempts, use_watch
 from .attempt_end import end_member
+from .capability import missing, needed, too_old
 from .effects import TurnAway, Welcome
 from .events import (
     NodeAccepted,
@@ -23,7 +24,7 @@ from .events import (
 )
 from .gang import member_of, with_members
 from .hive_state import HiveState
-from .node import HeldAttempt, HeldPhase, Journal, Node, NodeState
+from .node import HeldAttempt, HeldPhase, Node, NodeState
 from .node_record import NodeRecord
 from .outcome import Outcome, OutcomeKind, StopCause
 from .reactions import ON_ABSENT, Reaction
@@ -50,7 +51,7 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
     known = hive.nodes.get(event.node_id)
     if known is not None and event.session <= known.node.session:
         return
-    if known is not None and _is_stale(known.node, event):
+    if known is not None and hello_check.is_stale(known.node, event):
         _turn_away_stale(hive, event)
         return
     rival = _rival(hive, event)
@@ -63,7 +64,7 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
         and bool(event.boot_id and known.node.boot_id)
         and event.boot_id != known.node.boot_id
     )
-    is_intact = _is_whole(None if known is None else known.node, event)
+    is_intact = hello_check.is_whole(None if known is None else known.node, event)
     # Accepted once for everybody is accepted for good: a later hello does not take it back.
     serves_all = known is not None and known.node.only_for is None
     node = Node(
@@ -80,6 +81,7 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
         last_contact_at_ms=hive.now_ms,
         journal_id=event.journal_id,
         hello_at_ms=event.sent_at_ms,
+        capabilities=event.capabilities,
     )
     record = hive.put_node(node, f"{event.label} joined")
     record.set_open(True)
@@ -97,16 +99,6 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
             _settle_absent(hive, attempt, member, is_intact=is_intact, rebooted=rebooted)
 
 
-def _is_stale(known: Node, event: NodeJoined) -> bool:
-    """Whether a hello was sent before one that was heard already: it is no news.
-
-    The system of a node goes on sending for an agent that has died, until the machine is off.
-    """
-    if not event.sent_at_ms or not event.boot_id or event.boot_id != known.boot_id:
-        return False
-    return event.sent_at_ms <= known.hello_at_ms
-
-
 def _turn_away_stale(hive: HiveState, event: NodeJoined) -> None:
     hive.effects.append(
         TurnAway(
@@ -116,16 +108,6 @@ def _turn_away_stale(hive: HiveState, event: NodeJoined) -> None:
             hint=_REJOIN_HINT,
         )
     )
-
-
-def _is_whole(known: Node | None, event: NodeJoined) -> bool:
-    """Whether the node's journal knows everything that was placed on it since its last hello.
-
-    An agent with a new journal says so for as long as it lives; it is news only once.
-    """
-    if known is not None and known.journal_id and event.journal_id:
-        return event.journal_id == known.journal_id
-    return event.journal is Journal.INTACT
 
 
 def _settle_held(hive: HiveState, record: NodeRecord, claim: HeldAttempt) -> bool:
@@ -152,7 +134,7 @@ def _settle_held(hive: HiveState, record: NodeRecord, claim: HeldAttempt) -> boo
     if member.state is AttemptState.STOPPING:
         cause = attempt.stop_cause or StopCause.CANCEL
         hive.say_stop(node_id, attempt.id, attempt.epoch, cause)
-    elif exited:
+    elif exited and not _lacks(hive, attempt, member):
         # Answered with its end once more, never with a second start.
         hive.say_dispatch(attempt, member)
     elif claim.phase is HeldPhase.RUNNING and member.state in _EARLY:
@@ -172,7 +154,13 @@ def _settle_absent(
     if reaction is Reaction.NOTHING:
         return
     if reaction is Reaction.DISPATCH_AGAIN and member.fenced_at_ms is None:
-        hive.say_dispatch(attempt, member)
+        lacks = _lacks(hive, attempt, member)
+        if lacks:
+            # Placed before its agent was replaced by an older one, which it must not reach.
+            outcome = Outcome(kind=OutcomeKind.REFUSED, detail=too_old([label], lacks))
+            end_member(hive, attempt, member, outcome)
+        else:
+            hive.say_dispatch(attempt, member)
     elif rebooted:
         detail = f"{label} was started again"
         end_member(
@@ -187,6 +175,12 @@ def _settle_absent(
     else:
         detail = f"{label} came back without it"
         _lost(hive, attempt, member, detail)
+
+
+def _lacks(hive: HiveState, attempt: Attempt, member: Member) -> tuple[str, ...]:
+    """What the agent of a member's node cannot do of what the attempt needs."""
+    node = hive.nodes[member.node_id].node
+    return missing(needed(hive.tasks[attempt.task_id].spec), node.capabilities)
 
 
 def _lost(hive: HiveState, attempt: Attempt, member: Member, detail: str) -> None:

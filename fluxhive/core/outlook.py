@@ -12,6 +12,7 @@ from enum import Enum
 from msgspec.structs import replace
 
 from .arrays import find_task
+from .capability import missing
 from .explain import Reason, WaitCode, explain, over_quota, warnings
 from .forecast import Start, Wish, end_ms, forecast, live_attempts
 from .hive_state import HiveState
@@ -33,6 +34,7 @@ _NOT_ROOM = frozenset(
         WaitCode.NO_NODES,
         WaitCode.RETRY_BACKOFF,
         WaitCode.AGENT_REFUSED,
+        WaitCode.AGENT_TOO_OLD,
         WaitCode.ARRAY_LIMIT,
         WaitCode.QUOTA_USER,
         WaitCode.QUOTA_PROJECT,
@@ -53,7 +55,7 @@ class GpuStanding(Enum):
     NODE_FULL = "node-full"
     #: Dirty, faulty, or without a reading.
     OUT_OF_USE = "out-of-use"
-    #: Its node is out of contact, draining, or handed the task back.
+    #: Its node is out of contact, draining, handed the task back, or has too old an agent.
     NODE_AWAY = "node-away"
     #: Its node serves another user.
     NOT_YOURS = "not-yours"
@@ -267,7 +269,8 @@ def _standing(wish: Wish, record: NodeRecord, gpu: GpuRecord) -> GpuStanding:
     request = wish.request
     if not record.serves(wish.owner):
         return GpuStanding.NOT_YOURS
-    if not record.takes or record.node.id in wish.excluded:
+    lacks = missing(wish.terms.capabilities, record.node.capabilities)
+    if lacks or not record.takes or record.node.id in wish.excluded:
         return GpuStanding.NODE_AWAY
     if not gpu.is_offered:
         return GpuStanding.OUT_OF_USE
@@ -302,6 +305,7 @@ def _roomiest(hive: HiveState, wish: Wish) -> tuple[NodeRecord, GpuRecord] | Non
         (record, gpu)
         for record in serving(hive.nodes, wish.owner)
         if record.takes and record.node.id not in wish.excluded
+        if not missing(wish.terms.capabilities, record.node.capabilities)
         for gpu in record.gpus.values()
         if gpu.is_offered and gpu.exclusive is None
     ]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
+from .capability import missing
 from .node import Inventory, NodeState
 from .node_record import GpuRecord, NodeRecord
 from .policy import HIVE, HOUR_MS, Policy
@@ -37,6 +38,8 @@ class MisfitCode(Enum):
     GPU_BUSY = "gpu-busy"
     #: What is free is promised to a gang that waits, and would not be back in time.
     PROMISED = "promised"
+    #: Its agent cannot do what is asked: it is of an older version.
+    AGENT_TOO_OLD = "agent-too-old"
 
 
 class Misfit(Value, frozen=True, kw_only=True):
@@ -50,6 +53,8 @@ class Misfit(Value, frozen=True, kw_only=True):
     found: int = 0
     #: True: the node could not hold it even if it were empty.
     forever: bool = False
+    #: With ``agent-too-old``: what its agent cannot do (capability.py).
+    lacks: tuple[str, ...] = ()
 
 
 class Terms(NamedTuple):
@@ -62,6 +67,8 @@ class Terms(NamedTuple):
     done_at_ms: Ms = 0
     #: Whose promise does not keep it off.
     task_id: TaskId = TaskId("")
+    #: What an agent must be able to do for it (capability.py).
+    capabilities: tuple[str, ...] = ()
 
 
 DEFAULT_TERMS = Terms()
@@ -159,6 +166,9 @@ def misfit(
     found = _look(request, owner, excluded, record, terms)
     if not isinstance(found, MisfitCode):
         return None
+    if found is MisfitCode.AGENT_TOO_OLD:
+        lacks = missing(terms.capabilities, record.node.capabilities)
+        return Misfit(node_id=node_id, code=found, lacks=lacks)
     wanted, free = _figures(found, request, record)
     return Misfit(node_id=node_id, code=found, wanted=wanted, found=free)
 
@@ -209,6 +219,8 @@ def _look(
         if record.is_open and node.state is NodeState.READY:
             return MisfitCode.DRAINING
         return MisfitCode.NODE_DOWN
+    if terms.capabilities and missing(terms.capabilities, node.capabilities):
+        return MisfitCode.AGENT_TOO_OLD
     if excluded and node.id in excluded:
         return MisfitCode.REFUSED
     if request.on_nodes and node.label not in request.on_nodes:

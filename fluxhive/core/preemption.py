@@ -11,12 +11,13 @@ is decided here.
 from __future__ import annotations
 
 from .attempt_end import stop_attempt
+from .capability import needed
 from .forecast import copy_of
 from .hive_state import HiveState
 from .node import NodeState
 from .node_record import NodeRecord
 from .outcome import StopCause
-from .placement import find
+from .placement import Terms, find
 from .request import Request
 from .spec import Priority
 from .task import Attempt, AttemptState, Task
@@ -121,4 +122,5 @@ def _fewest(
 
 
 def _fits(request: Request, task: Task, record: NodeRecord) -> bool:
-    return find(request, task.owner, (), [record]) is not None
+    terms = Terms(capabilities=needed(task.spec))
+    return find(request, task.owner, (), [record], terms) is not None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from .capability import missing
 from .learning import expected, percentile
 from .node import NodeState
 from .node_record import GpuRecord, NodeRecord
@@ -124,6 +125,8 @@ def _best(hive: HiveState, line: Line) -> Promise | None:
         if not record.takes or not record.serves(line.key.owner):
             continue
         if record.node.id in line.key.excluded:
+            continue
+        if missing(line.key.capabilities, record.node.capabilities):
             continue
         free = sorted(
             (_free_at(hive, gpu), gpu.report.index, uuid)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .capability import missing, needed
 from .effects import Dispatch, HiveEffect, Publish, SaveAttempt, SaveTask
 from .events import HiveEvent
 from .holds import is_met
@@ -156,6 +157,8 @@ class StepLaws:
             member = attempt.members[effect.rank]
             assert member.node_id == effect.node_id, f"law 8: {attempt.id} sent elsewhere"
             assert effect.session == record.node.session, f"law 8: {attempt.id}: an old session"
+            lacks = missing(needed(effect.task.spec), record.node.capabilities)
+            assert not lacks, f"law 7: {attempt.id} sent to an agent that has no {lacks}"
             old = self._attempts.get(attempt.id)
             if old is not None:
                 assert old.epoch == attempt.epoch, f"law 17: {attempt.id} has a new epoch"
@@ -212,6 +215,7 @@ class StepLaws:
             for line in hive.queue.lines.values():
                 head = line.head()
                 same = line.key.request == task.spec.request and line.key.excluded == key.excluded
+                same = same and line.key.capabilities == key.capabilities
                 if same and head is not None and line.key.owner == task.owner and not key.alone:
                     waits = hive.tasks[head.task_id]
                     other = _place_of(manager, ranking, waits)[1]

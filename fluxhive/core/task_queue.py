@@ -34,6 +34,8 @@ class LineKey(NamedTuple):
     limit_ms: Ms | None = None
     least_gpu_memory_mib: Mib = 0
     alone: bool = False
+    #: What an agent must be able to do for it (capability.py).
+    capabilities: tuple[str, ...] = ()
 
 
 class Place(NamedTuple):
@@ -52,6 +54,7 @@ class ShapeKey(NamedTuple):
     owner: str
     excluded: tuple[NodeId, ...]
     utilization_percent: int
+    capabilities: tuple[str, ...] = ()
 
 
 class Need(Value, frozen=True, kw_only=True):
@@ -61,6 +64,8 @@ class Need(Value, frozen=True, kw_only=True):
     request: Request
     estimate: Estimate | None
     expected: Expected
+    #: What an agent must be able to do (capability.py).
+    capabilities: tuple[str, ...] = ()
 
 
 #: Tasks taken out stay in the heap until they surface; beyond this share it is rebuilt.

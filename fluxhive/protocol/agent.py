@@ -30,6 +30,7 @@ class Hello(Tagged, frozen=True, kw_only=True):
     agent_version: str
     label: str
     boot_id: str = ""
+    #: What it can do beyond the first version: ways of the wire, and launches (core/capability.py).
     capabilities: tuple[str, ...] = ()
     inventory: Inventory
     held: tuple[HeldAttempt, ...] = ()

@@ -108,6 +108,7 @@ def joined(hello: Hello, node_id: NodeId, session: int, only_for: str | None) ->
         boot_id=hello.boot_id,
         journal_id=hello.journal_id,
         sent_at_ms=hello.sent_at_ms,
+        capabilities=hello.capabilities,
     )
 
 

@@ -22,6 +22,8 @@ HELD_MAX = 20_000
 #: A node sends 20 looks at most with one heartbeat (agent/usage.py), each of all its GPUs.
 SAMPLES_MAX = 20 * GPUS_MAX
 LABEL_MAX = 200
+#: Of this version there are less than ten (core/capability.py).
+WORDS_MAX = 256
 PORT_MAX = 65_535
 TEXT_MAX = 4_096
 #: A node sends the last 4 KiB of output; escapes and other encodings make that more.
@@ -74,6 +76,10 @@ def check_hello(hello: Hello) -> None:
     for held in hello.held:
         _text("attempt_id", held.attempt_id, LABEL_MAX)
         _range("epoch", held.epoch)
+    if len(hello.capabilities) > WORDS_MAX:
+        raise BadNode(f"capabilities: more than {WORDS_MAX}")
+    for word in hello.capabilities:
+        _text("capabilities", word, LABEL_MAX)
     _inventory(hello.inventory)
 
 

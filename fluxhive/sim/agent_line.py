@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from fluxhive.core.capability import CAPABILITIES
 from fluxhive.core.events import ContactRenewed, NodeEvent, SessionClosed, SessionOpened
 from fluxhive.core.node import GpuReport, Journal
 from fluxhive.core.values import Ms
@@ -92,6 +93,7 @@ class AgentLine:
             agent_version="simulated",
             label=str(node.id),
             boot_id=f"{node.id}-{node.boot}",
+            capabilities=CAPABILITIES,
             inventory=node.inventory(),
             held=tuple(life.executor.held()),
             journal=Journal.REBUILT if life.was_absent else Journal.INTACT,

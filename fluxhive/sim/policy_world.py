@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections import deque
 
+from fluxhive.core.capability import CAPABILITIES
 from fluxhive.core.effects import Dispatch
 from fluxhive.core.events import (
     HiveEvent,
@@ -266,5 +267,6 @@ class PolicyWorld:
                 incarnation=1,
                 label=str(node_id),
                 inventory=inventory,
+                capabilities=CAPABILITIES,
             )
         )

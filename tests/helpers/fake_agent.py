@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from fluxhive.core.capability import CAPABILITIES
 from fluxhive.core.node import HeldAttempt, HeldPhase, Inventory
 from fluxhive.core.outcome import ExitFacts, Outcome, OutcomeKind
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptStarted
@@ -146,6 +147,7 @@ class FakeAgent:
             agent_version="1.0",
             label=self.label,
             boot_id="boot-1",
+            capabilities=CAPABILITIES,
             inventory=self.inventory,
             held=held,
         )

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
+from fluxhive.core.capability import CAPABILITIES
 from fluxhive.core.effects import (
     TurnAway,
 )
@@ -66,6 +67,7 @@ class Hive(PeopledHive):
         memory: str = "64G",
         only_for: str | None = None,
         address: str = "",
+        capabilities: tuple[str, ...] = CAPABILITIES,
     ) -> None:
         """A node joins for the first time, with GPUs of these sizes; not told by ``sees``."""
         reports = tuple(
@@ -81,6 +83,7 @@ class Hive(PeopledHive):
                 only_for=only_for,
                 inventory=factories.inventory(*reports, cpus=cpus, memory=memory, address=address),
                 boot_id=f"{name}-boot1",
+                capabilities=capabilities,
             )
         )
         self._unseen.remove(f"{name} ready: {name} joined")
@@ -94,6 +97,7 @@ class Hive(PeopledHive):
         sent_at_ms: int = 0,
         rebooted: bool = False,
         epoch: int | None = None,
+        capabilities: tuple[str, ...] | None = None,
     ) -> None:
         """A node says hello again and holds attempts, such as ``t1.1 running``."""
         claims = []
@@ -124,6 +128,7 @@ class Hive(PeopledHive):
                 journal_id=journal_id,
                 sent_at_ms=sent_at_ms,
                 boot_id=old.boot_id + "'" if rebooted else old.boot_id,
+                capabilities=old.capabilities if capabilities is None else capabilities,
             )
         )
 

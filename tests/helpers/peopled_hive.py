@@ -19,7 +19,7 @@ from fluxhive.core.events import (
 )
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.quota import Quota, QuotaScope
-from fluxhive.core.spec import DEFAULT_MIN_RUN_MS
+from fluxhive.core.spec import DEFAULT_MIN_RUN_MS, ExecutorKind
 from fluxhive.core.spec_check import apply_defaults, check_spec
 from fluxhive.core.task import Priority, TaskSpec
 from fluxhive.core.values import NodeId, TaskId
@@ -67,10 +67,14 @@ class PeopledHive(ToldHive):
         retry_elsewhere: bool = False,
         preemptible: bool = False,
         min_run: str | None = None,
+        executor: str = "exec",
+        image: str | None = None,
     ) -> None:
         """A task is submitted; its id is the name. ``begin`` from now, ``after`` as ``t1:any``."""
         spec = TaskSpec(
             command=("true",),
+            executor=ExecutorKind(executor),
+            image=image,
             request=factories.request(
                 gpus=gpus,
                 gpu_memory=gpu_memory,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from fluxhive.core.array import ArraySpec, member_id
+from fluxhive.core.capability import CAPABILITIES
 from fluxhive.core.dependency import Dependency, EndWanted
 from fluxhive.core.effects import Dispatch, HiveEffect, SaveAttempt, SaveNode, SaveTask, TurnAway
 from fluxhive.core.events import (
@@ -43,7 +44,7 @@ from fluxhive.core.reports import (
 )
 from fluxhive.core.spec_check import apply_defaults, check_spec
 from fluxhive.core.step_laws import StepLaws
-from fluxhive.core.task import Attempt, AttemptState, Priority, TaskSpec
+from fluxhive.core.task import Attempt, AttemptState, ExecutorKind, Priority, TaskSpec
 from fluxhive.core.task_manager import TaskManager
 from fluxhive.core.values import AttemptId, NodeId, TaskId
 
@@ -92,6 +93,7 @@ class RandomHive:
             array=self._array(pick),
             preemptible=pick % 4 == 1 and pick % 7 != 3,
             min_run_ms=3_000 * (pick % 3),
+            executor=ExecutorKind.PYTHON if pick % 3 == 2 else ExecutorKind.EXEC,
         )
         check_spec(spec)
         self.handle(
@@ -209,6 +211,7 @@ class RandomHive:
                 held=tuple(held),
                 journal=Journal.REBUILT if pick % 5 == 0 else Journal.INTACT,
                 boot_id=f"boot{int(pick % 17 == 0)}",
+                capabilities=CAPABILITIES if pick % 4 else (),
             )
         )
 
@@ -447,6 +450,7 @@ class RandomHive:
             incarnation=self.session,
             label=f"n{node}",
             inventory=factories.inventory(*self._gpus(node, 0), cpus=4, memory="16G"),
+            capabilities=CAPABILITIES,
         )
         if known is not None:
             truth = true_hello(self.manager, node_id, self.session)

@@ -12,9 +12,17 @@ from .cli_hive import COMMAND, CliHive, until
 class SecondAgent:
     """Its processes come and go; what it keeps stays."""
 
-    def __init__(self, hive: CliHive, label: str = "second", **settings: str) -> None:
+    def __init__(
+        self,
+        hive: CliHive,
+        label: str = "second",
+        command: list[str] | None = None,
+        **settings: str,
+    ) -> None:
         """``settings``: keys of its configuration below ``agent``."""
         self.label = label
+        #: What is started in place of `fluxhive`; None: that.
+        self.command = command
         self._hive = hive
         self.home: Path = hive.home / label
         self.home.mkdir()
@@ -34,7 +42,7 @@ class SecondAgent:
         assert self._process is None
         with (self.home / "agent.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*COMMAND, "run", "--allow-root"],
+                [*(self.command or COMMAND), "run", "--allow-root"],
                 env=self._machine.env,
                 cwd=self.home,
                 stdout=log,

@@ -11,6 +11,7 @@ import pytest
 
 from tests.helpers import planted_gang_bugs as _gangs  # noqa: F401  (puts its bugs on the list)
 from tests.helpers import planted_queue_bugs as _queue  # noqa: F401
+from tests.helpers import planted_version_bugs as _versions  # noqa: F401
 from tests.helpers.planted_bugs import BUGS
 from tests.helpers.random_story import random_story
 
