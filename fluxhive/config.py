@@ -47,6 +47,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where other nodes reach this one; None: at the address that the server sees."""
     rendezvous_ports: str = check.PORTS_DEFAULT
     """Ports at which the processes of a task may meet here, ``FIRST-LAST``."""
+    tags: str = ""
+    """What tasks can ask this node for, separated by commas."""
+    sharing: str | None = None
+    """How many tasks may share a GPU here, `off` or 2 to 8; None: as the hive says."""
     container_engine: str = "auto"
     """What runs tasks in containers: `auto` takes the first of podman, docker, apptainer here."""
     container_mounts: str = ""
@@ -64,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Of all tasks that have ended; the oldest go first."""
     preemption: bool = False
     """Whether tasks that allow it give way to urgent ones."""
+    policy: str = "hive"
+    """By which of the named policies (core/policy.py) the server decides."""
     gpu_reading_s: float = 1.0
     """Between two readings of a node's GPUs; the server tells its nodes."""
     origins: dict[str, str] = msgspec.field(default_factory=dict)
@@ -88,6 +94,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     keep_logs_gib: float = 50.0
     gpu_reading_s: float = 1.0
     preemption: bool = False
+    policy: str = "hive"
 
 
 class Key(NamedTuple):
@@ -177,6 +184,21 @@ KEYS: tuple[Key, ...] = (
         default=check.PORTS_DEFAULT,
     ),
     Key(
+        "agent.tags",
+        "tags",
+        "what tasks can ask this node for: a100,nvme",
+        check.tags,
+        env.TAGS,
+        default="",
+    ),
+    Key(
+        "agent.sharing",
+        "sharing",
+        "tasks that may share one GPU here: off, or 2 to 8; without it as the hive says",
+        check.sharing,
+        env.SHARING,
+    ),
+    Key(
         "agent.allow_root",
         "allow_root",
         "whether an agent of root may run tasks, as root",
@@ -224,6 +246,13 @@ KEYS: tuple[Key, ...] = (
         "whether tasks that allow it make room for urgent ones",
         check.truth,
         default=False,
+    ),
+    Key(
+        "server.policy",
+        "policy",
+        "how the server decides: hive, or fifo, easy, declared to compare",
+        check.policy,
+        default="hive",
     ),
     Key(
         "server.gpu_reading_s",
@@ -339,24 +368,11 @@ def _checked(key: Key, value: object, source: str) -> Plain:
         shown = None if key.is_secret else value
         said = "" if key.is_secret else f": `{str(value)[:200]}`"
         raise InputError(
-            f"`{name}` from {source} {error}{said}", field=name, value=shown, hint=_example(key)
+            f"`{name}` from {source} {error}{said}",
+            field=name,
+            value=shown,
+            hint=check.EXAMPLES.get(key.name),
         ) from error
-
-
-def _example(key: Key) -> str | None:
-    examples = {
-        "control_base_url": f"for example {DEFAULT_URL}",
-        "user.email": "for example ada@example.org",
-        "agent.heartbeat_s": f"for example {check.HEARTBEAT_S_DEFAULT:g}",
-        "agent.max_cpus": "for example 8",
-        "agent.allow_root": "`true` or `false`",
-        "agent.address": "for example 192.168.1.7",
-        "agent.rendezvous_ports": f"for example {check.PORTS_DEFAULT}",
-        "server.keep_logs_gib": "for example 50",
-        "server.keep_logs_days": "for example 30",
-        "server.gpu_reading_s": "for example 1",
-    }
-    return examples.get(key.name)
 
 
 def _closest(name: str) -> str | None:

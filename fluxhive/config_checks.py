@@ -5,9 +5,11 @@ The words follow the key's name in the message (`config.py`): "`label` from … 
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from fluxhive.core.node import RENDEZVOUS_PORTS
+from fluxhive.core.policy import POLICIES
 
 TEXT_LENGTH_MAX = 4096
 LABEL_LENGTH_MAX = 200
@@ -18,6 +20,26 @@ DAYS_MAX = 36_500
 ADDRESS_LENGTH_MAX = 253
 PORTS_DEFAULT = "-".join(map(str, RENDEZVOUS_PORTS))
 GIB_MIN, GIB_MAX = 0.001, 1_000_000
+TAGS_MAX = 50
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/=+-]{0,63}")
+SHARING_OFF = "off"
+SHARING_MIN, SHARING_MAX = 2, 8
+#: What to write, for keys whose error does not say it.
+EXAMPLES = {
+    "control_base_url": "for example http://127.0.0.1:8001",
+    "user.email": "for example ada@example.org",
+    "agent.heartbeat_s": f"for example {HEARTBEAT_S_DEFAULT:g}",
+    "agent.max_cpus": "for example 8",
+    "agent.allow_root": "`true` or `false`",
+    "agent.address": "for example 192.168.1.7",
+    "agent.rendezvous_ports": f"for example {PORTS_DEFAULT}",
+    "agent.tags": "for example a100,nvme",
+    "agent.sharing": "for example off, or 4",
+    "server.keep_logs_gib": "for example 50",
+    "server.keep_logs_days": "for example 30",
+    "server.gpu_reading_s": "for example 1",
+    "server.policy": "for example hive",
+}
 
 
 def url(value: object) -> str:
@@ -95,6 +117,54 @@ def address(value: object) -> str:
     if len(text) > ADDRESS_LENGTH_MAX or any(character in " /@[]," for character in text):
         raise ValueError("must be a name or number of a host, without a port")
     return text
+
+
+def tags(value: object) -> str:
+    """Tags separated by commas, each once, in the order given."""
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    found = split_tags(value)
+    if len(found) > TAGS_MAX:
+        raise ValueError(f"must be at most {TAGS_MAX} tags")
+    for tag in found:
+        if not _TAG.fullmatch(tag):
+            raise ValueError(
+                "must be tags of letters, digits and . _ : / = + -, separated by commas, each at "
+                "most 64 characters long"
+            )
+    return ",".join(found)
+
+
+def split_tags(text: str) -> tuple[str, ...]:
+    """The tags in a text that passed."""
+    return tuple(dict.fromkeys(filter(None, (each.strip() for each in text.split(",")))))
+
+
+def sharing(value: object) -> str:
+    """`off`, or how many may share, as text."""
+    # A file's unquoted 4 is a number.
+    text = str(value).strip().lower() if isinstance(value, int | str) else ""
+    if isinstance(value, bool) or not (
+        text == SHARING_OFF or (text.isascii() and text.isdigit() and len(text) == 1)
+    ):
+        raise ValueError(f"must be `{SHARING_OFF}`, or {SHARING_MIN} to {SHARING_MAX}")
+    if text != SHARING_OFF and not SHARING_MIN <= int(text) <= SHARING_MAX:
+        raise ValueError(f"must be `{SHARING_OFF}`, or {SHARING_MIN} to {SHARING_MAX}")
+    return text
+
+
+def sharing_limit(text: str | None) -> int | None:
+    """How many may be on one GPU at once, from a text that passed; None: as the hive says."""
+    if text is None:
+        return None
+    return 1 if text == SHARING_OFF else int(text)
+
+
+def policy(value: object) -> str:
+    """The name of a policy of the core."""
+    if not isinstance(value, str) or value not in POLICIES:
+        raise ValueError(f"must be one of {', '.join(POLICIES)}")
+    return value
 
 
 def ports(value: object) -> str:

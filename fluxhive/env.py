@@ -55,6 +55,18 @@ ADDRESS = EnvVar(
     "`agent.address` of the configuration file.",
     "the address that the server sees",
 )
+TAGS = EnvVar(
+    "FLOWHIVE_TAGS",
+    "What tasks can ask this node for with `--tag`, separated by commas: `a100,nvme`. Goes before "
+    "`agent.tags` of the configuration file.",
+    "none",
+)
+SHARING = EnvVar(
+    "FLOWHIVE_SHARING",
+    "How many tasks may share one of this node's GPUs: `off`, or 2 to 8. Goes before "
+    "`agent.sharing` of the configuration file.",
+    "as many as the hive's policy lets",
+)
 CA_FILE = EnvVar(
     "FLOWHIVE_CA_FILE",
     "File of certificates (PEM) to trust when the server speaks HTTPS. Goes before `tls.ca_file` "
@@ -90,6 +102,8 @@ ALL: tuple[EnvVar, ...] = (
     TOKEN,
     LABEL,
     ADDRESS,
+    TAGS,
+    SHARING,
     CA_FILE,
     CONFIG,
     STATE_DIR,

@@ -29,11 +29,15 @@ class Machine:
         max_cpus: int | None = None,
         address: str | None = None,
         rendezvous_ports: tuple[int, int] = RENDEZVOUS_PORTS,
+        tags: tuple[str, ...] = (),
+        tasks_per_gpu_max: int | None = None,
     ) -> None:
         self._runs = runs
         self._max_cpus = max_cpus
         self._address = address or ""
         self._rendezvous_ports = rendezvous_ports
+        self._tags = tags
+        self._tasks_per_gpu_max = tasks_per_gpu_max
         psutil.cpu_percent(None)  # the first call only begins to count
 
     def inventory(self, gpus: tuple[GpuReport, ...], driver: str) -> Inventory:
@@ -49,6 +53,8 @@ class Machine:
             driver=driver,
             address=self._address,
             rendezvous_ports=self._rendezvous_ports,
+            tags=self._tags,
+            tasks_per_gpu_max=self._tasks_per_gpu_max,
         )
 
     def load(self) -> tuple[int, int]:

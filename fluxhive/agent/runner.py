@@ -19,7 +19,7 @@ import anyio.to_thread
 
 from fluxhive import __version__, places
 from fluxhive.config import Settings
-from fluxhive.config_checks import first_to_last
+from fluxhive.config_checks import first_to_last, sharing_limit, split_tags
 from fluxhive.core.capability import CAPABILITIES
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.events import (
@@ -146,6 +146,8 @@ class Runner:
             max_cpus=settings.max_cpus,
             address=settings.address,
             rendezvous_ports=first_to_last(settings.rendezvous_ports),
+            tags=split_tags(settings.tags),
+            tasks_per_gpu_max=sharing_limit(settings.sharing),
         )
         self._make_hands(directory)
         self._make_connection(settings)

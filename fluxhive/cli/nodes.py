@@ -40,5 +40,17 @@ def _row(node: NodeView) -> list[str]:
         str(len(node.gpus)),
         str(len(node.attempts)),
         "-" if age is None else f"{show_ms(age)} ago",
-        node.problem or (f"only for {node.only_for}" if node.only_for else "-"),
+        "; ".join(_notes(node)) or "-",
     ]
+
+
+def _notes(node: NodeView) -> list[str]:
+    notes = [node.problem] if node.problem else []
+    if node.only_for:
+        notes.append(f"only for {node.only_for}")
+    if node.tags:
+        notes.append(f"tags {', '.join(node.tags)}")
+    most = node.tasks_per_gpu_max
+    if most is not None:
+        notes.append("GPUs not shared" if most == 1 else f"at most {most} tasks on a GPU")
+    return notes

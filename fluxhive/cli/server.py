@@ -74,6 +74,7 @@ def command(
         keep_logs_gib=settings.keep_logs_gib,
         gpu_reading_s=settings.gpu_reading_s,
         preemption=settings.preemption,
+        policy=settings.policy,
     )
     with _server_packages():
         from fluxhive.server import app

@@ -184,6 +184,10 @@ class NodeView(Value, frozen=True, kw_only=True):
     attempts: tuple[str, ...] = ()
     #: Attempts that it holds and the server does not know, as after a backup was restored.
     unknown: tuple[str, ...] = ()
+    #: What tasks can ask it for.
+    tags: tuple[str, ...] = ()
+    #: How many tasks may share one of its GPUs; 1: none does, None: as the hive says.
+    tasks_per_gpu_max: int | None = None
 
 
 class GpuView(Value, frozen=True, kw_only=True):

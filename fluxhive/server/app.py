@@ -24,6 +24,7 @@ from fluxhive import diagnostics, places
 from fluxhive.config import ServerOptions
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.hive_settings import HiveSettings
+from fluxhive.core.policy import POLICIES
 from fluxhive.protocol.wire import FRAME_BYTES_MAX
 
 from .first_start import local_administrator
@@ -77,7 +78,7 @@ async def _serve(options: ServerOptions, listener: socket.socket) -> None:
                 logs_days=options.keep_logs_days,
                 logs_bytes=round(options.keep_logs_gib * 1024**3),
             ),
-            settings=HiveSettings(preemption=options.preemption),
+            settings=HiveSettings(preemption=options.preemption, policy=POLICIES[options.policy]),
             gpu_reading_ms=round(options.gpu_reading_s * 1000),
         ) as hive,
         open_services(hive) as services,

@@ -211,6 +211,8 @@ class Views:
             last_contact_age_ms=age_ms,
             problem=self._problem(node, "" if readings is None else readings.problem),
             unknown=self._manager.unknown_on(node.id),
+            tags=inventory.tags,
+            tasks_per_gpu_max=inventory.tasks_per_gpu_max,
             gpus=tuple(_gpu(report, held.get(report.uuid)) for report in reports.values()),
             attempts=tuple(attempt.id for attempt in self._manager.running_on(node.id)),
         )

@@ -183,3 +183,40 @@ def test_a_tokens_file_that_is_broken_says_how_to_go_on(path: Path) -> None:
     with pytest.raises(InputError, match="not a list of tokens") as caught:
         config.load()
     assert "rm " in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "kept"),
+    [
+        ("agent.tags", " a100, nvme,a100,", "a100,nvme"),
+        ("agent.sharing", "OFF", "off"),
+        ("agent.sharing", "8", "8"),
+        ("server.policy", "easy", "easy"),
+    ],
+)
+def test_what_a_node_and_a_server_are_told_is_kept_tidy(key: str, given: str, kept: str) -> None:
+    assert config.set_key(key, given) == kept
+    assert config.resolve()[key].value == kept
+
+
+def test_a_number_in_the_file_limits_sharing(path: Path) -> None:
+    path.write_text("[agent]\nsharing = 4\n")
+    assert config.load().sharing == "4"
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "said"),
+    [
+        ("agent.tags", "two words", "must be tags of letters, digits"),
+        ("agent.tags", ",".join(f"t{n}" for n in range(51)), "must be at most 50 tags"),
+        ("agent.sharing", "1", "must be `off`, or 2 to 8"),
+        ("agent.sharing", "9", "must be `off`, or 2 to 8"),
+        ("agent.sharing", "many", "must be `off`, or 2 to 8"),
+        ("server.policy", "oracle", "must be one of hive, fifo, easy, declared"),
+    ],
+)
+def test_a_bad_one_is_refused_with_an_example(key: str, given: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as error:
+        config.set_key(key, given)
+    assert error.value.hint is not None
+    assert "for example" in error.value.hint
