@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .array import split_member
+from .arrays import find_task
 from .capability import missing, needed
 from .effects import Dispatch, HiveEffect, Publish, SaveAttempt, SaveTask
 from .events import HiveEvent
@@ -139,7 +141,8 @@ class StepLaws:
                 other = saved.get(dependency.task_id) or manager.hive.tasks.get(dependency.task_id)
                 if other is None and old is None:
                     continue  # Known to the shell alone (``TaskSubmitted.settled``).
-                met = other is not None and is_met(dependency.end, other.state)
+                state = _orphan(manager, dependency.task_id) if other is None else other.state
+                met = state is not None and is_met(dependency.end, state)
                 assert met, f"law 12: {task.id} was freed of {dependency}: {other}"
             at_ms = task.spec.begin_at_ms
             came = at_ms is None or task.begin_at_ms is not None or at_ms <= manager.hive.now_ms
@@ -222,6 +225,13 @@ class StepLaws:
                     goes_by_need = waits.signature == task.signature
                     fits = place < other or not goes_by_need or waits.promise is not None
                     assert fits, f"law 13: {task.id} went before {waits.id}"
+
+
+def _orphan(manager: TaskManager, task_id: TaskId) -> TaskState | None:
+    """Of a member that its array will never make a task: as if cancelled. None: it is none."""
+    parts = split_member(task_id)
+    known = parts is not None and TaskId(parts[0]) in manager.hive.tasks
+    return TaskState.CANCELLED if known and find_task(manager.hive, task_id) is None else None
 
 
 def _place_of(

@@ -268,3 +268,13 @@ def test_an_array_that_can_never_start_ends_after_its_members(hive: Hive) -> Non
         f"t2[2] cancelled: {never}",
         f"t2 cancelled: {never}",
     )
+
+
+def test_who_waits_for_any_end_of_a_member_goes_on_when_its_array_is_cancelled(hive: Hive) -> None:
+    hive.node("n1", cpus=1)
+    hive.submit("t1", array=THREE)
+    hive.submit("t2", after=("t1[2]:any",))
+    hive.cancel("t1")
+    assert hive.task("t2").state.value == "queued"
+    hive.ends("t1[0].1", "cancelled")
+    assert hive.task("t2").state.value == "active"
