@@ -139,8 +139,10 @@ def test_what_the_server_has_given_up_is_ended(hive: AgentHive, tmp_path: Path) 
     hive.transport().fetch("POST", f"/api/v1/nodes/{label}/give-up")
     hive.ended(task)
     assert is_alive(pid)
+    shim = parent_of(pid)
     hive.start_agent()
     until(lambda: not is_alive(pid), what="the end of the task")
+    until(lambda: not is_alive(shim), what="the end of the supervisor")
 
 
 def test_a_second_agent_touches_nothing_of_the_first(hive: AgentHive, tmp_path: Path) -> None:
