@@ -454,7 +454,9 @@ class RandomHive:
         )
         if known is not None:
             truth = true_hello(self.manager, node_id, self.session)
-            hello = replace(truth, only_for=None, inventory=hello.inventory)
+            hello = replace(
+                truth, only_for=None, inventory=hello.inventory, capabilities=CAPABILITIES
+            )
         self.handle(hello)
 
 

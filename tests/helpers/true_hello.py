@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fluxhive.core.capability import CAPABILITIES
 from fluxhive.core.events import NodeJoined
 from fluxhive.core.gang import member_of
 from fluxhive.core.node import HeldAttempt, HeldPhase
@@ -36,5 +35,5 @@ def true_hello(manager: TaskManager, node_id: NodeId, session: int) -> NodeJoine
             if state is not AttemptState.ENDED
         ),
         boot_id=node.boot_id,
-        capabilities=CAPABILITIES,
+        capabilities=node.capabilities,
     )
