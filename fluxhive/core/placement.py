@@ -244,7 +244,8 @@ def _free_cpus(request: Request, record: NodeRecord, policy: Policy) -> int:
     if not request.gpus or not record.holders:
         return record.free_cpus
     cpus = record.node.inventory.cpus
-    return record.free_cpus + cpus * policy.cpus_percent // 100 - cpus
+    # One task alone never gets more than there are.
+    return min(cpus, record.free_cpus + cpus * policy.cpus_percent // 100 - cpus)
 
 
 def _is_kept(gpu: GpuRecord, terms: Terms) -> bool:

@@ -60,7 +60,7 @@ def test_each_member_knows_its_rank_and_has_its_own_output(
     assert hive.ok("logs", task).strip() == first
     for follow in ((), ("-f",)):
         missing = hive.run("logs", *follow, "--rank", "2", task)
-        assert missing.returncode == 4
+        assert missing.returncode == 3
         assert "has no rank 2" in missing.stderr
     assert "rank 0 of 2" in hive.run("logs", task).stderr
     shown = hive.ok("show", task)

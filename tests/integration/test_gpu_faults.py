@@ -161,6 +161,8 @@ def test_who_goes_beyond_its_reservation_runs_out_by_its_own_doing(hive: GpuHive
 
 def test_a_victim_is_told_from_the_neighbour_that_took_its_memory(hive: GpuHive) -> None:
     hive.breaks(1, state="gone")
+    gone = hive.uuids[1]
+    until(lambda: hive.gpus()[gone].report.state is GpuState.FAULTY, what="one GPU is left")
     asks = hive.home / "asks"
     victim = hive.submit(
         f"{HOLD} 1G; while [ ! -e {asks} ]; do sleep 0.1; done; {HOLD} 6G",

@@ -73,7 +73,7 @@ def test_output_of_a_night_without_a_server_is_bounded_and_the_gap_has_its_place
     (gap,) = stdout_of(hive, task).gaps
     assert "backlog" in gap.reason
     assert len(data) == size
-    assert gap.end - gap.start > 10 * MIB
+    assert gap.end - gap.start > 5 * MIB
     for start, until_ in ((0, gap.start), (gap.end, size)):
         assert checked_log.first_fault(data[start:until_], start) is None
     shown = subprocess.run(
