@@ -91,11 +91,13 @@ def test_a_waiting_task_says_why_and_is_cancelled_at_once(hive: CliHive) -> None
 
 
 def test_tasks_share_a_gpu_by_memory_and_whole_gpus_are_left_alone(hive: CliHive) -> None:
+    # One GPU is taken whole, so that the two others have one between them.
+    whole = hive.submit("--gpus", "1", "--exclusive", "--", "sleep 30")
+    hive.when(whole, "running")
     shared = [
         hive.submit("--gpus", "1", "--gpu-mem", "30G", "--cpus", "1", "--", "sleep 30")
         for _ in range(2)
     ]
-    whole = hive.submit("--gpus", "1", "--", "sleep 30")
     places = []
     for task in (*shared, whole):
         attempt = hive.when(task, "running")["attempts"][0]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fluxhive.core import executor, node_contact, retry, task, task_orders
+from fluxhive.core import executor, hello_check, node_contact, retry, task, task_orders
 from fluxhive.core.executor_records import ExecutorRecords
 from fluxhive.core.executor_table import ON_HAPPENING, Happening, Move, Stand
 from fluxhive.core.hive_state import HiveState
@@ -77,7 +77,7 @@ def nothing_ends_at_its_deadline(patch: Patch) -> None:
 
 @mutant
 def a_stale_snapshot_is_believed(patch: Patch) -> None:
-    patch.setattr(node_contact, "_is_stale", lambda known, event: False)
+    patch.setattr(hello_check, "is_stale", lambda known, event: False)
 
 
 @mutant
@@ -106,7 +106,7 @@ def what_was_given_up_by_mistake_is_not_stopped(patch: Patch) -> None:
 
 @mutant
 def a_journal_made_anew_is_taken_for_whole(patch: Patch) -> None:
-    patch.setattr(node_contact, "_is_whole", lambda known, event: True)
+    patch.setattr(hello_check, "is_whole", lambda known, event: True)
     # … and its agent does not look into the run directories either (played).
     patch.setattr("fluxhive.sim.agent_life.FINDS_RUNS", False)
 
