@@ -62,7 +62,8 @@ def queued(spec: TaskSpec, given: dict[str, Any]) -> TaskSpec:
     return replace(
         _with_room(spec, given),
         begin_at_ms=None if begin is None else parse_time_ms(begin),
-        after=tuple(_dependency(text) for text in given["after"]),
+        # A list: Python 3.10 makes an empty tuple of a generator anew, which is no default then.
+        after=tuple([_dependency(text) for text in given["after"]]),
         retry_on=() if causes is None else tuple(each.strip() for each in causes.split(",")),
         retry_elsewhere=given["retry_elsewhere"],
         backoff_ms=spec.backoff_ms

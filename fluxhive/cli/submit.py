@@ -187,7 +187,7 @@ def _spec(asked: Asked) -> TaskSpec:
         env=gather(asked.variables, asked.env_file),
         secrets=gather_secrets(asked.secrets),
         image=asked.image,
-        mounts=tuple(mount(text) for text in asked.mounts),
+        mounts=tuple([mount(text) for text in asked.mounts]),
         workdir=workdir(
             asked.workdir, has_own_place=asked.code is not None or asked.image is not None
         ),
