@@ -39,6 +39,7 @@ from fluxhive.protocol.agent import (
 )
 from fluxhive.protocol.link import Link
 from fluxhive.protocol.wire import (
+    CAPABILITY_EXTRA_STREAMS,
     CAPABILITY_ZSTD_LOGS,
     FRAME_BYTES_MAX,
     SUBPROTOCOL,
@@ -285,6 +286,7 @@ class Connection:
         )
         self._answered_at_ms = self._clock()
         self._zstd = CAPABILITY_ZSTD_LOGS in welcome.capabilities
+        self._logs.takes_extras = CAPABILITY_EXTRA_STREAMS in welcome.capabilities
         self._logs.resume(welcome.log_marks, way_s=way_s, only_marked=True)
         self._peer.welcomed(welcome)
         self._backoff_s = BACKOFF_S_MIN

@@ -10,9 +10,11 @@ from collections.abc import Callable
 
 from fluxhive.core.outcome import ExitFacts, GpuPeak, HostScene, Sign, StopCause
 from fluxhive.core.signs import OUTPUT_BYTES, find_signs
+from fluxhive.protocol.wire import EXTRAS, STREAM_NAMES
 
 from .container_client import EXIT_TROUBLE
 from .containers import launch_failure
+from .log_file import LogFile
 from .run_directory import Exited
 
 LAST_OUTPUT_BYTES = 4096
@@ -51,6 +53,7 @@ def exit_facts(
             stdout_bytes=output.stdout_bytes,
             stderr_bytes=output.stderr_bytes,
         )
+    metrics_bytes, result_bytes = extras_of(directory)
     return ExitFacts(
         exit_code=exited.code,
         signal=exited.signal,
@@ -63,6 +66,8 @@ def exit_facts(
         gpu_peaks=gpu_peaks,
         stdout_bytes=output.stdout_bytes,
         stderr_bytes=output.stderr_bytes,
+        metrics_bytes=metrics_bytes,
+        result_bytes=result_bytes,
         leftovers=exited.leftovers,
         unkillable=tuple(exited.unkillable),
         last_output="" if exited.code == 0 else output.last(),
@@ -81,11 +86,14 @@ def facts_without_record(
 ) -> ExitFacts:
     """What can still be told when the supervisor is gone: the output."""
     output = Output(directory, lengths)
+    metrics_bytes, result_bytes = extras_of(directory)
     return ExitFacts(
         stopped_by=stop_cause,
         gpu_peaks=gpu_peaks,
         stdout_bytes=output.stdout_bytes,
         stderr_bytes=output.stderr_bytes,
+        metrics_bytes=metrics_bytes,
+        result_bytes=result_bytes,
         unkillable=unkillable,
         last_output=output.last(),
         signs=output.signs(),
@@ -95,6 +103,12 @@ def facts_without_record(
 def lengths_of(directory: str) -> tuple[int, int]:
     """How long stdout and stderr are by their files."""
     return size_of(directory + "/stdout"), size_of(directory + "/stderr")
+
+
+def extras_of(directory: str) -> tuple[int, ...]:
+    """How long the streams beside the output are; most attempts have none."""
+    paths = [f"{directory}/{STREAM_NAMES[number]}" for number in EXTRAS]
+    return tuple([LogFile(path).end() if os.path.lexists(path) else 0 for path in paths])
 
 
 class Output:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from fluxhive.core.values import AttemptId
@@ -103,6 +103,24 @@ class Piece(NamedTuple):
     end: int | None
 
 
+def share_out(streams: Iterable[Stream], free: int, chunk: int) -> list[Piece]:
+    """One piece of each stream in turn, ``chunk`` bytes at most, until ``free`` are given."""
+    pieces: list[Piece] = []
+    reached = {stream: stream.sent for stream in streams}
+    while free > 0 and reached:
+        for stream, offset in list(reached.items()):
+            length = min(chunk, max(free, 0))
+            if stream.end is not None:
+                length = min(length, stream.end - offset)
+            if length <= 0:
+                del reached[stream]
+                continue
+            pieces.append(Piece(stream, offset, length, stream.end))
+            reached[stream] = offset + length
+            free -= length
+    return pieces
+
+
 class Read(NamedTuple):
     """What reading a piece gave: a frame to send, a gap to tell, or both in this order."""
 
@@ -141,6 +159,22 @@ def read_piece(piece: Piece, compress: bool) -> Read:
     if resumes is not None and len(data) < piece.length and resumes > reached:
         gap = _gap(stream, reached, resumes, reason)
     return Read(piece, len(data), frame, gap)
+
+
+def bound(stream: Stream, backlog_bytes: int) -> None:
+    """Keeps what the node has of a stream within this bound. Blocks; for a worker thread."""
+    file = stream.file
+    end = file.end()
+    if end - max(file.base, file.dropped) <= backlog_bytes:
+        return
+    # A quarter of room, so that this does not come at each look.
+    up_to = end - backlog_bytes * 3 // 4
+    file.why = "the node keeps no more output that the server has not taken (backlog)"
+    try:
+        if not file.free(up_to) and not file.can_punch:
+            file.cut()
+    except OSError as error:
+        log.warning("cannot bound output", extra={"path": file.path, "error": str(error)})
 
 
 def _gap(stream: Stream, start: int, end: int, reason: str) -> LogGap:

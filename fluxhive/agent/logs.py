@@ -9,6 +9,7 @@ in a worker thread; one read is under way at a time (the connection's writer doe
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable
 
@@ -16,12 +17,12 @@ import anyio
 
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import LogGap, LogUpTo
-from fluxhive.protocol.wire import STDERR, STDOUT, STREAM_NAMES
+from fluxhive.protocol.wire import EXTRAS, METRICS, STDERR, STDOUT, STREAM_NAMES
 
 from .bell import Bell
 from .inotify import Inotify
 from .log_file import is_disk_full
-from .log_stream import Piece, Read, Stream, read_piece
+from .log_stream import Piece, Read, Stream, bound, read_piece, share_out
 from .log_window import Window
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class LogTailer:
         #: Called with a place where output may be missing, while there is a session.
         self.on_flag: Callable[[LogGap], None] = lambda flag: None
         self.window = Window()
+        #: Whether the server takes what is written beside the output; else that stays here.
+        self.takes_extras = True
         self._backlog_bytes = backlog_bytes
         self._is_disk_full = False
         #: Have bytes that the disk can have back.
@@ -80,18 +83,28 @@ class LogTailer:
             return
         self._channels[attempt_id] = channel
         for number in (STDOUT, STDERR):
-            path = f"{directory}/{STREAM_NAMES[number]}"
-            stream = Stream(attempt_id, channel, number, path, self._flagged)
-            self._streams[channel, number] = stream
-            self._heat(stream)
+            self._open(attempt_id, channel, number, directory)
 
-    def end(self, attempt_id: AttemptId, stdout_bytes: int, stderr_bytes: int) -> None:
+    def _open(self, attempt_id: AttemptId, channel: int, number: int, directory: str) -> Stream:
+        path = f"{directory}/{STREAM_NAMES[number]}"
+        stream = Stream(attempt_id, channel, number, path, self._flagged)
+        stream.is_muted = number in EXTRAS and not self.takes_extras
+        self._streams[channel, number] = stream
+        self._heat(stream)
+        return stream
+
+    def end(self, attempt_id: AttemptId, *lengths: int) -> None:
         """The attempt's processes are gone: its streams are this long and do not grow any more."""
         channel = self._channels.get(attempt_id)
         if channel is None:
             return
-        for number, length in ((STDOUT, stdout_bytes), (STDERR, stderr_bytes)):
-            stream = self._streams[channel, number]
+        for number, length in enumerate(lengths):
+            stream = self._streams.get((channel, number))
+            if stream is None:
+                if length == 0:
+                    continue
+                directory = os.path.dirname(self._streams[channel, STDOUT].file.path)
+                stream = self._open(attempt_id, channel, number, directory)
             stream.end = length
             if not stream.file.is_itself:
                 stream.flag("the log file was deleted or replaced by the task")
@@ -114,8 +127,10 @@ class LogTailer:
         channel = self._channels.pop(attempt_id, None)
         if channel is None:
             return
-        for number in (STDOUT, STDERR):
-            stream = self._streams.pop((channel, number))
+        for number in range(len(STREAM_NAMES)):
+            stream = self._streams.pop((channel, number), None)
+            if stream is None:
+                continue
             self._hot.pop(stream, None)
             self._ready.pop(stream, None)
             self._freeable.pop(stream, None)
@@ -144,7 +159,9 @@ class LogTailer:
             stream.received = stream.sent = 0 if mark is None else mark.received
             stream.durable = 0 if mark is None else mark.durable
             stream.is_full = mark is not None and mark.is_full
-            stream.is_muted = only_marked and mark is None
+            is_known = (stream.channel, STDOUT) in known or not only_marked
+            is_extra = stream.number in EXTRAS
+            stream.is_muted = not is_known or (is_extra and not self.takes_extras)
             stream.rests_until = 0.0
             for flag in stream.flags:
                 self.on_flag(flag)
@@ -200,21 +217,8 @@ class LogTailer:
         for gone in self._leaving:
             gone.file.close()
         self._leaving.clear()
-        pieces: list[Piece] = []
         free = min(self.window.free, ROUND_BYTES) if not self._is_paused else 0
-        reached = {stream: stream.sent for stream in self._ready}
-        while free > 0 and reached:
-            for stream, offset in list(reached.items()):
-                length = min(self.window.chunk, max(free, 0))
-                if stream.end is not None:
-                    length = min(length, stream.end - offset)
-                if length <= 0:
-                    del reached[stream]
-                    continue
-                pieces.append(Piece(stream, offset, length, stream.end))
-                reached[stream] = offset + length
-                free -= length
-        return pieces
+        return share_out(self._ready, free, self.window.chunk)
 
     def read(self, pieces: Iterable[Piece], *, compress: bool) -> list[Read]:
         """Reads the pieces into frames. Blocks; for a worker thread."""
@@ -315,6 +319,7 @@ class LogTailer:
         while True:
             await anyio.sleep(SWEEP_S)
             live = [stream for stream in self._streams.values() if stream.end is None]
+            self._find_metrics(live)
             for stream in live:
                 if stream.watch is not None and stream.size() > stream.sent:
                     self._unwatch(stream)
@@ -322,6 +327,14 @@ class LogTailer:
             await anyio.to_thread.run_sync(self._bound_disk, live)
             if self._is_disk_full:
                 self._disk_is_full(live)
+
+    def _find_metrics(self, live: Iterable[Stream]) -> None:
+        """Metrics of attempts that run are followed from when somebody sees that there are any."""
+        for stream in live:
+            directory = os.path.dirname(stream.file.path)
+            is_new = stream.number == STDOUT and (stream.channel, METRICS) not in self._streams
+            if is_new and os.path.lexists(f"{directory}/{STREAM_NAMES[METRICS]}"):
+                self._open(stream.attempt_id, stream.channel, METRICS, directory)
 
     def close(self) -> None:
         """Frees all descriptors."""
@@ -341,20 +354,9 @@ class LogTailer:
         """Keeps each stream's part of the disk within its bound. Blocks; for a worker thread."""
         self._is_disk_full = any(is_disk_full(stream.file.path) for stream in live[:1])
         for stream in live:
-            file = stream.file
             if self._is_disk_full:
-                file.free(stream.durable - KEPT_BYTES)
-            end = file.end()
-            if end - max(file.base, file.dropped) <= self._backlog_bytes:
-                continue
-            # A quarter of room, so that this does not come at each look.
-            up_to = end - self._backlog_bytes * 3 // 4
-            file.why = "the node keeps no more output that the server has not taken (backlog)"
-            try:
-                if not file.free(up_to) and not file.can_punch:
-                    file.cut()
-            except OSError as error:
-                log.warning("cannot bound output", extra={"path": file.path, "error": str(error)})
+                stream.file.free(stream.durable - KEPT_BYTES)
+            bound(stream, self._backlog_bytes)
 
     def _disk_is_full(self, streams: list[Stream]) -> None:
         for stream in streams:

@@ -369,7 +369,8 @@ class Runner:
             self._logs.follow(attempt_id, attempt.dispatch.channel, directory)
 
     def _unfollow(self, attempt_id: AttemptId, directory: str, facts: ExitFacts) -> None:
-        self._logs.end(attempt_id, facts.stdout_bytes, facts.stderr_bytes)
+        extras = facts.metrics_bytes, facts.result_bytes
+        self._logs.end(attempt_id, facts.stdout_bytes, facts.stderr_bytes, *extras)
         attempt = self._hands.attempts.get(attempt_id)
         if attempt is not None:
             self._gpus.note_end(attempt, facts)

@@ -14,13 +14,15 @@ import shutil
 from collections import deque
 from pathlib import Path
 
+from fluxhive.protocol.wire import STREAM_NAMES
+
 from .run_directory import is_lock_held
 from .shim_record import RECORD_BYTES
 
 #: As many as end within a few seconds; each takes about 16 KiB of disk.
 ROOMS_MAX = 256
 #: What is removed of a run directory, and what is kept in it and emptied.
-_REMOVED = frozenset(("stdout", "stderr", "stdout.marks", "stderr.marks", "done", "stop"))
+_REMOVED = frozenset((*STREAM_NAMES, *(f"{name}.marks" for name in STREAM_NAMES), "done", "stop"))
 _KEPT = frozenset(("spec.json", "shim.lock", "started", "exit"))
 
 

@@ -184,6 +184,7 @@ class Workspace:
             venv_is_conda=venv_bin is not None and os.path.isdir(f"{launch.venv}/conda-meta"),
             secrets_dir=f"{directory}/secrets",
             code_dir=f"{directory}/code",
+            run_dir=directory,
             python=self._python(launch),
             gpu_env=self.gpu_env,
         )

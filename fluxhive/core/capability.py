@@ -16,6 +16,7 @@ CODE = "code"
 SECRETS = "secrets"
 GANGS = "gangs"
 CHECKPOINT_SIGNALS = "checkpoint-signals"
+FUNCTIONS = "functions"
 
 #: Each word with what it stands for in a sentence: "the agent is too old for …".
 MEANINGS = {
@@ -26,6 +27,7 @@ MEANINGS = {
     SECRETS: "secrets",
     GANGS: "tasks on several nodes",
     CHECKPOINT_SIGNALS: "`--checkpoint-signal`",
+    FUNCTIONS: "functions and their results",
 }
 #: All that an agent of this version can do; its hello says so.
 CAPABILITIES = tuple(MEANINGS)
@@ -50,6 +52,8 @@ def needed(spec: TaskSpec) -> tuple[str, ...]:
         words.append(GANGS)
     if spec.checkpoint_signal is not None:
         words.append(CHECKPOINT_SIGNALS)
+    if spec.function:
+        words.append(FUNCTIONS)
     return tuple(words)
 
 

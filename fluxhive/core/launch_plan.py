@@ -83,6 +83,8 @@ class NodeFacts(Value, frozen=True, kw_only=True):
     secrets_dir: str = ""
     #: Where the attempt's copy of its code is.
     code_dir: str = ""
+    #: Where the attempt's own files are, such as its metrics.
+    run_dir: str = ""
     #: What the GPUs' source wants tasks to know (the pretended ones: where they are pretended).
     gpu_env: Mapping[str, str] = field(default_factory=dict)
 
@@ -119,6 +121,9 @@ def plan_launch(
         FLUXHIVE_NODE=node.label,
         FLUXHIVE_COOKIE=cookie,
     )
+    if node.run_dir and launch.image is None:
+        env["FLUXHIVE_METRICS"] = f"{node.run_dir}/metrics"
+        env["FLUXHIVE_RESULT"] = f"{node.run_dir}/result"
     env.update(_gpus(reservation, node))
     env.update(_meeting(dispatch))
     # What a container's plan reads as "the image's own" where nothing is said.

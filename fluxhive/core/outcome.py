@@ -168,3 +168,6 @@ class ExitFacts(Value, frozen=True, kw_only=True):
     host: HostScene | None = None
     #: Version of the judge that named this end; 0: an older node, which sent less.
     judged: int = 0
+    #: Lengths of what it wrote beside its output: its metrics, and the result of its function.
+    metrics_bytes: int = 0
+    result_bytes: int = 0

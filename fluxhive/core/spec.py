@@ -121,3 +121,5 @@ class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     checkpoint_signal: str | None = None
     #: Many tasks alike in one. None: a single task.
     array: ArraySpec | None = None
+    #: Name of the Python function that it calls and whose result it gives back; empty: a command.
+    function: str = ""

@@ -49,14 +49,8 @@ def check_spec(spec: TaskSpec) -> None:
     _check_environment(spec.env)
     _check_secrets(spec)
     _check_request(spec.request)
-    _check_text("name", spec.name)
-    if len(spec.name) > MAX_NAME_CHARACTERS:
-        raise InputError(
-            f"name: {len(spec.name)} characters long, at most {MAX_NAME_CHARACTERS} are allowed",
-            hint="give it a shorter name",
-            field="name",
-            value=spec.name,
-        )
+    _check_name("name", spec.name)
+    _check_name("function", spec.function)
     check_queueing(spec)
     if spec.array is not None:
         check_array(spec.array)
@@ -86,6 +80,17 @@ def apply_defaults(spec: TaskSpec) -> TaskSpec:
     if spec.retry and spec.failover_ms is None:
         return replace(spec, failover_ms=RETRY_FAILOVER_MS)
     return spec
+
+
+def _check_name(field: str, name: str) -> None:
+    _check_text(field, name)
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise InputError(
+            f"{field}: {len(name)} characters long, at most {MAX_NAME_CHARACTERS} are allowed",
+            hint="give it a shorter name",
+            field=field,
+            value=name,
+        )
 
 
 def _check_command(spec: TaskSpec) -> None:

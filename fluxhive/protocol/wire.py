@@ -36,9 +36,14 @@ MESSAGES_PER_FRAME = 256
 
 #: Words a side may offer in ``Hello``/``Welcome``; absent means: not understood there.
 CAPABILITY_ZSTD_LOGS = "zstd-logs"
+#: The server takes the streams beside a task's output.
+CAPABILITY_EXTRA_STREAMS = "extra-streams"
 
-STDOUT, STDERR = 0, 1
-STREAM_NAMES = ("stdout", "stderr")
+STDOUT, STDERR, METRICS, RESULT = 0, 1, 2, 3
+STREAM_NAMES = ("stdout", "stderr", "metrics", "result")
+#: What a task writes beside its output: numbers of itself, and what its function gave back. Such a
+#: stream exists from its first byte on; most attempts have none.
+EXTRAS = (METRICS, RESULT)
 
 _RAW, _ZSTD = 1, 2
 _LOG_HEADER = struct.Struct("!BIBQQ")

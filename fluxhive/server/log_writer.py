@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue
 import threading
 from collections import OrderedDict
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 OPEN_STREAMS_MAX = 256
 #: Frames of one round: bounds how late the first answer of it is.
 ROUND_FRAMES = 64
+#: Bytes that are kept of metrics, and of a result with what says how it was made.
+EXTRA_BYTES_MAX = 64 * 1024 * 1024 + 64 * 1024
 #: Bytes of one node that may wait to be written. Agents keep below it (2 MiB are under way).
 BACKLOG_BYTES_MAX = 8 * 1024 * 1024
 
@@ -47,7 +50,16 @@ class LogSource(Protocol):
 class AttemptLogs:
     """The two streams of one member of an attempt, and whose they are."""
 
-    __slots__ = ("attempt_id", "changed", "channel", "expected", "node_id", "rank", "streams")
+    __slots__ = (
+        "attempt_id",
+        "changed",
+        "channel",
+        "expected",
+        "extras",
+        "node_id",
+        "rank",
+        "streams",
+    )
 
     def __init__(
         self,
@@ -63,10 +75,37 @@ class AttemptLogs:
         self.channel = channel
         self.node_id = node_id
         self.streams = streams
+        #: What is written beside the output, by its number; most attempts have none.
+        self.extras: dict[int, LogStream] = {}
         #: Lengths of the streams by the node's word about the end; None before it.
-        self.expected: tuple[int, int] | None = None
+        self.expected: tuple[int, ...] | None = None
         #: Set and replaced when something arrives; None while nobody follows.
         self.changed: asyncio.Event | None = None
+
+    def stream(self, number: int) -> LogStream:
+        """One stream; one beside the output is made when it is first asked for."""
+        if number < len(self.streams):
+            return self.streams[number]
+        if number not in self.extras:
+            self.take_up(number)
+        return self.extras[number]
+
+    def take_up(self, number: int, durable: int = 0, gaps: tuple[Gap, ...] = ()) -> None:
+        """A stream beside the output, of which this much is here."""
+        directory = os.path.dirname(self.streams[0].path)
+        path = f"{directory}/{self.rank}.{STREAM_NAMES[number]}"
+        self.extras[number] = LogStream(path, durable=durable, gaps=gaps, quota=EXTRA_BYTES_MAX)
+
+    def all_streams(self) -> list[tuple[int, LogStream]]:
+        """All that there are, by number."""
+        return [*enumerate(self.streams), *self.extras.copy().items()]
+
+    def is_whole(self) -> bool:
+        """Whether all that its node speaks of, or else all that came, is here for good."""
+        if self.expected is None:
+            return all(stream.durable >= stream.received for _, stream in self.all_streams())
+        durable = {number: stream.durable for number, stream in self.all_streams()}
+        return all(durable.get(n, 0) >= length for n, length in enumerate(self.expected))
 
     def wake(self) -> None:
         """Wakes everybody who follows it."""
@@ -192,7 +231,7 @@ class LogWriter:
             answer.foreign = True
             return answer
         answer.where, answer.stream = where, found.stream
-        answer.refused = not self._write(where.streams[found.stream], found)
+        answer.refused = not self._write(where.stream(found.stream), found)
         return answer
 
     def _write(self, stream: LogStream, found: LogChunk | LogGap) -> bool:

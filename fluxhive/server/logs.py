@@ -18,11 +18,12 @@ import anyio
 import anyio.to_thread
 
 from fluxhive.core.ids import task_of
+from fluxhive.core.outcome import ExitFacts
 from fluxhive.core.task import Attempt, AttemptState
 from fluxhive.core.values import AttemptId, Ms, Value
 from fluxhive.protocol.agent import LogGap, LogUpTo
 from fluxhive.protocol.rest import LogGapView, LogStreamView
-from fluxhive.protocol.wire import STREAM_NAMES
+from fluxhive.protocol.wire import EXTRAS, STREAM_NAMES
 
 from .log_marks import PUT_MARKS, LogKey, Marks, gaps_json, read_marks, stored_number
 from .log_stream import QUOTA_BYTES, LogStream, Segment
@@ -96,13 +97,11 @@ class LogStore:
     def _has_all(self, attempt: Attempt) -> bool:
         return all((attempt.id, rank) in self._logs for rank in range(len(attempt.reservations)))
 
-    def expect(
-        self, attempt_id: AttemptId, stdout_bytes: int, stderr_bytes: int, *, rank: int = 0
-    ) -> None:
+    def expect(self, attempt_id: AttemptId, *lengths: int, rank: int = 0) -> None:
         """The node says that its part of the attempt is over: its streams have these lengths."""
         where = self._logs.get((attempt_id, rank))
         if where is not None:
-            where.expected = (stdout_bytes, stderr_bytes)
+            where.expected = lengths
             where.wake()
 
     def forget(self, attempt_id: AttemptId, *, rank: int = 0) -> None:
@@ -112,8 +111,9 @@ class LogStore:
             return
         self._channels.pop(where.channel, None)
         self._settle((attempt_id, rank))
-        if any(stream.is_open for stream in where.streams):
-            self._writer.call(lambda: self._writer.release(where.streams))
+        streams = [stream for _, stream in where.all_streams()]
+        if any(stream.is_open for stream in streams):
+            self._writer.call(lambda: self._writer.release(streams))
 
     def let_go(self, attempt_ids: Iterable[AttemptId]) -> None:
         """What these printed was deleted: the next reader finds what the store says of it."""
@@ -140,7 +140,7 @@ class LogStore:
             if key in self._logs:
                 continue
             streams = []
-            for number, name in enumerate(STREAM_NAMES):
+            for number, name in enumerate(STREAM_NAMES[: EXTRAS[0]]):
                 durable, gaps = marks.get((attempt.id, stored_number(member.rank, number)), (0, ()))
                 path = f"{directory}/{member.rank}.{name}"
                 streams.append(LogStream(path, durable=durable, gaps=gaps, quota=self._quota_bytes))
@@ -148,8 +148,11 @@ class LogStore:
             where = AttemptLogs(
                 attempt.id, channel, member.node_id, tuple(streams), rank=member.rank
             )
+            for number in EXTRAS:
+                if found := marks.get((attempt.id, stored_number(member.rank, number))):
+                    where.take_up(number, *found)
             if member.facts is not None:
-                where.expected = (member.facts.stdout_bytes, member.facts.stderr_bytes)
+                where.expected = lengths_of(member.facts)
             self._logs[key] = self._channels[channel] = where
             is_over = member.state is AttemptState.ENDED
             if is_over and self.is_complete(attempt.id, rank=member.rank):
@@ -164,17 +167,12 @@ class LogStore:
     def marks(self, attempt_id: AttemptId, *, rank: int = 0) -> list[LogUpTo]:
         """Where a node goes on with each stream of an attempt; none when it is unknown."""
         where = self._logs.get((attempt_id, rank))
-        return [] if where is None else [mark(where, n) for n in range(len(where.streams))]
+        return [] if where is None else [mark(where, n) for n, _ in where.all_streams()]
 
     def is_complete(self, attempt_id: AttemptId, *, rank: int = 0) -> bool:
         """Whether everything that a part of an attempt printed, now over, is here for good."""
         where = self._logs.get((attempt_id, rank))
-        if where is None:
-            return True
-        # No length is known: what was received is all there is.
-        lengths = where.expected or tuple(stream.received for stream in where.streams)
-        pairs = zip(where.streams, lengths, strict=True)
-        return all(stream.durable >= length for stream, length in pairs)
+        return where is None or where.is_whole()
 
     def _answered(self, answers: list[Answer]) -> None:
         moved: dict[tuple[LogSource, AttemptLogs, int], bool] = {}
@@ -187,7 +185,7 @@ class LogStore:
                 key = (source, where, answer.stream)
                 moved[key] = moved.get(key, False) or answer.refused
         for (source, where, number), refused in moved.items():
-            stream = where.streams[number]
+            stream = where.stream(number)
             if stream.has_news:
                 self._dirty[stream] = (where, number)
             source.log_arrived(where, number, refused=refused)
@@ -257,16 +255,24 @@ class LogStore:
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
 
-    def streams(self, attempt: Attempt, *, rank: int | None = None) -> list[LogStreamView]:
-        """How much of each stream is here. ``load`` an attempt that ended long ago first."""
+    def streams(
+        self, attempt: Attempt, *, rank: int | None = None, extras: bool = False
+    ) -> list[LogStreamView]:
+        """How much of each stream is here. ``load`` an attempt that ended long ago first.
+
+        ``extras``: also of those beside the output, as far as there are any.
+        """
         views = []
         for member in attempt.members:
             where = self._logs.get((attempt.id, member.rank))
             if where is None or rank not in (None, member.rank):
                 continue
             ended = member.state is AttemptState.ENDED
-            for number, stream in enumerate(where.streams):
-                length = None if where.expected is None else where.expected[number]
+            lengths = dict(enumerate(where.expected or ()))
+            for number, stream in where.all_streams():
+                if number in EXTRAS and not extras:
+                    continue
+                length = None if where.expected is None else lengths.get(number, 0)
                 whole = stream.received >= length if length is not None else False
                 views.append(
                     LogStreamView(
@@ -280,15 +286,24 @@ class LogStore:
                 )
         return views
 
+    def is_whole(self, attempt: Attempt, stream: int, *, rank: int = 0) -> bool:
+        """Whether a part of an attempt is over and all of this stream is here."""
+        where = self._logs.get((attempt.id, rank))
+        if where is None or where.expected is None:
+            return False
+        length = dict(enumerate(where.expected)).get(stream, 0)
+        ended = attempt.members[rank].state is AttemptState.ENDED
+        return ended and where.stream(stream).received >= length
+
     def size(self, attempt_id: AttemptId, stream: int, *, rank: int = 0) -> int:
         """How many bytes of a stream are here."""
         where = self._logs.get((attempt_id, rank))
-        return 0 if where is None else where.streams[stream].received
+        return 0 if where is None else where.stream(stream).received
 
     def gaps(self, attempt_id: AttemptId, stream: int, *, rank: int = 0) -> tuple[LogGapView, ...]:
         """What of a stream is missing."""
         where = self._logs.get((attempt_id, rank))
-        found = () if where is None else where.streams[stream].gaps
+        found = () if where is None else where.stream(stream).gaps
         return tuple(LogGapView(start=g.start, end=g.end, reason=g.reason) for g in found)
 
     def read(
@@ -296,7 +311,7 @@ class LogStore:
     ) -> bytes:
         """At most ``limit`` bytes from ``offset`` on. Blocks; any thread may call it."""
         where = self._logs.get((attempt_id, rank))
-        return b"" if where is None else where.streams[stream].read(offset, limit)
+        return b"" if where is None else where.stream(stream).read(offset, limit)
 
     def pieces(
         self, attempt_id: AttemptId, offsets: tuple[int, int], limit: int, *, rank: int = 0
@@ -355,9 +370,14 @@ class LogStore:
             rank += 1
 
 
+def lengths_of(facts: ExitFacts) -> tuple[int, ...]:
+    """How long the streams of an attempt are that is over, by their numbers."""
+    return facts.stdout_bytes, facts.stderr_bytes, facts.metrics_bytes, facts.result_bytes
+
+
 def mark(where: AttemptLogs, stream: int) -> LogUpTo:
     """The message that says how much of a stream is here."""
-    found = where.streams[stream]
+    found = where.stream(stream)
     return LogUpTo(
         channel=where.channel,
         stream=stream,

@@ -150,6 +150,8 @@ def _outcome(outcome: Outcome) -> None:
 def _facts(facts: ExitFacts) -> None:
     for name in ("duration_ms", "cpu_ms", "stdout_bytes", "stderr_bytes", "leftovers"):
         _range(name, getattr(facts, name))
+    for name in ("metrics_bytes", "result_bytes"):
+        _range(name, getattr(facts, name))
     _range("peak_memory_mib", facts.peak_memory_mib, MIB_MAX)
     _text("launch_detail", facts.launch_detail)
     _text("last_output", facts.last_output, OUTPUT_MAX)

@@ -31,7 +31,7 @@ from fluxhive.protocol.agent import (
     ServerMessage,
 )
 from fluxhive.protocol.link import Link
-from fluxhive.protocol.wire import FRAME_BYTES_MAX, Codec, WireError
+from fluxhive.protocol.wire import FRAME_BYTES_MAX, STREAM_NAMES, Codec, WireError
 
 from .brain import Brain
 from .log_writer import AttemptLogs
@@ -336,7 +336,7 @@ class Session:
 
     def forget_marks(self, channel: int) -> None:
         """Nothing more is said about these streams."""
-        for stream in (0, 1):
+        for stream in range(len(STREAM_NAMES)):
             self._told.pop((channel, stream), None)
             self._marks.pop((channel, stream), None)
 

@@ -34,6 +34,7 @@ from fluxhive.protocol.agent import (
 )
 from fluxhive.protocol.dispatching import launch_of, stop_of
 from fluxhive.protocol.wire import (
+    CAPABILITY_EXTRA_STREAMS,
     CAPABILITY_ZSTD_LOGS,
     SUBPROTOCOL,
     WireError,
@@ -44,7 +45,7 @@ from .brain import Brain, NodeEffect
 from .dispatching import encoded_dispatch
 from .hello import NodeIdentity, joined
 from .log_writer import AttemptLogs
-from .logs import LogStore
+from .logs import LogStore, lengths_of
 from .node_checks import BadNode
 from .session import (
     CLOSE_PROTOCOL,
@@ -243,7 +244,7 @@ class Sessions:
         """A node reported an end; its logs have these lengths."""
         facts = report.facts
         rank = self._rank(report.attempt_id, session.node_id)
-        self._logs.expect(report.attempt_id, facts.stdout_bytes, facts.stderr_bytes, rank=rank)
+        self._logs.expect(report.attempt_id, *lengths_of(facts), rank=rank)
 
     def heard(self, session: Session, heartbeat: Heartbeat) -> None:
         """A heartbeat came and was answered."""
@@ -307,7 +308,7 @@ class Sessions:
                 session=effect.session,
                 heartbeat_ms=self._brain.settings.heartbeat_ms,
                 server_version=__version__,
-                capabilities=(CAPABILITY_ZSTD_LOGS,),
+                capabilities=(CAPABILITY_ZSTD_LOGS, CAPABILITY_EXTRA_STREAMS),
                 reading_ms=self._gpu_reading_ms,
                 log_marks=tuple(marks),
             )

@@ -88,9 +88,10 @@ async def read_log(
     rank: Rank = 0,
     fold: Annotated[bool, Query(description="Progress bars as they stood last.")] = False,
 ) -> Response:
-    """Read bytes of one stream (`stdout` or `stderr`), of the newest attempt unless one is named.
+    """Read bytes of one stream, of the newest attempt unless one is named. Of a gang, one member's.
 
-    Of a gang, one member's.
+    `stdout` or `stderr`; `metrics` is what a task wrote to $FLUXHIVE_METRICS, and `result` to
+    $FLUXHIVE_RESULT: bytes of its own, which nobody here reads.
 
     From `offset` on at most `limit` bytes, or the last `tail_bytes`. The headers `X-Log-Offset`,
     `X-Log-Size` and `X-Log-Complete` say where they begin, how much is stored, and whether that is
@@ -100,7 +101,8 @@ async def read_log(
     """
     if stream not in STREAM_NAMES:
         raise NotFound(
-            f"there is no stream `{stream[:100]}`", hint="a task has `stdout` and `stderr`"
+            f"there is no stream `{stream[:100]}`",
+            hint="a task has `stdout` and `stderr`, and may have `metrics` and `result`",
         )
     if tail_bytes is not None and (offset is not None or limit is not None):
         raise InputError(
@@ -124,8 +126,7 @@ async def read_log(
         partial(logs.read, chosen.id, number, start, min(n_bytes, size - start), rank=rank),
         limiter=services.log_readers,
     )
-    views = logs.streams(chosen, rank=rank)
-    is_complete = any(view.stream == stream and view.complete for view in views)
+    is_complete = logs.is_whole(chosen, number, rank=rank)
     gaps = logs.gaps(chosen.id, number, rank=rank)
     return _bytes(data, start, size, is_complete=is_complete, gaps=gaps, folded=fold)
 
@@ -150,7 +151,7 @@ async def _until_whole(services: Services, attempt: Attempt, rank: int) -> None:
     with anyio.move_on_after(REST_S):
         while hive.sessions.is_connected(member.node_id):
             views = hive.logs.streams(attempt, rank=rank)
-            if all(view.complete for view in views):
+            if all(hive.logs.is_whole(attempt, n, rank=rank) for n in range(len(STREAM_NAMES))):
                 return
             sizes = views[0].size, views[1].size
             await hive.logs.wait_for_more(attempt.id, sizes, rank=rank)

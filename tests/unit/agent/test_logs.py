@@ -12,12 +12,13 @@ from pathlib import Path
 import anyio
 import pytest
 
+from fluxhive.agent.exit_facts import extras_of
 from fluxhive.agent.log_stream import Read
 from fluxhive.agent.log_window import WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, Window
 from fluxhive.agent.logs import KEPT_BYTES, LogTailer
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import LogGap, LogUpTo
-from fluxhive.protocol.wire import STDERR, STDOUT, decode_log
+from fluxhive.protocol.wire import METRICS, RESULT, STDERR, STDOUT, decode_log
 from tests.helpers import checked_log
 
 ATTEMPT = AttemptId("t-jrt6.1")
@@ -433,3 +434,38 @@ def test_what_the_server_does_not_know_keeps_nobody_else_waiting(tmp_path: Path)
     # The next session's server may know it.
     tailer.resume([server.mark(1, STDOUT), server.mark(1, STDERR)], only_marked=True)
     assert tailer.has_work
+
+
+def test_metrics_are_followed_once_there_are_any_and_the_result_at_the_end(
+    tmp_path: Path,
+) -> None:
+    tailer, server = LogTailer(), LogServer()
+    tailer.resume([])
+    directory = run_directory(tmp_path)
+    tailer.follow(ATTEMPT, 7, directory)
+    assert len(tailer._streams) == 2
+    (tmp_path / "run" / "metrics").write_bytes(b"{}\n")
+    tailer._find_metrics(list(tailer._streams.values()))
+    tailer._look()
+    ship(tailer, server)
+    assert bytes(server.streams[7, METRICS]) == b"{}\n"
+    (tmp_path / "run" / "result").write_bytes(b"\x80\x05" * 1000)
+    tailer.end(ATTEMPT, 0, 0, *extras_of(directory))
+    ship(tailer, server)
+    assert bytes(server.streams[7, RESULT]) == b"\x80\x05" * 1000
+    tailer.forget(ATTEMPT)
+    assert not tailer._streams
+
+
+def test_a_server_that_takes_no_extra_streams_is_sent_none(tmp_path: Path) -> None:
+    tailer, server = LogTailer(), LogServer()
+    tailer.takes_extras = False
+    tailer.resume([])
+    directory = run_directory(tmp_path, b"out")
+    (tmp_path / "run" / "metrics").write_bytes(b"{}\n")
+    tailer.follow(ATTEMPT, 7, directory)
+    tailer.end(ATTEMPT, 3, 0, *extras_of(directory))
+    tailer.pause()
+    tailer.resume([])
+    ship(tailer, server)
+    assert set(server.streams) == {(7, STDOUT)}

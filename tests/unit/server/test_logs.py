@@ -29,7 +29,7 @@ from tests.helpers.records import attempt, ended, node, task
 
 pytestmark = pytest.mark.anyio
 
-OUT, ERR = 0, 1
+OUT, ERR, RESULT = 0, 1, 3
 
 
 class Source:
@@ -42,7 +42,7 @@ class Source:
         self.broke: list[tuple[str, bool]] = []
 
     def log_arrived(self, where: AttemptLogs, stream: int, *, refused: bool) -> None:
-        self.told.append((stream, where.streams[stream].received, refused))
+        self.told.append((stream, where.stream(stream).received, refused))
 
     def log_broke(self, problem: str, *, foreign: bool) -> None:
         self.broke.append((problem, foreign))
@@ -464,3 +464,29 @@ async def test_members_of_a_gang_have_streams_of_their_own(tmp_path: Path) -> No
         await it.logs.load([gang])
         assert it.logs.marks(gang.id)[OUT].durable == 4
         assert it.logs.marks(gang.id, rank=1)[OUT].durable == 3
+
+
+async def test_streams_beside_the_output_are_kept_like_it_and_come_back(tmp_path: Path) -> None:
+    """The result belongs to the end: an attempt is whole only with it, also after a crash."""
+    async with room(tmp_path) as it:
+        await it.ship(frame(b"out"), frame(b"\x80\x05", stream=RESULT))
+        it.logs.expect(it.attempt.id, 3, 0, 0, 4)
+        await it.logs.sync()
+        assert not it.logs.is_complete(it.attempt.id)
+        await it.ship(frame(b"\x80\x05..", stream=RESULT))
+        await it.logs.sync()
+        assert it.logs.is_complete(it.attempt.id)
+    async with room(tmp_path, new=False) as it:
+        assert it.read(RESULT) == b"\x80\x05.."
+        marks = [(mark.stream, mark.durable) for mark in it.logs.marks(it.attempt.id)]
+        assert marks == [(OUT, 3), (ERR, 0), (RESULT, 4)]
+
+
+async def test_more_than_a_result_may_have_is_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "EXTRA_BYTES_MAX", 10)
+    async with room(tmp_path) as it:
+        await it.ship(frame(b"x" * 25, stream=RESULT))
+        (gap,) = it.logs.gaps(it.attempt.id, RESULT)
+        assert (gap.start, gap.end) == (10, 25)
