@@ -76,9 +76,10 @@ class HiveState:
         self.ranked_at_ms: Ms = 0
         #: Keys of what was learned since the queue was settled last.
         self.news: dict[str, None] = {}
-        #: The hive's GPUs, now and when the queue was settled last.
+        #: The hive's GPUs, and whether they were others at any time since the queue was settled
+        #: last: a line may have been settled then, even if they are as before again.
         self.gpu_sizes: GpuSizes = (0, 0, 0)
-        self.settled_gpu_sizes: GpuSizes = (0, 0, 0)
+        self.gpus_changed = False
         #: What the hive has and each live attempt costs, in thousandths of a GPU.
         self.capacity_rate = 0
         self.rates: dict[AttemptId, int] = {}

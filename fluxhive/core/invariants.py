@@ -23,7 +23,7 @@ in the simulator, and once when a hive is restored. The numbers are those used a
    waits for
 13 whoever is placed had nobody before them that fits
 14 ``next_wakeup()`` is later than now, or None
-15 every change of state is saved, and each save is published once
+15 every change of a record has exactly one save, and one publish right after it
 17 an event that is handled twice starts nothing new
 18 every queued task has a reason to wait
 19 unknown ids, old sessions and wrong epochs change nothing

@@ -83,11 +83,11 @@ def refresh(hive: HiveState) -> None:
     hive.ranked_at_ms = hive.now_ms
     hive.ranking = ranking = Ranking(hive.policy, hive.accounts, hive.now_ms)
     news, hive.news = hive.news, {}
-    if news or hive.gpu_sizes != hive.settled_gpu_sizes:
+    if news or hive.gpus_changed:
         for line in list(queue.lines.values()):
             if line.gpu_sizes != hive.gpu_sizes or any(key in news for key in line.sources):
                 _settle(hive, line, _basis(hive, line.key))
-        hive.settled_gpu_sizes = hive.gpu_sizes
+        hive.gpus_changed = False
     if hive.policy.order is Order.FIFO:
         return
     for line in queue.lines.values():

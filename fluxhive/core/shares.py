@@ -52,7 +52,9 @@ def count_gpus(hive: HiveState) -> None:
         for report in record.node.inventory.gpus
         if report.total_mib
     )
-    hive.gpu_sizes = (sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else (0, 0, 0)
+    found = (sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else (0, 0, 0)
+    hive.gpus_changed |= found != hive.gpu_sizes
+    hive.gpu_sizes = found
     change = len(sizes) * WHOLE - hive.capacity_rate
     if change:
         hive.capacity_rate += change

@@ -11,7 +11,7 @@ from fluxhive.core import arrays, attempt_end, holds, quota_gate, task_manager
 from fluxhive.core.array_record import ArrayRecord
 from fluxhive.core.hive_state import HiveState
 from fluxhive.core.quota import QuotaBook
-from fluxhive.core.task import Task, TaskState
+from fluxhive.core.task import Attempt, AttemptState, Task, TaskState
 from fluxhive.core.task_manager import TaskManager
 
 from .planted_bugs import bug
@@ -136,3 +136,29 @@ def a_quota_is_never_free_again(patch: Patch) -> None:
 def a_restored_hive_forgets_quotas(patch: Patch) -> None:
     real = TaskManager.snapshot
     patch.setattr(TaskManager, "snapshot", lambda self: replace(real(self), quotas=()))
+
+
+@bug
+def a_change_is_saved_twice(patch: Patch) -> None:
+    real = HiveState.put_task
+
+    def twice(self: HiveState, task: Task) -> None:
+        at = len(self.effects)
+        real(self, task)
+        if task.state is TaskState.HELD:
+            self.effects += self.effects[at : at + 2]
+
+    patch.setattr(HiveState, "put_task", twice)
+
+
+@bug
+def a_second_change_in_a_state_is_not_saved(patch: Patch) -> None:
+    real = HiveState.put_attempt
+
+    def forgetful(self: HiveState, attempt: Attempt, reason: str) -> None:
+        before, at = self.attempts.get(attempt.id), len(self.effects)
+        real(self, attempt, reason)
+        if before is not None and before.state is attempt.state is AttemptState.STOPPING:
+            del self.effects[at : at + 2]
+
+    patch.setattr(HiveState, "put_attempt", forgetful)

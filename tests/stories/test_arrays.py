@@ -139,6 +139,22 @@ def test_a_held_array_whose_members_are_all_cancelled_is_over(hive: Hive) -> Non
     assert hive.task("t1").state.value == "cancelled"
 
 
+def test_an_array_that_is_kept_until_later_is_cancelled_while_a_member_runs(hive: Hive) -> None:
+    hive.node("n1", cpus=1)
+    hive.submit("t1", array=ArraySpec(count=2))
+    hive.edit("t1", begin_at_ms=hive.now_ms + 60_000)
+    hive.forgets()
+    hive.cancel("t1")
+    hive.sees(
+        "t1 active: being cancelled by ann",
+        "t1[0] active: being cancelled by ann",
+        "t1[0].1 stopping: cancelled by ann",
+        "stop t1[0].1 on n1: cancel",
+    )
+    hive.ends("t1[0].1", "cancelled")
+    assert hive.task("t1").reason == "cancelled by ann: 2 cancelled"
+
+
 def test_members_wait_for_members_and_arrays_for_arrays(hive: Hive) -> None:
     hive.node("n1", cpus=1)
     hive.submit("t1", array=ArraySpec(count=2))

@@ -272,6 +272,30 @@ def test_each_member_has_its_own_fence(hive: Hive) -> None:
     hive.sees("turn away n1", "t1.1 ended: node-lost", "t1 queued: attempt 1 ended: node-lost")
 
 
+def test_members_whose_fences_pass_together_end_together(hive: Hive) -> None:
+    for node in ("n1", "n2", "n3"):
+        hive.node(node)
+    hive.submit("t1", nodes=3, failover="10m")
+    for node in ("n1", "n2", "n3"):
+        hive.accepts("t1.1", on=node)
+        hive.starts("t1.1", on=node)
+    hive.quiet("n1")
+    hive.quiet("n2")
+    hive.waits("11m")
+    hive.forgets()
+    hive.waits("1m")
+    hive.sees(
+        "turn away n1",
+        "t1.1 stopping: rank 0 on n1 ended: node-lost",
+        "stop t1.1 on n2: gang",
+        "stop t1.1 on n3: gang",
+        "turn away n2",
+        "t1.1 stopping: rank 1 on n2 ended: node-lost",
+    )
+    hive.ends("t1.1", "cancelled", on="n3")
+    hive.sees("t1.1 ended: node-lost", "t1 queued: attempt 1 ended: node-lost", "forget t1.1 on n3")
+
+
 def test_a_member_that_its_node_does_not_know_is_dispatched_again_alone(hive: Hive) -> None:
     two_nodes(hive)
     hive.accepts("t1.1", on="n1")

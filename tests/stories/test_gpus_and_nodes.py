@@ -50,6 +50,17 @@ def test_a_share_leaves_headroom_on_its_gpu(hive: Hive) -> None:
     assert hive.why("t3") == ["NEVER"]
 
 
+def test_what_leaves_no_headroom_starts_on_the_first_gpu_after_there_was_none(hive: Hive) -> None:
+    hive.node("n1", gpus=["80G"])
+    hive.drain("n1")
+    hive.submit("t1", gpu_memory="81500M")
+    hive.leaves("n1")
+    hive.give_up("n1")
+    hive.forgets()
+    hive.node("n2", gpus=["80G"], only_for="ann")
+    hive.sees("dispatch t1.1 on n2 gpu0 81920 MiB alone")
+
+
 def test_a_share_goes_to_the_gpu_in_use_with_the_least_room() -> None:
     hive = Hive(DECLARED_HIVE)
     hive.node("n1", gpus=["80G", "80G", "80G"])
