@@ -1,0 +1,53 @@
+/** What pages ask for, by name. Keys begin with what changes them: `tasks`, `task`, `nodes`. */
+import { queryOptions } from "@tanstack/react-query";
+import { get, type Query } from "./http";
+import type { Me, NodePage, OutlookView, TaskPage, TaskView, UsagePoint } from "./types";
+
+export const meQuery = queryOptions({
+  queryKey: ["me"],
+  queryFn: ({ signal }) => get<Me>("/auth/me", {}, signal),
+  staleTime: Number.POSITIVE_INFINITY,
+  retry: false,
+});
+
+export const nodesQuery = queryOptions({
+  queryKey: ["nodes"],
+  queryFn: async ({ signal }) => (await get<NodePage>("/nodes", {}, signal)).items,
+  staleTime: Number.POSITIVE_INFINITY,
+});
+
+export function tasksQuery(choice: Query) {
+  return queryOptions({
+    queryKey: ["tasks", choice],
+    queryFn: ({ signal }) => get<TaskPage>("/tasks", choice, signal),
+  });
+}
+
+/** All that holds a GPU or is about to: the GPU bars name their segments by it. */
+export const activeQuery = tasksQuery({ state: "active", limit: 1000 });
+
+export function taskQuery(task: string) {
+  return queryOptions({
+    queryKey: ["task", task],
+    queryFn: ({ signal }) => get<TaskView>(`/tasks/${encodeURIComponent(task)}`, {}, signal),
+  });
+}
+
+export function whyQuery(task: string) {
+  return queryOptions({
+    queryKey: ["task", task, "why"],
+    queryFn: ({ signal }) => get<OutlookView>(`/tasks/${encodeURIComponent(task)}/why`, {}, signal),
+  });
+}
+
+export interface GpuHistory {
+  gpus?: { node_id: string; uuid: string; points?: UsagePoint[] }[];
+}
+
+/** How busy each GPU was in the last ten minutes. */
+export const gpuHistoryQuery = queryOptions({
+  queryKey: ["gpu-history"],
+  queryFn: ({ signal }) => get<GpuHistory>("/gpus/history", { minutes: 10, step_s: 10 }, signal),
+  refetchInterval: 20_000,
+  retry: false,
+});

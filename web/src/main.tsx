@@ -1,0 +1,42 @@
+import "./styles";
+import { MantineProvider } from "@mantine/core";
+import { Notifications } from "@mantine/notifications";
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { RouterProvider } from "@tanstack/react-router";
+import { createRoot } from "react-dom/client";
+import { onSignedOut, ProblemError } from "./api/http";
+import { createAppRouter } from "./router";
+import { theme } from "./theme";
+
+/** The server makes one for each answer and allows styles of this page by it alone. */
+const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
+
+const client = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 5_000,
+      refetchOnWindowFocus: false,
+      // What the server refuses stays refused; what it did not answer is asked again.
+      retry: (failures, error) =>
+        failures < 3 &&
+        (!(error instanceof ProblemError) || error.status === 0 || error.status >= 500),
+    },
+  },
+});
+const router = createAppRouter(client);
+
+onSignedOut(() => {
+  if (router.state.location.pathname === "/sign-in") return;
+  void router.navigate({ to: "/sign-in", search: { to: router.state.location.href } });
+});
+
+const root = document.getElementById("root");
+if (!root) throw new Error("index.html has no #root");
+createRoot(root).render(
+  <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={() => nonce}>
+    <QueryClientProvider client={client}>
+      <Notifications position="bottom-right" limit={4} />
+      <RouterProvider router={router} />
+    </QueryClientProvider>
+  </MantineProvider>,
+);

@@ -1,0 +1,99 @@
+import { Link } from "@tanstack/react-router";
+import type { TaskPage, TaskView } from "../../api/types";
+import { gibOf } from "../../format/amount";
+import { causeOf } from "../../format/state";
+import { Empty } from "../../parts/Empty";
+import { StateMark } from "../../parts/StateMark";
+import { Ago, Elapsed } from "../../parts/Times";
+import classes from "./TaskLists.module.css";
+
+interface Props {
+  page?: { items: TaskView[] };
+  empty: string;
+  command?: string;
+  /** Why each ended, and who it belongs to, in place of where it is. */
+  showsCause?: boolean;
+}
+
+/** Tasks in two lines each: what and how long, where and why. */
+export function TaskList({ page, empty, command, showsCause }: Props) {
+  if (!page) return <div className={classes.skeleton} aria-busy="true" />;
+  if (page.items.length === 0) return <Empty text={empty} command={command} />;
+  return (
+    <ul className={classes.list}>
+      {page.items.map((task) => (
+        <li key={task.id}>
+          <Link to="/t/$task" params={{ task: task.id }} className={classes.row}>
+            <span className={classes.state}>
+              <StateMark word={task.word} />
+            </span>
+            <span className={classes.name}>
+              <span className="ellipsis">{task.name || task.id}</span>
+              <span className={`${classes.second} ellipsis`}>
+                {showsCause ? `${task.owner}: ${causeText(task)}` : placeText(task)}
+              </span>
+            </span>
+            <span className={classes.time}>
+              <TimeOf task={task} />
+            </span>
+          </Link>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function TimeOf({ task }: { task: TaskView }) {
+  if (task.ended_at_ms != null) return <Ago atMs={task.ended_at_ms} />;
+  if (task.state === "active")
+    return <Elapsed fromMs={task.started_at_ms ?? task.submitted_at_ms} />;
+  return <Ago atMs={task.submitted_at_ms} />;
+}
+
+/** The head of the queue, with each one's reason. */
+export function QueueList({ page }: { page?: TaskPage }) {
+  if (!page) return <div className={classes.skeleton} aria-busy="true" />;
+  if (page.items.length === 0)
+    return <Empty text="Nobody waits: what is submitted now may start at once." />;
+  return (
+    <ol className={classes.list}>
+      {page.items.map((task) => (
+        <li key={task.id}>
+          <Link to="/t/$task" params={{ task: task.id }} className={classes.row}>
+            <span className={classes.name}>
+              <span className="ellipsis">
+                {task.name || task.id} <span className="dim">{task.owner}</span>
+              </span>
+              <span className={`${classes.second} ellipsis`}>
+                {task.waiting?.[0]?.text ?? (task.reason || "in line")}
+              </span>
+            </span>
+            <span className={classes.time}>
+              <Ago atMs={task.submitted_at_ms} />
+            </span>
+          </Link>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+function placeText(task: TaskView): string {
+  const attempt = task.attempts?.at(-1);
+  if (task.state === "active" && attempt) {
+    const gpus = attempt.reservation.gpus ?? [];
+    const where = gpus.length
+      ? `${attempt.node_label}:${gpus.map((gpu) => gpu.index).join(",")}`
+      : attempt.node_label;
+    const reserved = gpus.reduce((sum, gpu) => sum + (gpu.gpu_memory_mib ?? 0), 0);
+    return reserved ? `${where}, ${gibOf(attempt.gpu_memory_used_mib, reserved)}` : where;
+  }
+  if (task.state === "failed") return causeText(task);
+  return task.waiting?.[0]?.text || task.reason || task.id;
+}
+
+function causeText(task: TaskView): string {
+  const { outcome } = task;
+  if (!outcome) return task.reason ?? "";
+  return outcome.detail ? `${causeOf(outcome.kind)}, ${outcome.detail}` : causeOf(outcome.kind);
+}

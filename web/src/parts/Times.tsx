@@ -1,0 +1,22 @@
+/** Times on the page: relative, the exact one on hover. */
+import { ago, duration, exact } from "../format/time";
+import { useNow } from "./useNow";
+
+export function Ago({ atMs }: { atMs: number }) {
+  const now = useNow(10_000);
+  return (
+    <time dateTime={new Date(atMs).toISOString()} title={exact(atMs)}>
+      {ago(atMs, Math.max(now, Date.now() - 10_000))}
+    </time>
+  );
+}
+
+/** How long something takes, or took: it counts while there is no end. */
+export function Elapsed({ fromMs, toMs }: { fromMs: number; toMs?: number | null }) {
+  return toMs == null ? <Counting fromMs={fromMs} /> : <span>{duration(toMs - fromMs)}</span>;
+}
+
+function Counting({ fromMs }: { fromMs: number }) {
+  const now = useNow();
+  return <span title={`since ${exact(fromMs)}`}>{duration(now - fromMs)}</span>;
+}

@@ -1,0 +1,49 @@
+/** What went wrong: what, why, what to do, and the id that support needs. The page around it stays. */
+import { Button } from "@mantine/core";
+import { ProblemError } from "../api/http";
+import { Copyable } from "./Copyable";
+import { Icon } from "./Icon";
+import classes from "./Trouble.module.css";
+
+export function Trouble({ error, retry }: { error: unknown; retry?: () => void }) {
+  const problem = error instanceof ProblemError ? error.problem : undefined;
+  const text = error instanceof Error ? error.message : String(error);
+  return (
+    <div className={classes.trouble} role="alert">
+      <Icon name="warning" />
+      <div>
+        <div className={classes.what}>{text}</div>
+        {problem?.hint && <div className="dim">{problem.hint}</div>}
+        {problem?.id && (
+          <div className="dim">
+            for support: <Copyable text={problem.id} />
+          </div>
+        )}
+        {retry && (
+          <Button size="compact-xs" variant="default" mt={6} onClick={retry}>
+            Try again
+          </Button>
+        )}
+      </div>
+    </div>
+  );
+}
+
+export function Crashed({ error }: { error: unknown }) {
+  return (
+    <div className={classes.page}>
+      <Trouble error={error} retry={() => window.location.reload()} />
+    </div>
+  );
+}
+
+export function NotFound() {
+  return (
+    <div className={classes.page}>
+      <h1>There is nothing at this address</h1>
+      <p className="dim">
+        It may have been removed. <a href="/">To the overview</a>
+      </p>
+    </div>
+  );
+}

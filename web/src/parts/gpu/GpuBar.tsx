@@ -1,0 +1,108 @@
+/** The one picture that people learn: a GPU's memory and who has it, and below it how busy it was. */
+import { HoverCard } from "@mantine/core";
+import { Link } from "@tanstack/react-router";
+import { memo } from "react";
+import type { GpuView, TaskView, UsagePoint } from "../../api/types";
+import { gib, gibOf } from "../../format/amount";
+import { ownerColour } from "../../format/owner";
+import { Icon, type IconName } from "../Icon";
+import { freeMib, holdersOf, type Segment, segmentsOf } from "./bar";
+import classes from "./GpuBar.module.css";
+import { GpuFacts } from "./GpuFacts";
+import { Sparkline } from "./Sparkline";
+
+/** Where NVIDIA's cards begin to slow down is 83 °C and above. */
+const HOT_C = 83;
+
+interface Props {
+  gpu: GpuView;
+  nodeLabel: string;
+  isDraining?: boolean;
+  tasks: ReadonlyMap<string, TaskView>;
+  points?: readonly UsagePoint[];
+}
+
+export const GpuBar = memo(function GpuBar({ gpu, nodeLabel, isDraining, tasks, points }: Props) {
+  const { report } = gpu;
+  const holders = holdersOf(gpu, tasks);
+  const segments = segmentsOf(gpu, holders);
+  const names = holders.map((holder) => holder.name).join(", ");
+  const isOut = report.state === "dirty" || report.state === "faulty";
+  return (
+    <HoverCard openDelay={150} closeDelay={60} width={320} position="bottom-start" shadow="md">
+      <HoverCard.Target>
+        <div className={classes.gpu} data-out={isOut || undefined}>
+          <div className={classes.head}>
+            <span className={classes.index}>{report.index}</span>
+            <span className={`${classes.who} ellipsis`}>
+              {names || (isOut ? report.state_reason || report.state : "free")}
+            </span>
+            <Marks gpu={gpu} isDraining={isDraining} />
+            <span className={classes.amount}>{gibOf(report.used_mib, report.total_mib)}</span>
+          </div>
+          <div className={classes.bar} role="group" aria-label={spoken(gpu, nodeLabel, holders)}>
+            {segments.map((segment) => (
+              <Piece key={`${segment.holder?.attemptId ?? ""}${segment.kind}`} segment={segment} />
+            ))}
+          </div>
+          <div className={classes.foot}>
+            <Sparkline points={points} now={report.utilization_percent} />
+            <span className={classes.busy}>
+              {report.utilization_percent == null ? "–" : `${report.utilization_percent} %`}
+            </span>
+          </div>
+        </div>
+      </HoverCard.Target>
+      <HoverCard.Dropdown className={classes.card}>
+        <GpuFacts gpu={gpu} nodeLabel={nodeLabel} holders={holders} />
+      </HoverCard.Dropdown>
+    </HoverCard>
+  );
+});
+
+function Piece({ segment }: { segment: Segment }) {
+  const { holder, kind, start, length } = segment;
+  const place = { left: `${start * 100}%`, width: `${length * 100}%` };
+  if (!holder) return <span className={classes.piece} data-kind={kind} style={place} />;
+  return (
+    <Link
+      to="/t/$task"
+      params={{ task: holder.taskId }}
+      className={classes.piece}
+      data-kind={kind}
+      data-owner={ownerColour(holder.owner)}
+      style={place}
+      tabIndex={kind === "used" || holder.usedMib === 0 ? 0 : -1}
+      aria-label={`${holder.name} of ${holder.owner}: ${gib(holder.usedMib)} of ${gib(holder.reservedMib)} GiB`}
+    />
+  );
+}
+
+function Marks({ gpu, isDraining }: { gpu: GpuView; isDraining?: boolean }) {
+  const { report } = gpu;
+  const marks: { icon: IconName; text: string; tone: string }[] = [];
+  if (report.state === "faulty") marks.push({ icon: "failed", text: "faulty", tone: "failed" });
+  if (report.state === "dirty") marks.push({ icon: "warning", text: "dirty", tone: "retrying" });
+  if (report.stale) marks.push({ icon: "adrift", text: "no readings", tone: "retrying" });
+  if ((report.temperature_c ?? 0) >= HOT_C) {
+    marks.push({ icon: "thermometer", text: `${report.temperature_c} °C`, tone: "failed" });
+  }
+  if (isDraining) marks.push({ icon: "drain", text: "draining", tone: "waiting" });
+  return marks.map((mark) => (
+    <span key={mark.text} className={classes.mark} data-tone={mark.tone}>
+      <Icon name={mark.icon} size={12} />
+      {mark.text}
+    </span>
+  ));
+}
+
+function spoken(gpu: GpuView, nodeLabel: string, holders: ReturnType<typeof holdersOf>): string {
+  const { report } = gpu;
+  const parts = holders.map(
+    (holder) =>
+      `${holder.name} of ${holder.owner} uses ${gib(holder.usedMib)} of ${gib(holder.reservedMib)}`,
+  );
+  if (report.foreign_mib) parts.push(`others use ${gib(report.foreign_mib)}`);
+  parts.push(`${gib(freeMib(gpu, holders))} free`);
+  return `GPU ${report.index} of ${nodeLabel}, ${gib(report.total_mib)} GiB: ${parts.join(", ")}`;
+}

@@ -1,0 +1,35 @@
+import { Tooltip } from "@mantine/core";
+import { ago } from "../format/time";
+import { type Standing, useConnection } from "../live/connection";
+import { useNow } from "../parts/useNow";
+import classes from "./FeedState.module.css";
+
+const WORDS: Record<Standing, string> = {
+  connecting: "connecting",
+  live: "live",
+  behind: "behind",
+  reconnecting: "reconnecting",
+};
+
+/** Whether what is shown is live, and if not, how old it is. */
+export function FeedState() {
+  const { standing, heardAtMs } = useConnection();
+  const now = useNow(2_000);
+  const age = heardAtMs ? ago(heardAtMs, now) : "";
+  const isOld = standing === "behind" || standing === "reconnecting";
+  const text = isOld && age ? `${WORDS[standing]}, as of ${age}` : WORDS[standing];
+  const label =
+    standing === "live"
+      ? "What you see is live"
+      : isOld
+        ? `The server was last heard ${age}; what you see is from then`
+        : "The feed is being opened";
+  return (
+    <Tooltip label={label}>
+      <span className={classes.state} data-standing={standing} role="status">
+        <span className={classes.dot} />
+        {text}
+      </span>
+    </Tooltip>
+  );
+}

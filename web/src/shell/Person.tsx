@@ -1,0 +1,39 @@
+import { ActionIcon, Menu, useComputedColorScheme, useMantineColorScheme } from "@mantine/core";
+import { useQueryClient } from "@tanstack/react-query";
+import { send } from "../api/http";
+import type { Me } from "../api/types";
+import { Icon } from "../parts/Icon";
+
+/** Who is logged in, light or dark, and the way out. */
+export function Person({ me }: { me: Me }) {
+  const client = useQueryClient();
+  const { setColorScheme } = useMantineColorScheme();
+  const scheme = useComputedColorScheme();
+  const other = scheme === "dark" ? "light" : "dark";
+  const leave = async () => {
+    await send("DELETE", "/auth/session");
+    client.clear();
+    window.location.assign("/sign-in");
+  };
+  return (
+    <Menu position="bottom-end" width={190}>
+      <Menu.Target>
+        <ActionIcon variant="subtle" color="gray" aria-label={`${me.username}: menu`}>
+          <Icon name="user" />
+        </ActionIcon>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Label>
+          {me.username}, {me.role}
+        </Menu.Label>
+        <Menu.Item
+          leftSection={<Icon name={other === "dark" ? "moon" : "sun"} />}
+          onClick={() => setColorScheme(other)}
+        >
+          {other === "dark" ? "Dark" : "Light"}
+        </Menu.Item>
+        <Menu.Item onClick={() => void leave()}>Sign out</Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  );
+}

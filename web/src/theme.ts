@@ -1,0 +1,29 @@
+/** Mantine's part of the look; the palette itself is theme.css. */
+import { createTheme, type MantineColorsTuple } from "@mantine/core";
+
+const accent: MantineColorsTuple = [
+  "#eef0ff",
+  "#dcdefb",
+  "#b6baf2",
+  "#9aa0ff",
+  "#7378e0",
+  "#5f65d6",
+  "#4c51c6",
+  "#4145ae",
+  "#373b98",
+  "#2d3180",
+];
+
+export const theme = createTheme({
+  primaryColor: "accent",
+  primaryShade: { light: 6, dark: 5 },
+  colors: { accent },
+  defaultRadius: 6,
+  fontFamily:
+    'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif',
+  fontFamilyMonospace:
+    'ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", "DejaVu Sans Mono", monospace',
+  fontSizes: { xs: "12px", sm: "13px", md: "14px", lg: "16px", xl: "20px" },
+  headings: { fontWeight: "600" },
+  cursorType: "pointer",
+});

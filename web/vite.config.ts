@@ -1,0 +1,30 @@
+import { env } from "node:process";
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vitest/config";
+
+/** The server that `npm run dev` asks; `FLOWHIVE_DEV_TOKEN` stands for a login there. */
+const server = env.FLOWHIVE_CONTROL_URL ?? "http://127.0.0.1:8001";
+const token = env.FLOWHIVE_DEV_TOKEN;
+
+export default defineConfig({
+  plugins: [react()],
+  html: { cspNonce: "__CSP_NONCE__" },
+  build: {
+    outDir: env.FLOWHIVE_WEB_OUT ?? "../fluxhive/server/static/dashboard",
+    emptyOutDir: true,
+    // A file inside a style sheet would be an address that the content security policy refuses.
+    assetsInlineLimit: 0,
+    // One list for people who ask what is in it.
+    rolldownOptions: { output: { entryFileNames: "assets/[name]-[hash].js" } },
+  },
+  server: {
+    port: 5173,
+    proxy: {
+      "/api": {
+        target: server,
+        headers: { origin: server, ...(token ? { authorization: `Bearer ${token}` } : {}) },
+      },
+    },
+  },
+  test: { include: ["src/**/*.test.ts"], environment: "node" },
+});
