@@ -299,6 +299,8 @@ class TokenView(Value, frozen=True, kw_only=True):
     created_at_ms: int
     last_used_at_ms: int | None = None
     expires_at_ms: int | None = None
+    #: A browser that is signed in; it holds a cookie in place of a token.
+    is_session: bool = False
 
 
 class TokenPage(Value, frozen=True, kw_only=True):

@@ -62,6 +62,16 @@ class Accounts:
     async def login(self, asked: Login, address: str) -> TokenGrant:
         """A token for the right password. Raises ``AuthError``, ``QuotaExceeded``."""
         check_text("purpose", asked.purpose)
+        await self.check_login(asked, address)
+        wanted = TokenRequest(name=asked.purpose, expires_in_s=LOGIN_LIFE_S)
+        return await self._auth.issue(asked.username, wanted)
+
+    def count_try(self, address: str) -> None:
+        """Counts a try with a token or a code. Raises ``QuotaExceeded``."""
+        self._guesses.count("", address)
+
+    async def check_login(self, asked: Login, address: str) -> str:
+        """Whose name and password these are. Raises ``AuthError``, ``QuotaExceeded``."""
         account = asked.username[:USERNAME_LENGTH_MAX]
         self._guesses.count(account, address)
         user = self._auth.users.get(asked.username)
@@ -77,8 +87,7 @@ class Accounts:
         if renewed is not None:
             await self._set_password(asked.username, renewed)
         log.info("login", extra={"user": account, "address": address})
-        wanted = TokenRequest(name=asked.purpose, expires_in_s=LOGIN_LIFE_S)
-        return await self._auth.issue(asked.username, wanted)
+        return asked.username
 
     async def _set_password(self, username: str, password_hash: str) -> None:
         await self._auth.store.call(

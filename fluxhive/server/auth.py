@@ -2,10 +2,10 @@
 
 Tokens are opaque: ``fh_u_`` (a person's) or ``fh_n_`` (a node's), a public id, and 256 random bits.
 The store has their SHA-256 alone. All of them are kept in memory too, so that a request costs no
-query; every change goes to the store first. There are no cookie sessions: bearer tokens only, and
-never in an address. What members may do: see all tasks, nodes and output, since a lab shares its
-machines; change only their own tasks. Values of environment variables are shown to a task's owner
-and to administrators alone.
+query; every change goes to the store first. A browser's session is a token too (``fh_s_``) that
+only a cookie may carry (browser.py); no token is ever taken from an address. What members may do:
+see all tasks, nodes and output, since a lab shares its machines; change only their own tasks.
+Values of environment variables are shown to a task's owner and to administrators alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .store.store import Store
 
 log = logging.getLogger(__name__)
 
-USER_PREFIX, NODE_PREFIX = "fh_u_", "fh_n_"
+USER_PREFIX, NODE_PREFIX, SESSION_PREFIX = "fh_u_", "fh_n_", "fh_s_"
 _ID_BYTES, _SECRET_BYTES = 6, 32
 _TOKEN_LENGTH_MAX = 200
 TOKENS_PER_USER_MAX = 1_000
@@ -103,11 +103,19 @@ class Auth:
                 "the Authorization header holds no bearer token",
                 hint="write it as `Authorization: Bearer fh_u_…`",
             )
-        caller = self._holder(text)
+        caller = None if text.startswith(SESSION_PREFIX) else self._holder(text)
         if caller is None:
             raise AuthError(
                 "this token is unknown, expired or revoked", hint="log in again: fluxhive login"
             )
+        self._used[caller.token_id] = self.clock.now_ms()
+        return caller
+
+    def caller_of_session(self, text: str) -> Caller:
+        """Who holds the session of a browser's cookie. Raises ``AuthError``."""
+        caller = self._holder(text) if text.startswith(SESSION_PREFIX) else None
+        if caller is None:
+            raise AuthError("this browser is signed out", hint="sign in again")
         self._used[caller.token_id] = self.clock.now_ms()
         return caller
 
@@ -167,15 +175,7 @@ class Auth:
             created_at_ms=now_ms,
             expires_at_ms=None if life_s is None else now_ms + life_s * 1000,
         )
-        dropped = self._make_room(username)
-        await self.store.call(partial(people.insert_token, token=token, instead_of=dropped))
-        for each in dropped:
-            self._drop(each)
-        self._tokens[token.id] = token
-        log.info(
-            "token created",
-            extra={"user": username, "token": token.id, "scope": token.scope.value},
-        )
+        await self.keep(token)
         return TokenGrant(
             id=token.id,
             token=text,
@@ -184,6 +184,23 @@ class Auth:
             scope=token.scope,
             expires_at_ms=token.expires_at_ms,
         )
+
+    async def keep(self, token: Token) -> None:
+        """Stores a new token, then lets it in. Raises ``Conflict`` when its user has too many."""
+        dropped = self._make_room(token.username)
+        await self.store.call(partial(people.insert_token, token=token, instead_of=dropped))
+        for each in dropped:
+            self._drop(each)
+        self._tokens[token.id] = token
+        log.info(
+            "token created" if token.session_of is None else "session begins",
+            extra={"user": token.username, "token": token.id, "scope": token.scope.value},
+        )
+
+    def expires_at_ms(self, token_id: str) -> Ms | None:
+        """When a person's token ends by itself; None: never."""
+        token = self._tokens.get(token_id)
+        return None if token is None else token.expires_at_ms
 
     def _make_room(self, username: str) -> list[str]:
         """Tokens that go so that a new one fits: expired ones, then the oldest that expire."""
@@ -213,6 +230,7 @@ class Auth:
                 created_at_ms=token.created_at_ms,
                 last_used_at_ms=self._used.get(token.id, token.last_used_at_ms),
                 expires_at_ms=token.expires_at_ms,
+                is_session=token.session_of is not None,
             )
             for token in self._tokens.values()
             if token.username == username
@@ -232,7 +250,10 @@ class Auth:
         return sorted(views, key=lambda view: (-view.created_at_ms, view.id))
 
     async def revoke(self, caller: Caller, token_id: str) -> None:
-        """Ends a token and whatever it holds open. Raises ``NotFound`` for one of another user."""
+        """Ends a token, the sessions that it opened, and whatever they hold open.
+
+        Raises ``NotFound`` for one of another user.
+        """
         token = self._tokens.get(token_id)
         node = self.nodes.get(self._node_of.get(token_id, ""))
         owner = token.username if token is not None else node.owner if node is not None else None
@@ -243,8 +264,12 @@ class Auth:
             await self.store.call(partial(people.put_node_token, token=ended))
             self.keep_node(ended)
         else:
-            await self.store.call(partial(people.delete_tokens, token_ids=[token_id]))
-            self._drop(token_id)
+            opened = [each.id for each in self._tokens.values() if each.session_of == token_id]
+            await self.store.call(partial(people.delete_tokens, token_ids=[token_id, *opened]))
+            for each in (token_id, *opened):
+                self._drop(each)
+            for each in opened:
+                self.on_revoked(each, None)
         log.info("token revoked", extra={"user": owner, "token": token_id, "by": caller.username})
         self.on_revoked(token_id, None if node is None else node.node_id)
 

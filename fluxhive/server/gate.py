@@ -1,5 +1,7 @@
 """The door of the web application: nobody passes without a token, but for the list below.
 
+A browser that is signed in has its token in a cookie (browser.py).
+
 Plain ASGI around all routes, HTTP and WebSocket: a route that is added tomorrow is closed unless it
 is written here. What each kind of token opens stands here too; who owns what is the routes' affair.
 """
@@ -16,15 +18,23 @@ from fluxhive.core.errors import AuthError
 from fluxhive.protocol.rest import TokenScope
 
 from .auth import Auth, Caller
+from .browser import SAFE_METHODS, check_own_page, session_text
+from .dashboard import is_view
 from .pages import PAGES
-from .shell import SAFE_METHODS, refuse
+from .shell import refuse
 
 log = logging.getLogger(__name__)
 
 API = "/api/v1"
 #: The only paths of the API that need no login; the pages hold nothing of this hive.
 OPEN_PATHS = frozenset(
-    {f"{API}/health", f"{API}/ready", f"{API}/auth/login", f"{API}/auth/invitation"}
+    {
+        f"{API}/health",
+        f"{API}/ready",
+        f"{API}/auth/login",
+        f"{API}/auth/invitation",
+        f"{API}/auth/session",
+    }
 ) | frozenset(f"/{name}" for name in PAGES)
 
 _AGENT = f"{API}/agent"
@@ -41,14 +51,14 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets one request in, or refuses it."""
-        if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN_PATHS:
+        if scope["type"] not in ("http", "websocket") or is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
         auth: Auth = scope["app"].state.services.auth
         method = scope.get("method", "WEBSOCKET")
         caller: Caller | None = None
         try:
-            caller = auth.caller_of(Headers(scope=scope).get("authorization"))
+            caller = _caller(auth, scope)
             _check_scope(caller, method, scope["path"])
         except AuthError as error:
             log.warning(
@@ -65,6 +75,22 @@ class Gate:
             return
         scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
+
+
+def is_open(path: str) -> bool:
+    """Whether nobody is asked who they are: the list above, and the dashboard's own files."""
+    return path in OPEN_PATHS or is_view(path)
+
+
+def _caller(auth: Auth, scope: Scope) -> Caller:
+    """By the Authorization header; without one, by a browser's cookie."""
+    header = Headers(scope=scope).get("authorization")
+    text = session_text(scope) if header is None else None
+    if text is None:
+        return auth.caller_of(header)
+    caller = auth.caller_of_session(text)
+    check_own_page(scope)
+    return caller
 
 
 def caller_of(request: Request) -> Caller:

@@ -1,7 +1,7 @@
-"""The few pages a browser is shown: what runs here, and where an invited person sets a password.
+"""Plain pages: the reference of the API, and where an invited person sets a password.
 
-Fixed documents that hold nothing of this hive, so they need no login. The dashboard is a room of
-its own. No inline script or style (shell.py's content security policy).
+Fixed documents that hold nothing of this hive, so they need no login. The dashboard has a file of
+its own (dashboard.py). No inline script or style (shell.py's content security policy).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ HTML = "text/html; charset=utf-8"
 #: Pages change with the version alone; browsers ask again after this time.
 _CACHE = "max-age=300"
 
-_OVERVIEW, _WELCOME, _OPENAPI = "", "welcome", "api/v1/openapi.json"
+_REFERENCE, _WELCOME, _OPENAPI = "reference", "welcome", "api/v1/openapi.json"
 _FILES = {
     _WELCOME: ("welcome.html", HTML),
     "static/welcome.js": ("welcome.js", "text/javascript; charset=utf-8"),
     "static/page.css": ("page.css", "text/css; charset=utf-8"),
 }
 #: Their paths, without the first slash.
-PAGES = frozenset({_OVERVIEW, _OPENAPI, *_FILES})
+PAGES = frozenset({_REFERENCE, _OPENAPI, *_FILES})
 
 
 class _PageConvertor(Convertor[str]):
@@ -56,12 +56,12 @@ async def page(request: Request) -> Response:
     headers = {"Cache-Control": _CACHE}
     if name in _FILES:
         file, media_type = _FILES[name]
-        return Response(_text(file), headers=headers, media_type=media_type)
+        return Response(text_of(file), headers=headers, media_type=media_type)
     document = request.app.openapi()
     if name == _OPENAPI:
         data = msgspec.json.encode(document)
         return Response(data, headers=headers, media_type="application/json")
-    return Response(overview(document), headers=headers, media_type=HTML)
+    return Response(reference(document), headers=headers, media_type=HTML)
 
 
 def add_pages(app: FastAPI) -> None:
@@ -74,8 +74,13 @@ def welcome_link(base_url: str, code: str) -> str:
     return f"{base_url.rstrip('/')}/{_WELCOME}#{code}"
 
 
-def overview(document: dict[str, Any]) -> str:
-    """The page at ``/``: what runs here and what its API offers."""
+def sign_in_link(base_url: str, code: str) -> str:
+    """What opens the dashboard once; the code stays in the browser, like an invitation's."""
+    return f"{base_url.rstrip('/')}/sign-in#{code}"
+
+
+def reference(document: dict[str, Any]) -> str:
+    """The page at ``/reference``: what the API of this server offers."""
     rows = "\n".join(
         f"<tr><td>{method.upper()}</td><td><code>{escape(path)}</code></td>"
         f"<td>{escape(operation['summary'])}</td></tr>"
@@ -83,10 +88,13 @@ def overview(document: dict[str, Any]) -> str:
         for method, operation in operations.items()
     )
     return (
-        _text("overview.html").replace("{{version}}", escape(__version__)).replace("{{rows}}", rows)
+        text_of("reference.html")
+        .replace("{{version}}", escape(__version__))
+        .replace("{{rows}}", rows)
     )
 
 
 @cache
-def _text(file: str) -> str:
+def text_of(file: str) -> str:
+    """One of the plain documents beside this file."""
     return (STATIC / file).read_text(encoding="utf-8")

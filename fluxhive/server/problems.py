@@ -113,7 +113,9 @@ async def on_bad_parameters(_request: Request, error: Exception) -> Response:
     text = f"{field}: {said[:1].lower()}{said[1:]}"
     value = None if first["type"] == "missing" else first.get("input")
     return answer_error(
-        InputError(text, field=field, value=value, hint="the reference lists what it may be: /")
+        InputError(
+            text, field=field, value=value, hint="the reference lists what it may be: /reference"
+        )
     )
 
 
@@ -142,7 +144,7 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 def _near(request: HTTPConnection) -> str:
     paths: dict[str, object] = request.app.openapi()["paths"]
-    return closest(request.url.path, paths) or "the reference of the API is at /"
+    return closest(request.url.path, paths) or "the reference of the API is at /reference"
 
 
 def _shown(field: str, value: object) -> str:

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 
 from .accounts import Accounts
 from .auth import Auth
+from .browser import BrowserSessions
 from .code import CodeStore
 from .feed import Feed
 from .hive import Hive
@@ -55,6 +56,7 @@ class Services(NamedTuple):
     hive: Hive
     auth: Auth
     accounts: Accounts
+    browsers: BrowserSessions
     feed: Feed
     answers: LongAnswers
     #: Threads that read output for people at the same time.

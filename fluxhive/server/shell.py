@@ -17,9 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fluxhive.core.errors import AuthError, FluxhiveError
 from fluxhive.protocol.rest import BODY_BYTES
 
+from .browser import SAFE_METHODS
 from .problems import Malformed, answer_error, answer_failure
-
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 #: The API is JSON and our pages hold no inline script or style.
 CONTENT_SECURITY_POLICY = (
@@ -146,8 +145,8 @@ async def refuse(scope: Scope, receive: Receive, send: Send, error: FluxhiveErro
 def _check_origin(scope: Scope) -> None:
     """Raises for what a page of another site makes a browser send.
 
-    There are no cookie sessions, only bearer tokens that no page of another site has. This keeps
-    such a page from guessing passwords through its visitors.
+    This keeps such a page from guessing passwords through its visitors. What a browser's cookie
+    lets in is looked at more closely (browser.py).
     """
     if scope["type"] == "http" and scope["method"] in SAFE_METHODS:
         return

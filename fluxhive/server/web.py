@@ -23,7 +23,9 @@ from . import openapi
 from .accounts import Accounts
 from .auth import Auth
 from .blobs import BlobStore
+from .browser import BrowserSessions
 from .code import CodeStore
+from .dashboard import add_dashboard
 from .feed import Feed
 from .gate import API, Gate
 from .hive import Hive
@@ -79,6 +81,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     for room in rooms:
         app.include_router(room.router, prefix=API)
     add_pages(app)
+    add_dashboard(app)
     app.add_exception_handler(FluxhiveError, on_error)
     app.add_exception_handler(RequestValidationError, on_bad_parameters)
     app.add_exception_handler(HTTPException, on_http_error)
@@ -105,7 +108,9 @@ async def open_services(hive: Hive) -> AsyncIterator[Services]:
     limiter = anyio.CapacityLimiter(LOG_READERS)
     kept = Secrets(hive.store, hive.clock)
     code = CodeStore(BlobStore(hive.directory / "blobs"), hive.brain)
-    services = Services(hive, auth, Accounts(auth), feed, LongAnswers(), limiter, kept, code)
+    accounts = Accounts(auth)
+    browsers = BrowserSessions(auth, accounts)
+    services = Services(hive, auth, accounts, browsers, feed, LongAnswers(), limiter, kept, code)
 
     def revoked(token_id: str, node_id: str | None) -> None:
         services.answers.end(token_id)

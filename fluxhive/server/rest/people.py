@@ -19,11 +19,13 @@ from fluxhive.protocol.rest import (
     TokenRequest,
     UserPage,
 )
+from fluxhive.protocol.sign_in import SignedOut, SignIn, SignInLink
 from fluxhive.server.accounts import view
 from fluxhive.server.auth import check_administrator
 from fluxhive.server.bridge import answer, body_of, new_router, route
+from fluxhive.server.browser import check_own_page, cookie_header, session_text
 from fluxhive.server.gate import address_of
-from fluxhive.server.pages import welcome_link
+from fluxhive.server.pages import sign_in_link, welcome_link
 
 from .tasks import OfCaller, OfServices
 
@@ -46,6 +48,39 @@ async def answer_invitation(
 ) -> Response:
     """Answer an invitation, once: sets the password (8 characters or more) and logs in."""
     return answer(await services.accounts.answer_invitation(given, address_of(request.scope)))
+
+
+@route(router, "POST", "/auth/session", takes=SignIn, gives=Me, is_open=True)
+async def sign_in(
+    request: Request, asked: Annotated[SignIn, Depends(body_of(SignIn))], services: OfServices
+) -> Response:
+    """Sign a browser in, for 14 days: by password, token, or the code of a link.
+
+    The session is in a cookie that no script can read. It ends with the token that opened it, and
+    stands in the list of tokens.
+    """
+    text, caller = await services.browsers.sign_in(asked, address_of(request.scope))
+    shown = Me(username=caller.username, role=caller.role, scope=caller.scope)
+    return answer(shown, headers={"Set-Cookie": cookie_header(request.scope, text)})
+
+
+@route(router, "DELETE", "/auth/session", gives=SignedOut, is_open=True)
+async def sign_out(request: Request, services: OfServices) -> Response:
+    """Sign this browser out: its session ends, whether it was known or not."""
+    text = session_text(request.scope)
+    if text is not None:
+        check_own_page(request.scope)
+        await services.browsers.sign_out(text)
+    gone = cookie_header(request.scope, "")
+    return answer(SignedOut(), headers={"Set-Cookie": gone})
+
+
+@route(router, "POST", "/auth/link", gives=SignInLink)
+async def make_sign_in_link(request: Request, caller: OfCaller, services: OfServices) -> Response:
+    """Make a link that signs a browser in as you: it works once, for half an hour."""
+    code, expires_at_ms = services.browsers.make_link(caller)
+    link = sign_in_link(str(request.base_url), code)
+    return answer(SignInLink(link=link, expires_at_ms=expires_at_ms))
 
 
 @route(router, "POST", "/auth/logout", gives=Me)

@@ -25,7 +25,7 @@ form.addEventListener("submit", async (event) => {
   }
   document.getElementById("send").disabled = true;
   try {
-    welcome(await answer({ code, password }));
+    welcome(await answer({ code, password }), password);
   } catch (error) {
     message.textContent = error.message;
     document.getElementById("send").disabled = false;
@@ -45,11 +45,17 @@ async function answer(body) {
   return found;
 }
 
-function welcome(grant) {
-  // The token of this page is not needed: the command line makes its own.
+async function welcome(grant, password) {
+  const signedIn = await fetch(`${api}/session`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ username: grant.username, password }),
+  });
+  // The token of this page is not needed: the browser has its session, the command line makes its own.
   fetch(`${api}/logout`, { method: "POST", headers: { Authorization: `Bearer ${grant.token}` } });
   form.hidden = true;
   message.textContent = `Your password is set, ${grant.username}. Log in from your terminal:`;
+  document.getElementById("dashboard").hidden = !signedIn.ok;
   const commands = document.getElementById("commands");
   commands.textContent =
     `fluxhive config control_base_url ${location.origin}\n` +

@@ -41,6 +41,9 @@ tokens = sa.Table(
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
     sa.Column("last_used_at_ms", sa.BigInteger),
     sa.Column("expires_at_ms", sa.BigInteger),
+    #: Of a browser's session: the token that opened it, empty for a password or a link. Null: a
+    #: token that people hold.
+    sa.Column("session_of", sa.Text),
     sa.Index(None, "username"),
 )
 
@@ -95,6 +98,8 @@ class Token(Value, frozen=True, kw_only=True):
     created_at_ms: Ms
     last_used_at_ms: Ms | None = None
     expires_at_ms: Ms | None = None
+    #: Of a browser's session: the token that opened it, or empty. None: it is no session.
+    session_of: str | None = None
 
 
 class NodeToken(Value, frozen=True, kw_only=True):

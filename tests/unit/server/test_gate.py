@@ -18,13 +18,15 @@ from tests.helpers.rest_hive import API, RestHive, agent_url, rest_hive
 
 pytestmark = pytest.mark.anyio
 
-#: All that is open: four calls, and one route of fixed pages.
+#: All that is open: five calls, the plain pages and the dashboard's own files.
 OPEN_ROUTES = {
     f"{API}/health",
     f"{API}/ready",
     f"{API}/auth/login",
     f"{API}/auth/invitation",
+    f"{API}/auth/session",
     "/{name:fluxhive_page}",
+    "/{name:fluxhive_view}",
 }
 
 
@@ -52,11 +54,11 @@ def filled(path: str) -> str:
     return path.replace("{stream}", "stdout")
 
 
-async def test_every_route_but_five_wants_a_token(it: RestHive) -> None:
+async def test_every_route_but_seven_wants_a_token(it: RestHive) -> None:
     table = list(routes(it.app.router.routes))
     assert len(table) > 20
     assert {path for _, path in table} >= OPEN_ROUTES
-    assert len(OPEN_ROUTES) == 5
+    assert len(OPEN_ROUTES) == 7
     closed = [(method, path) for method, path in table if path not in OPEN_ROUTES]
     async with it.client(None) as nobody:
         for method, path in closed:
@@ -78,7 +80,7 @@ async def test_the_open_paths_are_those_of_the_open_routes() -> None:
     calls = {path for path in OPEN_PATHS if path.startswith(API) and "openapi" not in path}
     assert calls == {path for path in OPEN_ROUTES if path.startswith(API)}
     assert OPEN_PATHS - calls == {
-        "/",
+        "/reference",
         "/welcome",
         "/static/welcome.js",
         "/static/page.css",
@@ -180,7 +182,7 @@ async def test_a_page_of_another_site_changes_nothing(it: RestHive) -> None:
 async def test_every_answer_has_the_security_headers(it: RestHive) -> None:
     async with it.client(None) as nobody:
         answers: list[httpx.Response] = [
-            await nobody.get("http://hive.test/"),
+            await nobody.get("http://hive.test/reference"),
             await nobody.get("http://hive.test/welcome"),
             await nobody.get("/tasks"),
             await nobody.get("/health"),
@@ -199,7 +201,7 @@ async def test_every_answer_has_the_security_headers(it: RestHive) -> None:
 
 async def test_the_pages_hold_no_inline_script_or_style(it: RestHive) -> None:
     async with it.client(None) as nobody:
-        for path in ("/", "/welcome"):
+        for path in ("/", "/reference", "/welcome"):
             page = (await nobody.get(f"http://hive.test{path}")).text
             assert "<style" not in page
             assert " style=" not in page

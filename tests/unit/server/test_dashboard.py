@@ -1,0 +1,96 @@
+"""The dashboard's files: one page for every view, assets kept for ever, and nothing else."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fluxhive.server import dashboard
+from tests.helpers.rest_hive import RestHive, rest_hive
+
+pytestmark = pytest.mark.anyio
+
+SITE = "http://hive.test"
+PAGE = '<meta property="csp-nonce" nonce="__CSP_NONCE__"><script src="/assets/a-1.js"></script>'
+SCRIPT = "console.log('hive');" * 100
+
+
+@pytest.fixture
+async def it(tmp_path: Path) -> AsyncIterator[RestHive]:
+    async with rest_hive(tmp_path / "state") as opened:
+        yield opened
+
+
+@pytest.fixture
+def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dashboard as a build leaves it."""
+    (tmp_path / "dashboard/assets").mkdir(parents=True)
+    (tmp_path / "dashboard/index.html").write_text(PAGE)
+    (tmp_path / "dashboard/assets/a-1.js").write_text(SCRIPT)
+    (tmp_path / "secret.js").write_text("not for anybody")
+    monkeypatch.setattr(dashboard, "BUILT", tmp_path / "dashboard")
+    return tmp_path / "dashboard"
+
+
+async def test_every_view_is_the_page_with_a_nonce_of_its_own(it: RestHive, built: Path) -> None:
+    nonces = set()
+    async with it.client(None) as nobody:
+        for path in ("/", "/tasks?state=failed", "/t/t-7f3k", "/t/t-7f3k[5]/log", "/nodes/gpu-a"):
+            answer = await nobody.get(SITE + path)
+            assert answer.status_code == 200, path
+            assert answer.headers["cache-control"] == "no-store"
+            policy = answer.headers["content-security-policy"]
+            (nonce,) = re.findall(r"'nonce-([^']+)'", policy)
+            assert f'nonce="{nonce}"' in answer.text
+            assert "unsafe" not in policy
+            assert "default-src 'none'; script-src 'self';" in policy
+            nonces.add(nonce)
+    assert len(nonces) == 5
+
+
+async def test_assets_are_kept_for_ever_and_sent_packed(it: RestHive, built: Path) -> None:
+    async with it.client(None) as nobody:
+        packed = await nobody.get(f"{SITE}/assets/a-1.js", headers={"Accept-Encoding": "gzip"})
+        plain = await nobody.get(f"{SITE}/assets/a-1.js", headers={"Accept-Encoding": "identity"})
+    for answer in (packed, plain):
+        assert answer.text == SCRIPT
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+        assert answer.headers["vary"] == "Accept-Encoding"
+    assert int(packed.headers["content-length"]) == len(gzip.compress(SCRIPT.encode(), 9))
+    assert "content-encoding" not in plain.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/assets/", "/assets/%2e%2e", "/assets/%2e%2e/%2e%2e/secret.js",
+     "/assets/.hidden", "/secret.js", "/index.html", "/static/dashboard/index.html", "/nonsense"],
+)  # fmt: skip
+async def test_nothing_else_is_open(it: RestHive, built: Path, path: str) -> None:
+    async with it.client(None) as nobody:
+        assert (await nobody.get(SITE + path)).status_code == 401
+
+
+async def test_an_asset_of_an_older_build_says_to_load_the_page_again(
+    it: RestHive, built: Path
+) -> None:
+    async with it.client(None) as nobody:
+        answer = await nobody.get(f"{SITE}/assets/a-0.js")
+    assert answer.status_code == 404
+    assert "load the page again" in answer.json()["hint"]
+
+
+async def test_without_a_build_the_page_says_how_to_build_it(
+    it: RestHive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dashboard, "BUILT", tmp_path / "none")
+    async with it.client(None) as nobody:
+        for path in ("/", "/t/t-7f3k"):
+            answer = await nobody.get(SITE + path)
+            assert answer.status_code == 200
+            assert "<pre>./dev web</pre>" in answer.text
+            assert answer.headers["cache-control"] == "no-store"
