@@ -24,18 +24,17 @@ from msgspec.structs import replace
 
 from fluxhive import __version__
 from fluxhive.core.errors import Conflict, InputError, NotFound
-from fluxhive.core.ids import task_of
 from fluxhive.core.task import FINAL_STATES, TaskState
 from fluxhive.core.values import Value
-from fluxhive.protocol.wire import STREAM_NAMES
 
-from .log_marks import rank_and_stream
+from .known_before import KnownBefore, known_before
+from .restored_logs import bring_logs, mark_logs
 from .store.engine import open_engine
 from .store.migrate import migrate
 from .store.queries import LAST_CHANNEL
-from .store.rows import TASK_COLUMNS, from_json, task_changes, task_of_row, to_json
+from .store.rows import TASK_COLUMNS, task_changes, task_of_row
 from .store.store import take_lock
-from .store.tables import attempts, log_streams, meta, nodes, tasks
+from .store.tables import attempts, meta, nodes, tasks
 from .store.writes import NEXT_NUMBER, TASK_CHANGES
 
 DATABASE = "hive.db"
@@ -126,16 +125,17 @@ def restore(backup: Path, state_dir: Path, *, hold: bool = True) -> Restored:
         os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         shutil.copyfile(backup / DATABASE, new)
         _check(new)
+        before = known_before(state_dir / DATABASE, note.server_id)
         if note.has_logs:
-            shutil.copytree(backup / LOGS, state_dir / LOGS, dirs_exist_ok=True)
+            bring_logs(backup / LOGS, state_dir / LOGS)
         engine = open_engine(new)
         migrate(engine)
         with engine.begin() as connection:
-            held = _jump(connection, hold=hold)
+            held = _jump(connection, before, hold=hold)
             n_live = connection.scalar(
                 sa.select(sa.func.count()).select_from(attempts).where(attempts.c.state != "ended")
             )
-            n_gaps = _mark_missing(connection, state_dir / LOGS)
+            n_gaps = mark_logs(connection, state_dir / LOGS, before)
         engine.dispose()
         return Restored(
             note=note,
@@ -179,22 +179,30 @@ def _check(database: Path) -> None:
         raise Conflict(f"the backup is damaged: {state}", hint="restore an older one")
 
 
-def _jump(connection: sa.Connection, *, hold: bool) -> list[str]:
-    """Raises every number that must not be used twice; the tasks that are held now."""
+def _jump(connection: sa.Connection, before: KnownBefore, *, hold: bool) -> list[str]:
+    """Raises every number that must not be used twice; the tasks that are held now.
+
+    From the highest known: one may go back to the same backup again and again.
+    """
     notes = {row.key: row.value for row in connection.execute(sa.select(meta))}
     channel = connection.scalar(sa.select(sa.func.max(attempts.c.channel))) or 0
-    channel = max(channel, int(notes.get(LAST_CHANNEL, "0")))
-    number = int(notes.get(NEXT_NUMBER, "0"))
+    channel = max(channel, int(notes.get(LAST_CHANNEL, "0")), before.last_channel)
+    number = max(int(notes.get(NEXT_NUMBER, "0")), before.next_number)
     for key, value in ((NEXT_NUMBER, number + JUMP), (LAST_CHANNEL, channel + JUMP)):
         connection.execute(sa.delete(meta).where(meta.c.key == key))
         connection.execute(sa.insert(meta).values(key=key, value=str(value)))
-    connection.execute(sa.update(nodes).values(session=nodes.c.session + JUMP))
+    for node_id, session in connection.execute(sa.select(nodes.c.id, nodes.c.session)).all():
+        highest = max(session, before.sessions.get(node_id, 0))
+        connection.execute(
+            sa.update(nodes).where(nodes.c.id == node_id).values(session=highest + JUMP)
+        )
     held: list[str] = []
     final = [state.value for state in FINAL_STATES]
     query = sa.select(*(tasks.c[name] for name in TASK_COLUMNS)).where(tasks.c.state.not_in(final))
     for row in connection.execute(query).mappings().all():
         task = task_of_row(row)
-        raised = replace(task, epoch=task.epoch + ATTEMPTS_JUMP)
+        epoch = max(task.epoch, before.epochs.get(task.id, 0))
+        raised = replace(task, epoch=epoch + ATTEMPTS_JUMP)
         if hold and task.state is TaskState.QUEUED:
             reason = "held by the restore of a backup: it may be running somewhere"
             raised = replace(raised, state=TaskState.HELD, held_by=HELD_BY, reason=reason)
@@ -204,33 +212,12 @@ def _jump(connection: sa.Connection, *, hold: bool) -> list[str]:
     return held
 
 
-def _mark_missing(connection: sa.Connection, logs: Path) -> int:
-    """Output that the database knows of and that is not here becomes a gap."""
-    n_gaps = 0
-    for row in connection.execute(sa.select(log_streams)).mappings().all():
-        attempt_id, number = row["attempt_id"], row["stream"]
-        rank, stream = rank_and_stream(number)
-        task_id = task_of(attempt_id)
-        size = _size(logs / task_id / attempt_id / f"{rank}.{STREAM_NAMES[stream]}")
-        if size >= row["durable"]:
-            continue
-        known = [gap for gap in from_json(row["gaps"]) if gap[0] < size]
-        gaps = [*known, (size, row["durable"], "not in the backup that was restored")]
-        n_gaps += 1
-        connection.execute(
-            sa.update(log_streams)
-            .where(log_streams.c.attempt_id == attempt_id, log_streams.c.stream == number)
-            .values(gaps=to_json(gaps))
-        )
-    return n_gaps
-
-
 def _exchange(new: Path, database: Path) -> str | None:
     """The new database in the old one's place, in one step; where the old one went."""
     kept: Path | None = None
     if database.exists():
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        kept = database.with_name(f"{DATABASE}.before-{stamp}")
+        kept = _unused(database.with_name(f"{DATABASE}.before-{stamp}"))
         # A write-ahead log belongs to its database: left behind, it would be played into another.
         for each, aside in zip(_companions(database), _companions(kept), strict=True):
             if each.exists():
@@ -244,15 +231,16 @@ def _exchange(new: Path, database: Path) -> str | None:
     return None if kept is None else str(kept)
 
 
+def _unused(path: Path) -> Path:
+    n, name = 1, path.name
+    while path.exists():
+        n += 1
+        path = path.with_name(f"{name}-{n}")
+    return path
+
+
 def _companions(database: Path) -> tuple[Path, Path]:
     return Path(f"{database}-wal"), Path(f"{database}-shm")
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _write_through(path: Path, data: bytes) -> None:

@@ -25,6 +25,7 @@ class Line:
         self._server = server
         self._chance = chance
         self.port = 0
+        self._listening: asyncio.Server | None = None
         #: A pump that is to break off in the middle of what it has read next.
         self._cut_next = 0
         self.delay_s = 0.0
@@ -36,8 +37,8 @@ class Line:
 
     async def listen(self) -> None:
         """Takes connections on a port of its own."""
-        listening = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = listening.sockets[0].getsockname()[1]
+        self._listening = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._listening.sockets[0].getsockname()[1]
 
     def block(self, *ways: str) -> None:
         """Nothing passes these ways any more; nobody is told."""
@@ -58,6 +59,14 @@ class Line:
         else:
             self._abort_all()
         return n_open
+
+    def end(self) -> None:
+        """Takes nothing new, and ends what there is."""
+        if self._listening is not None:
+            self._listening.close()
+        self.delay_s = 0.0
+        self.open()
+        self._abort_all()
 
     def _abort_all(self) -> None:
         for pair in list(self._pairs):
@@ -117,7 +126,8 @@ class Proxy:
 
     def __init__(self, server_port: int, n_lines: int, seed: int) -> None:
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._thread.start()
         server = ("127.0.0.1", server_port)
         chance = random.Random(seed)
         self.lines = [self._call(_line(server, chance)) for _ in range(n_lines)]
@@ -151,11 +161,26 @@ class Proxy:
         self.lines[number].delay_s = delay_s
 
     def close(self) -> None:
-        """Ends the thread."""
+        """Ends every connection, then the thread."""
+        self._call(_end_all(self.lines))
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(30)
+        self._loop.close()
 
     def _call(self, what: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(what, self._loop).result(30)
+
+
+async def _end_all(lines: list[Line]) -> None:
+    """While the loop still runs: what is left to the collector finds it closed."""
+    for line in lines:
+        line.end()
+    me = asyncio.current_task()
+    if others := asyncio.all_tasks() - {me}:
+        await asyncio.wait(others, timeout=5)
+    for each in asyncio.all_tasks() - {me}:
+        each.cancel()
+    await asyncio.sleep(0)
 
 
 async def _line(server: tuple[str, int], chance: random.Random) -> Line:

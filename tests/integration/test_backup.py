@@ -6,6 +6,7 @@ accepted before the backup is there, and no number is used twice. Method: real p
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,6 +64,10 @@ def test_nothing_is_killed_lost_or_started_twice_by_a_restore(hive: AgentHive) -
     queued = hive.submit("true", request={"gpus": 1})
     until(lambda: witnessed(old_witness), what="the start of the old task")
     ok(hive, "server", "backup", "backup")
+    # An end is stored before the mark of its last output is: such a moment is a backup's, too.
+    with sqlite3.connect(hive.home / "backup" / "hive.db") as database:
+        database.execute("DELETE FROM log_streams WHERE attempt_id = ?", (f"{done}.1",))
+    until(lambda: len(hive.run_directories()) == 1, what="the end of the first run directory")
 
     young = hive.submit(f"{WRITER} --bytes 40000000 --witness {new_witness}")
     until(lambda: witnessed(new_witness), what="the start of the young task")
@@ -94,12 +99,10 @@ def test_nothing_is_killed_lost_or_started_twice_by_a_restore(hive: AgentHive) -
     hive.cancel(running)
     assert hive.ended(running).state.value == "cancelled"
     until(lambda: not hive.run_directories(), what="the end of all run directories")
+    # What the old server had for good is served, although the node has given it back.
+    assert stdout_gaps(hive, running) == []
     data = hive.log(running)
-    gaps = stdout_gaps(hive, running)
-    at = 0
-    for start, end in [*gaps, (len(data), len(data))]:
-        assert checked_log.first_fault(data[at:start], at) is None
-        at = end
+    assert checked_log.first_fault(data, 0) is None
 
 
 def stdout_gaps(hive: AgentHive, task: str) -> list[tuple[int, int]]:
