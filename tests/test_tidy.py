@@ -193,7 +193,7 @@ def test_no_text_names_a_place_of_one_machine(path: Path) -> None:
 def commands() -> set[str]:
     from fluxhive.cli import fluxhive as entry
 
-    return set(entry.VERBS)
+    return {*entry.VERBS, *entry.ALIASES}
 
 
 @pytest.mark.parametrize("path", TEXTS + OURS, ids=name)

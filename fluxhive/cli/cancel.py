@@ -5,17 +5,15 @@ from __future__ import annotations
 import click
 
 from fluxhive.cli import options, output, session
+from fluxhive.cli.completing import TASK_NAMES
 from fluxhive.cli.each import each
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="TASK…")
+@click.argument("names", nargs=-1, required=True, metavar="TASK…", shell_complete=TASK_NAMES)
 @options.control_url
-@output.json_option
-@output.quiet_option
-def command(
-    *, names: tuple[str, ...], control_url: str | None, is_json: bool, is_quiet: bool
-) -> int:
+@output.form_options
+def command(*, names: tuple[str, ...], control_url: str | None, form: output.Form) -> int:
     """Cancel tasks. When this returns no new attempt of them starts; what runs is stopped."""
     client = session.client(control_url)
-    return each(names, client.cancel, output.Form(is_json=is_json, is_quiet=is_quiet))
+    return each(names, client.cancel, form)

@@ -13,16 +13,14 @@ TITLES = ("CHECK", "IS", "FINDING", "REMEDY")
 
 @click.command()
 @options.control_url
-@output.json_option
-@output.quiet_option
-def command(*, control_url: str | None, is_json: bool, is_quiet: bool) -> int:
+@output.form_options
+def command(*, control_url: str | None, form: output.Form) -> int:
     """Check this machine as a node: service, cgroups, clock, disk, GPUs, limits, server.
 
     Needs no server; changes nothing. A problem breaks a promise to tasks and ends it with 1; a
     warning is something to know. With -q only the names of what is not in order.
     """
     found = look(config.load({"control_base_url": control_url}))
-    form = output.Form(is_json=is_json, is_quiet=is_quiet)
     ailing = [each for each in found if each.level in (Level.WARNING, Level.PROBLEM)]
     output.rows(
         form,
@@ -33,7 +31,7 @@ def command(*, control_url: str | None, is_json: bool, is_quiet: bool) -> int:
         ids=[each.check for each in ailing],
     )
     n_problems = sum(each.level is Level.PROBLEM for each in found)
-    if not is_json and not is_quiet:
+    if not form.is_data:
         noun = "problem" if n_problems == 1 else "problems"
         messages.say(f"{n_problems} {noun}, {len(ailing) - n_problems} to know")
     return 1 if n_problems else 0

@@ -18,6 +18,8 @@ def each(names: Iterable[str], change: Callable[[str], TaskView], form: output.F
         code = code or trouble
         if task is not None:
             done.append(task)
+    if not done and not form.is_data:
+        return code
     output.rows(
         form,
         "tasks",

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from fluxhive.cli import messages, options, output, session
 from fluxhive.cli.begin import parse_time_ms
+from fluxhive.cli.completing import TASK_NAMES
 from fluxhive.core.errors import InputError
 from fluxhive.core.request import parse_duration_ms, parse_mib
 from fluxhive.core.task import Priority
@@ -18,7 +19,7 @@ PRIORITIES = [priority.value for priority in Priority]
 
 
 @click.command()
-@click.argument("task")
+@click.argument("task", shell_complete=TASK_NAMES)
 @click.option("-n", "--name", help="Another name; empty: none.")
 @click.option("--project", metavar="NAME", help="Another project; empty: your own.")
 @click.option("-p", "--priority", type=click.Choice(PRIORITIES), help="Also while it runs.")
@@ -31,11 +32,8 @@ PRIORITIES = [priority.value for priority in Priority]
 @click.option("--begin", metavar="WHEN", help="Not before 18:00, +2h, an ISO time; or `now`.")
 @click.option("--retry", type=int, metavar="N", help="How many failures are tried again.")
 @options.control_url
-@output.json_option
-@output.quiet_option
-def command(
-    *, task: str, control_url: str | None, is_json: bool, is_quiet: bool, **given: Any
-) -> int:
+@output.form_options
+def command(*, task: str, control_url: str | None, form: output.Form, **given: Any) -> int:
     """Change a task that waits: what is not named stays. What it asked first stays readable."""
     change = _change(given)
     if change == TaskChange():
@@ -45,11 +43,8 @@ def command(
             hint="name it, such as `--gpu-mem 12G`; `fluxhive edit --help` lists what can be",
         )
     edited = session.client(control_url).edit(task, change)
-    form = output.Form(is_json=is_json, is_quiet=is_quiet)
-    if form.is_json:
-        output.one(edited)
-    elif form.is_quiet:
-        output.lines([edited.id])
+    if form.is_data:
+        output.pairs(form, [], item=edited, id=edited.id)
     else:
         parts = [edited.id, edited.name, edited.word, edited.reason]
         output.lines(["  ".join(messages.visible(part) for part in parts if part)])

@@ -36,9 +36,12 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "logs": Verb("logs", "Print what a task wrote; with -f as it comes"),
         "wait": Verb("wait", "Wait until tasks have ended; gives their exit code"),
         "cancel": Verb("cancel", "Stop tasks, or take them out of the queue"),
+        "rerun": Verb("rerun", "Submit a task again, with changes where wanted"),
         "hold": Verb("hold", "Keep tasks from starting"),
         "release": Verb("release", "Let held tasks start"),
         "edit": Verb("edit", "Change what a waiting task asks for"),
+        "diff": Verb("diff", "What differs between two tasks"),
+        "open": Verb("open", "Open the dashboard, or a task in it, in the browser"),
     },
     "Machines": {
         "nodes": Verb("nodes", "List the nodes of the hive"),
@@ -55,16 +58,31 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "server": Verb("server", "Start the control server alone"),
         "service": Verb("service", "Start agent or server at boot: install, status, logs"),
         "login": Verb("login", "Get a token from the server and keep it"),
+        "logout": Verb("logout", "Forget the token that login kept"),
+        "whoami": Verb("whoami", "Who you are to the server, and by which token"),
         "user": Verb("user", "Add users"),
         "quota": Verb("quota", "What users and projects may have at once"),
         "token": Verb("token", "Create tokens"),
         "secret": Verb("secret", "Keep secrets that tasks are given"),
         "doctor": Verb("doctor", "Look for what would break a promise on this machine"),
         "config": Verb("config", "Show or change the configuration"),
+        "completion": Verb("completion", "Let your shell complete verbs, options and tasks"),
         "version": Verb("version", "Print the version"),
     },
 }
 VERBS: dict[str, Verb] = {name: verb for verbs in SECTIONS.values() for name, verb in verbs.items()}
+#: What people's fingers know from other tools, and the words that it stands for.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "add": ("submit",),
+    "sbatch": ("submit",),
+    "srun": ("submit", "-f"),
+    "ls": ("ps",),
+    "queue": ("ps",),
+    "squeue": ("ps",),
+    "kill": ("cancel",),
+    "scancel": ("cancel",),
+    "stop": ("cancel",),
+}
 
 
 def overview() -> str:
@@ -76,7 +94,12 @@ def overview() -> str:
     ]
     for title, verbs in SECTIONS.items():
         lines += ["", f"{title}:"]
-        lines += [f"  {name:<9}{verb.summary}" for name, verb in verbs.items()]
+        lines += [f"  {name:<12}{verb.summary}" for name, verb in verbs.items()]
+    understood: dict[str, list[str]] = {}
+    for alias, words in ALIASES.items():
+        understood.setdefault(" ".join(words), []).append(alias)
+    lines += ["", "Also understood:"]
+    lines += [f"  {', '.join(names):<22}as {verb}" for verb, names in understood.items()]
     lines += [
         "",
         "`fluxhive VERB --help` tells all about one. Begin with:",

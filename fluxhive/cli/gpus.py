@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fluxhive.cli import options, output, session
+from fluxhive.cli.watch import watched
 from fluxhive.core.request import show_mib
 from fluxhive.protocol.rest import GpuView, NodeView
 
@@ -12,19 +13,20 @@ TITLES = ("GPU", "MODEL", "STATE", "UTIL", "MEM USED", "RESERVED", "TEMP", "POWE
 
 
 @click.command()
+@watched
 @options.control_url
-@output.json_option
-@output.quiet_option
-def command(*, control_url: str | None, is_json: bool, is_quiet: bool) -> None:
+@output.form_options
+def command(*, control_url: str | None, form: output.Form) -> None:
     """List the GPUs: utilization, memory, temperature, power, and each task's own memory."""
     found = [(node, gpu) for node in session.client(control_url).nodes() for gpu in node.gpus]
     output.rows(
-        output.Form(is_json=is_json, is_quiet=is_quiet),
+        form,
         "gpus",
         TITLES,
         [_row(node, gpu) for node, gpu in found],
         items=[{"node_id": node.id, "node_label": node.label, "gpu": gpu} for node, gpu in found],
         ids=[gpu.report.uuid for _, gpu in found],
+        none="no node has a GPU; see the nodes with `fluxhive nodes`",
     )
 
 

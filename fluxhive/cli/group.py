@@ -6,13 +6,36 @@ Separate from the entry point because it imports click, which the overview does 
 from __future__ import annotations
 
 import difflib
+import os
 from importlib import import_module
 
 import click
 
 from fluxhive.cli import messages
-from fluxhive.cli.fluxhive import INTERRUPTED_EXIT, VERBS, overview
+from fluxhive.cli.fluxhive import (
+    ALIASES,
+    COMPLETION_VARIABLE,
+    INTERRUPTED_EXIT,
+    VERBS,
+    overview,
+)
 from fluxhive.core.errors import FluxhiveError, InputError
+
+#: Words of other tools, and plans of ours, with what to say to them.
+_INSTEAD = {
+    "sinfo": "list the nodes with `fluxhive nodes`, the GPUs with `fluxhive gpus`",
+    "sacct": "list what has ended with `fluxhive ps --all-time`",
+    "scontrol": "`fluxhive show`, `edit`, `hold` and `release` do that here",
+    "salloc": "GPUs are given to commands: fluxhive submit -f --gpus 1 -- COMMAND",
+    "start": "`fluxhive up` starts a server and an agent, `fluxhive run` an agent",
+    "pause": "stopping a task on its GPU and going on later is not built yet; "
+    "`fluxhive hold` keeps one that waits from starting",
+    "resume": "`fluxhive release` lets a held task start; suspending one that runs comes later",
+    **dict.fromkeys(
+        ("attach", "exec", "forward", "cp", "cron"),
+        "that is not built yet; `fluxhive --help` lists what is",
+    ),
+}
 
 
 class LazyGroup(click.Group):
@@ -35,23 +58,33 @@ class LazyGroup(click.Group):
         name = args[0]
         if name.startswith("-") or name in VERBS:
             return super().resolve_command(ctx, args)
-        raise InputError(
-            f"unknown verb: `{name}`", field="verb", value=name, hint=_closest(name, list(VERBS))
-        )
+        if name in ALIASES:
+            return super().resolve_command(ctx, [*ALIASES[name], *args[1:]])
+        raise InputError(f"unknown verb: `{name}`", field="verb", value=name, hint=_instead(name))
 
     def get_help(self, ctx: click.Context) -> str:
         return overview()
 
 
-def invoke(arguments: list[str]) -> int:
-    """Runs the verb that the arguments name; prints what goes wrong and gives the exit code."""
-    group = LazyGroup(
+def lazy_group() -> LazyGroup:
+    """The command `fluxhive` as click knows it."""
+    return LazyGroup(
         name="fluxhive",
         context_settings={"help_option_names": ["-h", "--help"]},
         no_args_is_help=True,
     )
+
+
+def invoke(arguments: list[str]) -> int:
+    """Runs the verb that the arguments name; prints what goes wrong and gives the exit code."""
+    if os.environ.get(COMPLETION_VARIABLE, "").startswith("powershell"):
+        from click.shell_completion import add_completion_class
+
+        from fluxhive.cli.completion_powershell import PowerShellComplete
+
+        add_completion_class(PowerShellComplete)
     try:
-        result = group.main(args=arguments, prog_name="fluxhive", standalone_mode=False)
+        result = lazy_group().main(args=arguments, prog_name="fluxhive", standalone_mode=False)
     except FluxhiveError as error:
         return messages.show(error)
     except click.Abort:
@@ -84,6 +117,12 @@ def _options(context: click.Context | None) -> list[str]:
     if context is None:
         return []
     return [name for parameter in context.command.params for name in parameter.opts]
+
+
+def _instead(name: str) -> str | None:
+    if name in _INSTEAD:
+        return _INSTEAD[name]
+    return _closest(name, [*VERBS, *ALIASES])
 
 
 def _closest(name: str, known: list[str]) -> str | None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import click
 
 from fluxhive.cli import messages, options, session
+from fluxhive.cli.completing import TASK_NAMES
 from fluxhive.cli.follow import Printer, follow, show_until_end, tell_gap
 from fluxhive.core.errors import InputError, NotFound
 from fluxhive.protocol.rest import LogGapView, TaskView
@@ -28,7 +29,7 @@ class Which(NamedTuple):
 
 
 @click.command()
-@click.argument("task")
+@click.argument("task", shell_complete=TASK_NAMES)
 @click.option("-f", "--follow", "is_followed", is_flag=True, help="Go on until the task ends.")
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help="Of this attempt.")
 @click.option("--rank", type=click.IntRange(0), metavar="R", help="Of this member of a gang.")

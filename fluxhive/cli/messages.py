@@ -12,7 +12,29 @@ from typing import TextIO
 
 from fluxhive.core.errors import FluxhiveError
 
-RED, GREEN, YELLOW, CYAN, BOLD, DIM = "31", "32", "33", "36", "1", "2"
+RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN = "31", "32", "33", "34", "35", "36"
+BOLD, DIM = "1", "2"
+
+#: The same everywhere, and never the only sign: the word stands there too.
+STATE_COLOURS = {
+    "running": BLUE,
+    "starting": BLUE,
+    "stopping": BLUE,
+    "succeeded": GREEN,
+    "ready": GREEN,
+    "healthy": GREEN,
+    "failed": RED,
+    "faulty": RED,
+    "lost": RED,
+    "retrying": YELLOW,
+    "adrift": YELLOW,
+    "silent": YELLOW,
+    "draining": YELLOW,
+    "dirty": YELLOW,
+    "queued": DIM,
+    "held": DIM,
+    "cancelled": DIM,
+}
 
 
 def has_colour(stream: TextIO) -> bool:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from fluxhive.cli import messages, options, session
+from fluxhive.cli.completing import NODE_NAMES
 from fluxhive.core.errors import InputError
 from fluxhive.core.node import NodeState
 from fluxhive.core.request import show_ms
@@ -22,7 +23,7 @@ def command() -> None:
 
 
 @command.command("accept")
-@click.argument("node")
+@click.argument("node", shell_complete=NODE_NAMES)
 @options.control_url
 def accept(*, node: str, control_url: str | None) -> None:
     """Let a user's node serve everybody. For administrators."""
@@ -31,7 +32,7 @@ def accept(*, node: str, control_url: str | None) -> None:
 
 
 @command.command("drain")
-@click.argument("node")
+@click.argument("node", shell_complete=NODE_NAMES)
 @options.control_url
 def drain(*, node: str, control_url: str | None) -> None:
     """Let a node take nothing new; what runs on it runs on."""
@@ -40,7 +41,7 @@ def drain(*, node: str, control_url: str | None) -> None:
 
 
 @command.command("undrain")
-@click.argument("node")
+@click.argument("node", shell_complete=NODE_NAMES)
 @options.control_url
 def undrain(*, node: str, control_url: str | None) -> None:
     """Let a drained node take tasks again."""
@@ -49,7 +50,7 @@ def undrain(*, node: str, control_url: str | None) -> None:
 
 
 @command.command("give-up")
-@click.argument("node")
+@click.argument("node", shell_complete=NODE_NAMES)
 @options.yes
 @options.control_url
 def give_up(*, node: str, is_sure: bool, control_url: str | None) -> int:
@@ -72,7 +73,7 @@ def give_up(*, node: str, is_sure: bool, control_url: str | None) -> int:
 
 
 @command.command("end-unknown")
-@click.argument("node")
+@click.argument("node", shell_complete=NODE_NAMES)
 @options.yes
 @options.control_url
 def end_unknown(*, node: str, is_sure: bool, control_url: str | None) -> int:
@@ -96,7 +97,7 @@ def end_unknown(*, node: str, is_sure: bool, control_url: str | None) -> int:
 
 
 @command.command("remove")
-@click.argument("node")
+@click.argument("node", shell_complete=NODE_NAMES)
 @options.yes
 @options.control_url
 def remove(*, node: str, is_sure: bool, control_url: str | None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fluxhive.cli import options, output, session
+from fluxhive.cli.watch import watched
 from fluxhive.core.request import show_mib, show_ms
 from fluxhive.protocol.rest import NodeView
 
@@ -12,19 +13,20 @@ TITLES = ("ID", "LABEL", "STATE", "CPUS", "MEMORY", "GPUS", "TASKS", "CONTACT", 
 
 
 @click.command()
+@watched
 @options.control_url
-@output.json_option
-@output.quiet_option
-def command(*, control_url: str | None, is_json: bool, is_quiet: bool) -> None:
+@output.form_options
+def command(*, control_url: str | None, form: output.Form) -> None:
     """List the nodes: what they have, what of it is reserved, and how they are."""
     found = session.client(control_url).nodes()
     output.rows(
-        output.Form(is_json=is_json, is_quiet=is_quiet),
+        form,
         "nodes",
         TITLES,
         [_row(node) for node in found],
         items=found,
         ids=[node.id for node in found],
+        none="no node has joined yet; on a machine with GPUs: fluxhive run",
     )
 
 
@@ -39,9 +41,17 @@ def _row(node: NodeView) -> list[str]:
         f"{used}/{show_mib(node.memory_mib)}",
         str(len(node.gpus)),
         str(len(node.attempts)),
-        "-" if age is None else f"{show_ms(age)} ago",
+        "-" if age is None else f"{_age(age)} ago",
         "; ".join(_notes(node)) or "-",
     ]
+
+
+def _age(age_ms: int) -> str:
+    """An age in its largest unit: `14:00 ago` would be read as a time of the day."""
+    for unit_ms, unit in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min")):
+        if age_ms >= unit_ms:
+            return f"{age_ms // unit_ms} {unit}"
+    return show_ms(age_ms)
 
 
 def _notes(node: NodeView) -> list[str]:

@@ -1,22 +1,25 @@
-"""Data on standard output, in one of four forms: table, plain, json, ids.
+"""Data on standard output, in one of five forms: table, wide, json, jsonl, name.
 
-On a terminal a table; piped the same columns separated by tabs, nothing cut and no colour; with
-``--json`` one object with ``"schema": 1``, stable; with ``-q`` only ids, one a line. No command
-writes data by itself.
+On a terminal a table that fits its width (`wide`: nothing is cut); piped the same columns separated
+by tabs, nothing cut and no colour; with ``--json`` one object with ``"schema": 1``, stable; with
+``-o jsonl`` one object a line; with ``-q`` only ids, one a line. No command writes data by itself.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from fluxhive.cli.messages import BOLD, paint, visible
+from fluxhive.cli.messages import BOLD, STATE_COLOURS, paint, say, visible
 
 SCHEMA = 1
 """Raised when the JSON of a command changes in a way that readers notice."""
+
+FORMS = ("table", "wide", "json", "jsonl", "name")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -26,6 +29,37 @@ class Form(NamedTuple):
 
     is_json: bool = False
     is_quiet: bool = False
+    #: One JSON object a line, one for each thing.
+    is_jsonl: bool = False
+    #: A table, be it on a terminal or not.
+    is_table: bool = False
+    #: A table with all columns, nothing cut.
+    is_wide: bool = False
+
+    @property
+    def is_data(self) -> bool:
+        """Whether a program reads it: nothing is said beside it."""
+        return self.is_json or self.is_jsonl or self.is_quiet
+
+
+def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `-o`, `--json` and `-q` to a command, which gets what they say as `form`."""
+
+    @wraps(command)
+    def formed(*given: Any, kind: str | None, is_json: bool, is_quiet: bool, **named: Any) -> Any:
+        form = Form(
+            is_json=is_json or kind == "json",
+            is_quiet=is_quiet or kind == "name",
+            is_jsonl=kind == "jsonl",
+            is_table=kind in ("table", "wide"),
+            is_wide=kind == "wide",
+        )
+        return command(*given, form=form, **named)
+
+    form_option = click.option(
+        "-o", "--output", "kind", type=click.Choice(FORMS), help="How to print it."
+    )
+    return form_option(json_option(quiet_option(formed)))
 
 
 def json_option(command: Command) -> Command:
@@ -46,23 +80,39 @@ def rows(
     *,
     items: object,
     ids: Iterable[str] = (),
+    none: str = "",
 ) -> None:
-    """Prints many things: `items` under `name` as JSON, `ids`, or the `cells` under `titles`."""
+    """Prints many things: `items` under `name` as JSON, `ids`, or the `cells` under `titles`.
+
+    `none` is what a person is told where there is nothing to list.
+    """
+    cells = list(cells)
     if form.is_json:
         json({name: items})
+    elif form.is_jsonl:
+        assert isinstance(items, Iterable), f"not many things: {items!r}"
+        for item in items:
+            json_line(item)
     elif form.is_quiet:
         lines(ids)
-    elif sys.stdout.isatty():
-        _table(titles, [[visible(cell) for cell in row] for row in cells])
+    elif not cells and none:
+        say(none)
+    elif form.is_table or sys.stdout.isatty():
+        shown = [[visible(cell) for cell in row] for row in cells]
+        _table(titles, shown, is_cut=sys.stdout.isatty() and not form.is_wide)
     else:
         lines("\t".join(visible(cell) for cell in row) for row in [titles, *cells])
 
 
-def pairs(form: Form, facts: Sequence[tuple[str, str]], *, item: object) -> None:
-    """Prints one thing: the members of `item` as JSON, or its facts, one a line."""
+def pairs(form: Form, facts: Sequence[tuple[str, str]], *, item: object, id: str = "") -> None:
+    """Prints one thing: the members of `item` as JSON, its `id`, or its facts, one a line."""
     if form.is_json:
         one(item)
-    elif sys.stdout.isatty():
+    elif form.is_jsonl:
+        json_line(item)
+    elif form.is_quiet:
+        lines([id] if id else [])
+    elif form.is_table or sys.stdout.isatty():
         width = max((len(title) for title, _ in facts), default=0)
         lines(f"{title:<{width}}  {visible(value)}".rstrip() for title, value in facts)
     else:
@@ -79,9 +129,20 @@ def json(members: dict[str, object]) -> None:
 
 def one(item: object) -> None:
     """Prints one record as JSON, its members beside the schema's number."""
+    json(_members(item))
+
+
+def json_line(item: object) -> None:
+    """Prints one record as JSON on one line, its members beside the schema's number."""
+    import msgspec
+
+    lines([msgspec.json.encode({"schema": SCHEMA, **_members(item)}).decode()])
+
+
+def _members(item: object) -> dict[str, object]:
     members = _whole(item)
     assert isinstance(members, dict), f"not a record: {item!r}"
-    json(members)
+    return members
 
 
 def _whole(value: object) -> object:
@@ -107,11 +168,34 @@ def lines(texts: Iterable[str]) -> None:
     sys.stdout.flush()
 
 
-def _table(titles: Sequence[str], cells: list[list[str]]) -> None:
-    columns = [list(column) for column in zip(titles, *cells, strict=True)]
-    widths = [max(len(text) for text in column) for column in columns]
+def _table(titles: Sequence[str], cells: list[list[str]], *, is_cut: bool) -> None:
+    from fluxhive.cli.columns import fitted, terminal_width
 
-    def line(row: Sequence[str]) -> str:
-        return "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True))
+    limit = terminal_width() if is_cut else None
+    shown = fitted([list(titles), *cells], limit)
+    state_at = titles.index("STATE") if "STATE" in titles else -1
+    head, *body = ["  ".join(row).rstrip() for row in shown]
+    if state_at >= 0:
+        body = [_with_state(row, state_at) for row in shown[1:]]
+    lines([paint(head, BOLD, sys.stdout), *body])
 
-    lines([paint(line(titles).rstrip(), BOLD, sys.stdout), *(line(row).rstrip() for row in cells)])
+
+def _with_state(row: list[str], at: int) -> str:
+    colour = STATE_COLOURS.get(row[at].partition(" ")[0])
+    painted = row if colour is None else [*row[:at], _paint_text(row[at], colour), *row[at + 1 :]]
+    return "  ".join(painted).rstrip()
+
+
+def _paint_text(cell: str, colour: str) -> str:
+    """The cell's text in colour; the blanks behind it stay as they are."""
+    text = cell.rstrip()
+    return paint(text, colour, sys.stdout) + " " * (len(cell) - len(text))
+
+
+def page(text: str) -> None:
+    """Draws the text over what stood on the terminal before; elsewhere it is printed as it is."""
+    if sys.stdout.isatty():
+        # Home, then each line with what it does not cover erased, then all below.
+        text = "\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[J"
+    sys.stdout.write(text)
+    sys.stdout.flush()

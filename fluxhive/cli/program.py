@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 import msgspec
 
 from fluxhive.core.errors import InputError
 from fluxhive.core.interpreter import parse_python
-from fluxhive.core.task import ExecutorKind
+from fluxhive.core.task import ExecutorKind, TaskSpec
+
+COMMAND_LENGTH_MAX = 500
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,3 +53,14 @@ def _named(python: str) -> str:
     named = os.path.abspath(os.path.expanduser(python)) if is_path and python else python
     parse_python(named)
     return named
+
+
+def shown_command(spec: TaskSpec) -> str:
+    """The command as a person would type it; a long one is cut."""
+    is_line = spec.executor is ExecutorKind.SHELL
+    text = " ".join(spec.command) if is_line else shlex.join(spec.command)
+    if spec.executor is ExecutorKind.PYTHON:
+        text = f"{spec.python or 'python'} {text}"
+    elif spec.executor is ExecutorKind.TORCHRUN:
+        text = f"torchrun {text}"
+    return text if len(text) <= COMMAND_LENGTH_MAX else text[:COMMAND_LENGTH_MAX] + " …"

@@ -7,22 +7,32 @@ import time
 import click
 
 from fluxhive.cli import options, output, session
+from fluxhive.cli.begin import show_time
+from fluxhive.cli.completing import TASK_NAMES
+from fluxhive.cli.program import shown_command
+from fluxhive.cli.watch import watched
 from fluxhive.core.request import Reservation, show_mib, show_ms
 from fluxhive.protocol.rest import AttemptView, TaskView
 from fluxhive.sdk import tasks
 
 RECENT_MS = 3_600_000
 TITLES = ("ID", "NAME", "USER", "STATE", "WHERE", "GPU MEM", "TIME", "WHY")
+WIDE_TITLES = ("PROJECT", "PRIORITY", "SUBMITTED", "COMMAND")
 
 
 @click.command()
+@watched
 @click.option("-a", "--all", "is_all", is_flag=True, help="Tasks of all users.")
 @click.option("--all-time", is_flag=True, help="Also what ended more than an hour ago.")
 @click.option("-n", "--name", help="Only tasks of this name.")
-@click.option("--array", metavar="TASK", help="The members of this array that left the queue.")
+@click.option(
+    "--array",
+    metavar="TASK",
+    shell_complete=TASK_NAMES,
+    help="The members of this array that left the queue.",
+)
 @options.control_url
-@output.json_option
-@output.quiet_option
+@output.form_options
 def command(
     *,
     is_all: bool,
@@ -30,8 +40,7 @@ def command(
     name: str | None,
     array: str | None,
     control_url: str | None,
-    is_json: bool,
-    is_quiet: bool,
+    form: output.Form,
 ) -> None:
     """List my tasks: those that live, and those that ended in the last hour."""
     client = session.client(control_url)
@@ -45,13 +54,26 @@ def command(
         )
     )
     output.rows(
-        output.Form(is_json=is_json, is_quiet=is_quiet),
+        form,
         "tasks",
-        TITLES,
-        [_row(task, now_ms) for task in found],
+        (*TITLES, *WIDE_TITLES) if form.is_wide else TITLES,
+        [[*_row(task, now_ms), *(_wide(task) if form.is_wide else ())] for task in found],
         items=found,
         ids=[task.id for task in found],
+        none=_none(is_all=is_all, all_time=all_time, name=name, array=array),
     )
+
+
+def _none(*, is_all: bool, all_time: bool, name: str | None, array: str | None) -> str:
+    """What is said where no task is listed, with what would list more."""
+    if array is not None:
+        return f"no member of {array} has left the queue yet"
+    whose = "no tasks" if is_all else "you have no tasks"
+    called = "" if name is None else f" called {name}"
+    if all_time:
+        return f"{whose}{called}" + ("" if is_all else "; those of all users: fluxhive ps -a")
+    more = "--all-time lists older ones" + ("" if is_all else ", -a those of all users")
+    return f"{whose}{called} that live or ended in the last hour; {more}"
 
 
 def _row(task: TaskView, now_ms: int) -> list[str]:
@@ -65,6 +87,15 @@ def _row(task: TaskView, now_ms: int) -> list[str]:
         gpu_memory(attempt),
         running_time(task, now_ms),
         why(task),
+    ]
+
+
+def _wide(task: TaskView) -> list[str]:
+    return [
+        task.project or task.owner,
+        task.priority.value,
+        show_time(task.submitted_at_ms),
+        shown_command(task.spec),
     ]
 
 

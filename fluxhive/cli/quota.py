@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fluxhive.cli import messages, options, output, session
+from fluxhive.cli.watch import watched
 from fluxhive.core.errors import InputError
 from fluxhive.core.quota import Quota, QuotaScope
 from fluxhive.protocol.quotas import QuotaChange, QuotaView
@@ -18,17 +19,20 @@ def command() -> None:
 
 
 @command.command("show")
+@watched
 @options.control_url
-@output.json_option
-def show(*, control_url: str | None, is_json: bool) -> None:
+@output.form_options
+def show(*, control_url: str | None, form: output.Form) -> None:
     """List all quotas: what is used of each limit."""
     found = session.client(control_url).quotas()
     output.rows(
-        output.Form(is_json=is_json),
+        form,
         "quotas",
         TITLES,
         [_row(each) for each in found],
         items=found,
+        ids=[f"{each.quota.scope.value}/{each.quota.name}" for each in found],
+        none="nothing is limited; `fluxhive quota set user NAME --running-gpus 8` would",
     )
 
 
@@ -89,4 +93,4 @@ def _row(view: QuotaView) -> list[str]:
 
 
 def _of(used: int, limit: int | None) -> str:
-    return f"{used} of {'any' if limit is None else limit}"
+    return f"{used}, no limit" if limit is None else f"{used} of {limit}"

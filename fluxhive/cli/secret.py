@@ -47,18 +47,18 @@ def set_secret(*, name: str, path: str | None, control_url: str | None) -> None:
 
 @command.command("ls")
 @options.control_url
-@output.json_option
-@output.quiet_option
-def list_secrets(*, control_url: str | None, is_json: bool, is_quiet: bool) -> None:
+@output.form_options
+def list_secrets(*, control_url: str | None, form: output.Form) -> None:
     """List your secrets, without what they hold."""
     found = session.client(control_url).secrets()
     output.rows(
-        output.Form(is_json=is_json, is_quiet=is_quiet),
+        form,
         "secrets",
         ("NAME", "BYTES", "CHANGED"),
         [[each.name, str(each.n_bytes), _at(each.changed_at_ms)] for each in found],
         items=found,
         ids=[each.name for each in found],
+        none="you keep no secrets here; `fluxhive secret set NAME` keeps one",
     )
 
 

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 
 import click
 
 from fluxhive.cli import options, output, session
 from fluxhive.cli.begin import show_time
+from fluxhive.cli.completing import TASK_NAMES
 from fluxhive.cli.follow import usage
+from fluxhive.cli.program import shown_command
 from fluxhive.cli.ps import gpu_memory, place, running_time, where
+from fluxhive.cli.watch import watched
 from fluxhive.core.array import ArraySpec, MemberCounts
 from fluxhive.core.code import CodeSnapshot
 from fluxhive.core.dependency import Dependency, Edit
 from fluxhive.core.errors import NotFound
 from fluxhive.core.request import Request, show_mib, show_ms
 from fluxhive.core.retry import describe
-from fluxhive.core.task import ExecutorKind, TaskSpec
+from fluxhive.core.task import TaskSpec
 from fluxhive.protocol.rest import AttemptView, MemberView, TaskView
 from fluxhive.sdk import tasks
 from fluxhive.sdk.client import Client
 
-COMMAND_LENGTH_MAX = 500
 VALUES_SHOWN = 10
 
 
 @click.command()
-@click.argument("task")
+@watched
+@click.argument("task", shell_complete=TASK_NAMES)
 @options.control_url
-@output.json_option
-def command(*, task: str, control_url: str | None, is_json: bool) -> None:
+@output.form_options
+def command(*, task: str, control_url: str | None, form: output.Form) -> None:
     """Show a task, by id, beginning of an id, or name: what it is, where it ran, why it waits."""
     client = session.client(control_url)
     found = client.task(task)
-    until_now = [] if is_json else _used_until_now(client, found)
-    output.pairs(output.Form(is_json=is_json), _facts(found, until_now), item=found)
+    until_now = [] if form.is_data else _used_until_now(client, found)
+    output.pairs(form, _facts(found, until_now), item=found, id=found.id)
 
 
 def _used_until_now(client: Client, task: TaskView) -> list[tuple[str, str]]:
@@ -72,7 +74,7 @@ def _facts(task: TaskView, until_now: list[tuple[str, str]]) -> list[tuple[str, 
         facts.append(("why", task.reason))
     facts += [("waits", reason.text) for reason in task.waiting]
     facts += [
-        ("command", _command(task.spec)),
+        ("command", shown_command(task.spec)),
         *(("secret", f"{name} (as a {form.value})") for name, form in task.spec.secrets.items()),
         *(() if task.spec.code is None else (("code", _code(task.spec.code)),)),
         *(() if task.spec.image is None else (("image", task.spec.image),)),
@@ -102,16 +104,6 @@ def _facts(task: TaskView, until_now: list[tuple[str, str]]) -> list[tuple[str, 
         facts.append((f"attempt {attempt.number}", _attempt(attempt)))
         facts += [(f"rank {member.rank}", _member(member)) for member in attempt.members]
     return facts
-
-
-def _command(spec: TaskSpec) -> str:
-    is_line = spec.executor is ExecutorKind.SHELL
-    text = " ".join(spec.command) if is_line else shlex.join(spec.command)
-    if spec.executor is ExecutorKind.PYTHON:
-        text = f"{spec.python or 'python'} {text}"
-    elif spec.executor is ExecutorKind.TORCHRUN:
-        text = f"torchrun {text}"
-    return text if len(text) <= COMMAND_LENGTH_MAX else text[:COMMAND_LENGTH_MAX] + " …"
 
 
 def _code(code: CodeSnapshot) -> str:

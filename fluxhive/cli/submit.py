@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -12,15 +11,16 @@ from msgspec.structs import replace
 from fluxhive.cli import messages, options, output, session
 from fluxhive.cli.array import spread
 from fluxhive.cli.code import mount, upload_code, workdir
+from fluxhive.cli.completing import NODE_NAMES
 from fluxhive.cli.environment import gather, gather_secrets
 from fluxhive.cli.follow import follow
 from fluxhive.cli.program import program
 from fluxhive.cli.queueing import QUEUE_NAMES, queue_options, queued
+from fluxhive.cli.told import line_of, tell_submitted
 from fluxhive.cli.why import show
 from fluxhive.core.errors import InputError
 from fluxhive.core.request import Request, parse_duration_ms, parse_mib
 from fluxhive.core.task import Priority, TaskSpec
-from fluxhive.protocol.rest import TaskView
 
 PRIORITIES = [priority.value for priority in Priority]
 
@@ -59,8 +59,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     merge_output: bool
     is_followed: bool
     control_url: str | None
-    is_json: bool
-    is_quiet: bool
+    form: output.Form
     words: tuple[str, ...]
 
 
@@ -77,7 +76,14 @@ class _Submit(click.Command):
 @click.option("--strict", "is_strict", is_flag=True, help="Reserve --gpu-mem, whatever is learned.")
 @click.option("--gpu-model", metavar="NAME", help="Only GPUs of this model, as a100.")
 @click.option("--tag", "tags", multiple=True, help="Only nodes that have this tag.")
-@click.option("--node", "on_nodes", multiple=True, metavar="LABEL", help="Only on this node.")
+@click.option(
+    "--node",
+    "on_nodes",
+    multiple=True,
+    metavar="LABEL",
+    shell_complete=NODE_NAMES,
+    help="Only on this node.",
+)
 @click.option("--exclusive", is_flag=True, help="Share the GPUs with nobody.")
 @click.option("--cpus", type=int, default=1, metavar="N", help="How many CPUs. Default: 1.")
 @click.option("--mem", metavar="SIZE", help="Memory, as 16G. Default: not counted.")
@@ -105,8 +111,7 @@ class _Submit(click.Command):
 @click.option("--dry-run", is_flag=True, help="Say where and when it would run; submit nothing.")
 @click.option("-f", "--follow", "is_followed", is_flag=True, help="Show its output to the end.")
 @options.control_url
-@output.json_option
-@output.quiet_option
+@output.form_options
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def command(**given: Any) -> int:
     """Queue a command: fluxhive submit [OPTIONS] -- COMMAND…
@@ -123,7 +128,7 @@ def command(**given: Any) -> int:
     is_held, is_tried = given.pop("hold"), given.pop("dry_run")
     asks_when = {name: given.pop(name) for name in QUEUE_NAMES}
     asked = msgspec.convert(given, Asked)  # one typed value instead of twenty arguments
-    if asked.is_followed and asked.is_json:
+    if asked.is_followed and asked.form.is_data and not asked.form.is_quiet:
         raise InputError("`--json` and `-f` exclude each other", field="--json")
     spec = queued(_spec(asked), asks_when)
     if spec.array is not None and asked.is_followed:
@@ -134,7 +139,7 @@ def command(**given: Any) -> int:
         )
     client = session.client(asked.control_url)
     if is_tried:
-        show(client.dry_run(spec), output.Form(is_json=asked.is_json))
+        show(client.dry_run(spec), asked.form)
         return 0
     if asked.code is not None:
         spec = replace(spec, code=upload_code(client, asked.code))
@@ -142,10 +147,10 @@ def command(**given: Any) -> int:
     for warning in task.warnings:
         messages.warn(warning)
     if not asked.is_followed:
-        _tell(task, output.Form(is_json=asked.is_json, is_quiet=asked.is_quiet))
+        tell_submitted(task, asked.form)
         return 0
-    if not asked.is_quiet:
-        messages.say(_line(task))
+    if not asked.form.is_quiet:
+        messages.say(line_of(task))
     return follow(client, task.id)
 
 
@@ -224,24 +229,3 @@ def _check_text(words: tuple[str, ...], name: str) -> None:
                 field="command",
                 hint="put such bytes into a script, and submit that",
             )
-
-
-def _tell(task: TaskView, form: output.Form) -> None:
-    if form.is_json:
-        output.one(task)
-    elif form.is_quiet:
-        output.lines([task.id])
-    elif sys.stdout.isatty():
-        output.lines([_line(task)])
-        messages.say(f"  logs:  fluxhive logs -f {task.id}")
-    else:
-        output.lines(["\t".join(messages.visible(part) for part in _parts(task))])
-
-
-def _line(task: TaskView) -> str:
-    return "  ".join(messages.visible(part) for part in _parts(task) if part)
-
-
-def _parts(task: TaskView) -> list[str]:
-    said = task.reason if task.members is None else f"{task.members}"
-    return [task.id, task.name, task.word, said]

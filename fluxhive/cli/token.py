@@ -41,16 +41,16 @@ def create(
 
 @command.command("ls")
 @options.control_url
-@output.json_option
-@output.quiet_option
-def list_tokens(*, control_url: str | None, is_json: bool, is_quiet: bool) -> None:
+@output.form_options
+def list_tokens(*, control_url: str | None, form: output.Form) -> None:
     """List your tokens, without their secrets."""
     found = session.client(control_url).tokens()
     output.rows(
-        output.Form(is_json=is_json, is_quiet=is_quiet),
+        form,
         "tokens",
         ("ID", "NAME", "USER", "SCOPE"),
         [[token.id, token.name, token.username, token.scope.value] for token in found],
         items=found,
         ids=[token.id for token in found],
+        none="you have no tokens",
     )

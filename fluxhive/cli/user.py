@@ -33,13 +33,12 @@ def add(*, name: str, email: str, role: str, control_url: str | None, is_json: b
 
 @command.command("ls")
 @options.control_url
-@output.json_option
-@output.quiet_option
-def list_users(*, control_url: str | None, is_json: bool, is_quiet: bool) -> None:
+@output.form_options
+def list_users(*, control_url: str | None, form: output.Form) -> None:
     """List the users."""
     found = session.client(control_url).users()
     output.rows(
-        output.Form(is_json=is_json, is_quiet=is_quiet),
+        form,
         "users",
         ("NAME", "ROLE", "EMAIL", "ACTIVE"),
         [

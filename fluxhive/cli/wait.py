@@ -7,6 +7,7 @@ import time
 import click
 
 from fluxhive.cli import messages, options, output, session
+from fluxhive.cli.completing import TASK_NAMES
 from fluxhive.cli.follow import ending
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.request import parse_duration_ms
@@ -16,18 +17,16 @@ from fluxhive.sdk.client import Client
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="TASK…")
+@click.argument("names", nargs=-1, required=True, metavar="TASK…", shell_complete=TASK_NAMES)
 @click.option("--timeout", metavar="TIME", help="Give up after this time; exit code 124.")
 @options.control_url
-@output.json_option
-@output.quiet_option
+@output.form_options
 def command(
     *,
     names: tuple[str, ...],
     timeout: str | None,
     control_url: str | None,
-    is_json: bool,
-    is_quiet: bool,
+    form: output.Form,
 ) -> int:
     """Wait until the tasks have ended. Ends with the first exit code that is not 0."""
     wait_ms = None if timeout is None else parse_duration_ms(timeout, field="--timeout")
@@ -39,9 +38,9 @@ def command(
     except FluxhiveError as error:
         messages.show(error)
         return tasks.TROUBLE_EXIT
-    if is_json:
-        output.json({"tasks": ended})
-    elif not is_quiet:
+    if form.is_data and not form.is_quiet:
+        output.rows(form, "tasks", (), [], items=ended)
+    elif not form.is_quiet:
         for task in ended:
             messages.say(ending(task) if task.state.is_final else f"{task.id} {task.word}")
     codes = [

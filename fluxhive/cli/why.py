@@ -6,6 +6,8 @@ import click
 
 from fluxhive.cli import options, output, session
 from fluxhive.cli.begin import show_time
+from fluxhive.cli.completing import TASK_NAMES
+from fluxhive.cli.watch import watched
 from fluxhive.core.outlook import Estimate, GpuStanding
 from fluxhive.protocol.why import OutlookView
 
@@ -21,18 +23,19 @@ _IN_WORDS = {
 
 
 @click.command()
-@click.argument("task")
+@watched
+@click.argument("task", shell_complete=TASK_NAMES)
 @options.control_url
-@output.json_option
-def command(*, task: str, control_url: str | None, is_json: bool) -> None:
+@output.form_options
+def command(*, task: str, control_url: str | None, form: output.Form) -> None:
     """Say why a task waits, when it is likely to start, and what would help."""
     told = session.client(control_url).why(task)
-    show(told, output.Form(is_json=is_json))
+    show(told, form)
 
 
 def show(told: OutlookView, form: output.Form) -> None:
     """Prints an outlook."""
-    output.pairs(form, _facts(told), item=told)
+    output.pairs(form, _facts(told), item=told, id=told.id)
 
 
 def _facts(told: OutlookView) -> list[tuple[str, str]]:

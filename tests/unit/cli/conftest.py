@@ -25,6 +25,7 @@ class Cli:
 
     def __init__(self, capture: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
         self.server = StubServer()
+        self.columns = 200
         self._capture = capture
         self._monkeypatch = monkeypatch
         monkeypatch.setattr(http_sender, "Urllib3Sender", lambda *_: self.server)
@@ -35,13 +36,19 @@ class Cli:
         out, err = self._capture.readouterr()
         return Done(code, out, err)
 
+    def printed(self) -> list[str]:
+        """The lines that a call which ended the process wrote, but for empty ones."""
+        return [line for line in self._capture.readouterr().out.splitlines() if line]
+
     def on_terminal(self, *arguments: str) -> Done:
         """Like a call, with standard output a terminal without colours."""
         import sys
 
-        self._monkeypatch.setenv("NO_COLOR", "1")
-        self._monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-        return self(*arguments)
+        with self._monkeypatch.context() as patch:
+            patch.setenv("NO_COLOR", "1")
+            patch.setenv("COLUMNS", str(self.columns))
+            patch.setattr(sys.stdout, "isatty", lambda: True)
+            return self(*arguments)
 
 
 @pytest.fixture

@@ -101,3 +101,21 @@ def test_a_token_is_created_and_is_the_output(cli: Cli) -> None:
 def test_without_a_login_the_remedy_is_named(cli: Cli) -> None:
     cli.server.on("GET", "/nodes", problem_answer({"detail": "who are you"}, 401))
     assert cli("nodes") == (4, "", "error: who are you\n\nhint: log in: fluxhive login\n")
+
+
+def test_logout_forgets_the_token_of_this_server_alone(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "tokens.json").write_text(
+        '{"http://127.0.0.1:8001": "fh_u_1", "https://hive.lab:8001": "fh_u_2"}'
+    )
+    done = cli("logout")
+    assert (done.code, done.out) == (0, "")
+    assert done.err == f"forgot the token for http://127.0.0.1:8001, in {tmp_path}/tokens.json\n"
+    assert kept(tmp_path) == {"https://hive.lab:8001": "fh_u_2"}
+    assert cli("logout").err == "no token was kept for http://127.0.0.1:8001\n"
+
+
+def test_logout_says_where_another_token_comes_from(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWHIVE_TOKEN", "fh_u_test")
+    assert "warning: a token is still found: FLOWHIVE_TOKEN" in cli("logout").err

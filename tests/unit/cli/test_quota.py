@@ -18,7 +18,7 @@ def test_quotas_are_shown_with_what_is_used(cli: Cli) -> None:
     cli.server.on("GET", "/quotas", QuotaPage(items=(ANN,)))
     assert cli.on_terminal("quota", "show").out == (
         "WHOSE  NAME  RUNNING GPUS  RUNNING TASKS  WAITING TASKS\n"
-        "user   ann   3 of 8        2 of any       40 of 1000\n"
+        "user   ann   3 of 8        2, no limit    40 of 1000\n"
     )
     told = json.loads(cli("quota", "show", "--json").out)
     assert told["quotas"][0]["quota"]["running_tasks"] is None
@@ -28,7 +28,7 @@ def test_what_is_not_named_stays(cli: Cli) -> None:
     cli.server.on("GET", "/quotas", QuotaPage(items=(ANN,)))
     cli.server.on("PUT", "/quotas/user/ann", ANN)
     line = "quota set user ann --running-tasks 4 --waiting-tasks none"
-    assert cli(*line.split()).err == "user  ann  3 of 8  2 of any  40 of 1000\n"
+    assert cli(*line.split()).err == "user  ann  3 of 8  2, no limit  40 of 1000\n"
     assert cli.server.bodies("PUT", "/quotas/user/ann") == [{"running_gpus": 8, "running_tasks": 4}]
 
 

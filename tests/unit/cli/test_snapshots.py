@@ -1,0 +1,77 @@
+"""What each command prints, whole: one file a verb in snapshots/, as a person would see it.
+
+A line `$ fluxhive …` is run against the little hive of helpers/cli_scene.py on a terminal of 100
+columns without colours; `$ fluxhive … | cat` with its output piped. `FLUXHIVE_BLESS=1` writes the
+files anew: read the difference as the person who will read the output.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import time
+from pathlib import Path
+
+import pytest
+
+from fluxhive.cli.fluxhive import VERBS
+from tests.helpers.cli_scene import set_scene
+from tests.helpers.cli_views import NOON_MS
+from tests.unit.cli.conftest import Cli
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+FILES = sorted(SNAPSHOTS.glob("*.txt"))
+#: Verbs that start something or look at this very machine, with the tests that read their output.
+ELSEWHERE = {
+    "up": "test_up.py",
+    "down": "test_up.py",
+    "run": "test_entry.py",
+    "server": "test_up.py",
+    "service": "test_service_units.py",
+    "doctor": "../../integration/test_doctor.py",
+    "logs": "test_logs.py",
+    "login": "test_people.py",
+    "logout": "test_people.py",
+    "node": "test_node.py",
+    "simulate": "../../unit/sim/test_policy_world.py",
+    "config": "test_config_command.py",
+    "completion": "test_completion.py",
+    "version": "test_entry.py",
+}
+
+
+@pytest.fixture(autouse=True)
+def scene(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: NOON_MS / 1000 + 724)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    cli.columns = 100
+    set_scene(cli.server)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_command_prints_what_its_snapshot_shows(cli: Cli, path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    found = "\n".join(shown(cli, line) for line in re.findall(r"^\$ .+$", text, re.MULTILINE))
+    if os.environ.get("FLUXHIVE_BLESS"):
+        path.write_text(found, encoding="utf-8")
+    assert found == text
+
+
+def shown(cli: Cli, line: str) -> str:
+    """The line, what came on standard output, what came beside it, and the exit code if not 0."""
+    words = shlex.split(line.removeprefix("$ ").removesuffix(" | cat"))
+    assert words[0] == "fluxhive", line
+    done = (cli if line.endswith(" | cat") else cli.on_terminal)(*words[1:])
+    beside = "".join(f"# {each}".rstrip() + "\n" for each in done.err.splitlines())
+    code = f"[exit code {done.code}]\n" if done.code else ""
+    return f"{line}\n{done.out}{beside}{code}"
+
+
+def test_each_verb_has_its_snapshot() -> None:
+    for verb in VERBS:
+        if verb in ELSEWHERE:
+            assert (Path(__file__).parent / ELSEWHERE[verb]).exists(), verb
+        else:
+            assert (SNAPSHOTS / f"{verb}.txt").exists(), f"no snapshot of `{verb}`"
