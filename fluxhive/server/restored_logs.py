@@ -21,6 +21,7 @@ from fluxhive.protocol.wire import STREAM_NAMES
 
 from .known_before import KnownBefore
 from .log_marks import rank_and_stream, stored_number
+from .logs import lengths_of
 from .store.rows import ATTEMPT_COLUMNS, attempt_of_row, from_json, to_json
 from .store.tables import attempts, log_streams
 
@@ -87,9 +88,9 @@ def _further(
                     marks.get(key, (0, "[]")), before.marks.get(key, (0, "[]")), key=_durable
                 )
                 if member.facts is not None and member.state is AttemptState.ENDED:
-                    lengths = member.facts.stdout_bytes, member.facts.stderr_bytes
-                    if _is_whole(_path(logs, *key), best[0], lengths[stream]):
-                        best = lengths[stream], best[1]
+                    length = dict(enumerate(lengths_of(member.facts))).get(stream, 0)
+                    if _is_whole(_path(logs, *key), best[0], length):
+                        best = length, best[1]
                 if best[0] > 0:
                     yield key, best
 
