@@ -12,10 +12,15 @@ __version__ = "1.0.0a1"
 if TYPE_CHECKING:
     from fluxhive.core.errors import FluxhiveError as FluxhiveError
     from fluxhive.sdk.client import Client as Client
+    from fluxhive.sdk.metrics import log as log
 
-_WHERE = {"Client": "fluxhive.sdk.client", "FluxhiveError": "fluxhive.core.errors"}
+_WHERE = {
+    "Client": "fluxhive.sdk.client",
+    "FluxhiveError": "fluxhive.core.errors",
+    "log": "fluxhive.sdk.metrics",
+}
 
-__all__ = ["Client", "FluxhiveError", "__version__"]
+__all__ = ["Client", "FluxhiveError", "__version__", "log"]
 
 
 def __getattr__(name: str) -> object:

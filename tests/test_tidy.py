@@ -42,6 +42,7 @@ BANNED_MODULES = {"utils", "util", "common", "helpers", "base", "misc"}
 #: All that the core may import beside itself. What import rules forbid by name cannot be complete.
 CORE_IMPORTS = {
     "__future__",
+    "array",
     "bisect",
     "collections",
     "collections.abc",

@@ -16,6 +16,7 @@ from .code import CodeStore
 from .feed import Feed
 from .hive import Hive
 from .secrets import Secrets
+from .task_metrics import TaskMetrics
 
 
 class LongAnswers:
@@ -63,6 +64,7 @@ class Services(NamedTuple):
     log_readers: anyio.CapacityLimiter
     secrets: Secrets
     code: CodeStore
+    metrics: TaskMetrics
 
 
 def services_of(request: HTTPConnection) -> Services:

@@ -37,6 +37,7 @@ from .rest import (
     changes,
     health,
     logs,
+    metrics,
     nodes,
     people,
     quotas,
@@ -48,6 +49,7 @@ from .rest import (
 from .secrets import Secrets
 from .services import LongAnswers, Services
 from .shell import Shell
+from .task_metrics import TaskMetrics
 
 #: Readers of output that may block at the same time; further ones wait.
 LOG_READERS = 8
@@ -69,6 +71,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         tasks,
         changes,
         logs,
+        metrics,
         nodes,
         people,
         quotas,
@@ -109,8 +112,18 @@ async def open_services(hive: Hive) -> AsyncIterator[Services]:
     kept = Secrets(hive.store, hive.clock)
     code = CodeStore(BlobStore(hive.directory / "blobs"), hive.brain)
     accounts = Accounts(auth)
-    browsers = BrowserSessions(auth, accounts)
-    services = Services(hive, auth, accounts, browsers, feed, LongAnswers(), limiter, kept, code)
+    services = Services(
+        hive,
+        auth,
+        accounts,
+        BrowserSessions(auth, accounts),
+        feed,
+        LongAnswers(),
+        limiter,
+        kept,
+        code,
+        TaskMetrics(hive.logs),
+    )
 
     def revoked(token_id: str, node_id: str | None) -> None:
         services.answers.end(token_id)

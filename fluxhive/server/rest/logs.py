@@ -69,7 +69,7 @@ async def follow_logs(
     Of a gang, one member's output.
     """
     found = check_single(await find_task(services.hive, task))
-    _check_rank(found.task, rank)
+    check_rank(found.task, rank)
     only = None if attempt is None else attempt_of(found, attempt)
     events = Follow(services, caller, found, rank).stream(only, (stdout, stderr))
     return EventStream(events, services, caller.token_id)
@@ -109,7 +109,7 @@ async def read_log(
             "tail_bytes: excludes `offset` and `limit`", field="tail_bytes", value=tail_bytes
         )
     found = check_single(await find_task(services.hive, task))
-    _check_rank(found.task, rank)
+    check_rank(found.task, rank)
     if not found.attempts and attempt is None:
         return _bytes(b"", 0, 0, is_complete=found.task.state.is_final)
     chosen = found.attempts[-1] if attempt is None else attempt_of(found, attempt)
@@ -131,7 +131,8 @@ async def read_log(
     return _bytes(data, start, size, is_complete=is_complete, gaps=gaps, folded=fold)
 
 
-def _check_rank(task: Task, rank: int) -> None:
+def check_rank(task: Task, rank: int) -> None:
+    """Raises ``NotFound`` for a member that a task does not have."""
     n_nodes = task.spec.request.nodes
     if rank >= n_nodes:
         raise NotFound(

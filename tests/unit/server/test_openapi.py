@@ -167,6 +167,7 @@ async def test_every_answer_is_what_the_document_says(
             await ask("show_node", 200, node="gpu-a")
             await ask("change_node", 200, node="gpu-a", body={"draining": True})
             await ask("list_logs", 200, task=done["id"])
+            await ask("show_metrics", 200, task=done["id"])
             await ask("read_log", 200, task=done["id"], stream="stdout")
             await ask("follow_logs", 200, task=done["id"])
             await ask("show_attempt_usage", 200, attempt=f"{done['id']}.1")
