@@ -42,6 +42,18 @@ def cut(text: str, width: int) -> str:
     return "".join(kept) + "…"
 
 
+def folded(text: str, width: int) -> list[str]:
+    """The text in lines of at most this width, broken at blanks where there are some."""
+    lines: list[str] = []
+    while width_of(text) > width:
+        end = len(cut(text, width + 1)) - 1 or 1
+        blank = text.rfind(" ", end // 2, end + 1)
+        at = end if blank < 0 else blank
+        lines.append(text[:at])
+        text = text[at:].lstrip(" ")
+    return [*lines, text]
+
+
 def padded(text: str, width: int) -> str:
     """The text cut or filled up with blanks to just this width."""
     shown = cut(text, width)

@@ -44,6 +44,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "open": Verb("open", "Open the dashboard, or a task in it, in the browser"),
     },
     "Machines": {
+        "top": Verb("top", "GPUs and tasks, live"),
         "nodes": Verb("nodes", "List the nodes of the hive"),
         "gpus": Verb("gpus", "List the GPUs: use, memory, temperature, who is on them"),
         "node": Verb("node", "Accept, drain, undrain, give up or remove a node"),

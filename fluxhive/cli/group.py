@@ -126,7 +126,7 @@ def _instead(name: str) -> str | None:
 
 
 def _closest(name: str, known: list[str]) -> str | None:
-    found = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    found = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if found:
         return f"did you mean `{found[0]}`"
     return None if name.startswith("-") else "see `fluxhive --help`"

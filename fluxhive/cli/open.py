@@ -24,7 +24,7 @@ def command(*, task: str | None, is_printed: bool, control_url: str | None) -> N
     client = session.client(control_url)
     address = client.url.rstrip("/") + "/"
     if task is not None:
-        address += f"tasks/{quote(client.task(task).id, safe='')}"
+        address += f"t/{quote(client.task(task).id, safe='')}"
     output.lines([address])
     if is_printed or not sys.stdout.isatty() or not _has_screen():
         return

@@ -113,10 +113,15 @@ def pairs(form: Form, facts: Sequence[tuple[str, str]], *, item: object, id: str
     elif form.is_quiet:
         lines([id] if id else [])
     elif form.is_table or sys.stdout.isatty():
-        width = max((len(title) for title, _ in facts), default=0)
-        lines(f"{title:<{width}}  {visible(value)}".rstrip() for title, value in facts)
+        lines(aligned(facts))
     else:
         lines(f"{title}\t{visible(value)}" for title, value in facts)
+
+
+def aligned(facts: Sequence[tuple[str, str]]) -> list[str]:
+    """A line for each fact, the values below each other."""
+    width = max((len(title) for title, _ in facts), default=0)
+    return [f"{title:<{width}}  {visible(value)}".rstrip() for title, value in facts]
 
 
 def json(members: dict[str, object]) -> None:
@@ -197,5 +202,11 @@ def page(text: str) -> None:
     if sys.stdout.isatty():
         # Home, then each line with what it does not cover erased, then all below.
         text = "\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[J"
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def raw(text: str) -> None:
+    """Writes the text as it is, sequences for the terminal included."""
     sys.stdout.write(text)
     sys.stdout.flush()

@@ -109,6 +109,8 @@ def why(task: TaskView) -> str:
         return f"{task.members}{waits}"
     if task.waiting:
         return task.waiting[0].text
+    if task.word == "running" and len(task.attempts) == 1:
+        return "-"  # that it runs, and where, stands beside it
     return task.reason or "-"
 
 

@@ -37,7 +37,7 @@ def command(*, task: str, control_url: str | None, form: output.Form) -> None:
     client = session.client(control_url)
     found = client.task(task)
     until_now = [] if form.is_data else _used_until_now(client, found)
-    output.pairs(form, _facts(found, until_now), item=found, id=found.id)
+    output.pairs(form, facts(found, until_now), item=found, id=found.id)
 
 
 def _used_until_now(client: Client, task: TaskView) -> list[tuple[str, str]]:
@@ -62,7 +62,8 @@ def _used_until_now(client: Client, task: TaskView) -> list[tuple[str, str]]:
     return [("GPU memory until now", ", ".join(told))]
 
 
-def _facts(task: TaskView, until_now: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def facts(task: TaskView, until_now: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """All about a task, one line each."""
     facts = [
         ("id", task.id),
         ("name", task.name or "-"),
