@@ -69,7 +69,8 @@ def _cost(hive: HiveState, reservation: Reservation) -> int:
     record = hive.nodes[reservation.node_id]
     for share in reservation.gpus:
         gpu = record.gpus.get(share.uuid)
-        total_mib = gpu.report.total_mib if gpu is not None else 0
+        # A GPU that its node does not name any more counts as a typical one of the hive.
+        total_mib = (gpu.report.total_mib if gpu is not None else 0) or hive.gpu_sizes[1]
         part = share.gpu_memory_mib * WHOLE // total_mib if total_mib else WHOLE
         cost += min(WHOLE, max(part, share.utilization_percent * WHOLE // 100))
     return cost

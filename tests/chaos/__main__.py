@@ -1,13 +1,13 @@
 """``./dev chaos``: a hive of real processes under faults, and a tally of what was not kept.
 
-``--short`` takes five minutes; without it, 10,000 faults over 10 agents in about an hour. The last
-line is the tally, and the exit code is 1 when anything in it is not zero.
+``--short`` takes five minutes; without it, 10,000 faults over 10 agents in about an hour. With
+``--jobs N`` so many hives run side by side and share the faults. The last line is the tally, and
+the exit code is 1 when anything in it is not zero.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import shutil
 import sys
@@ -16,10 +16,12 @@ import threading
 import time
 from pathlib import Path
 
-from .faults import MIX, Faults
+from .faults import Faults
 from .people import People
 from .processes import Processes
-from .tally import Checker, Tally, wait_for_the_rest
+from .report import Figures
+from .side_by_side import run_side_by_side
+from .tally import Checker, wait_for_the_rest
 
 #: After the last fault: the longest failover, its fence, pauses between attempts, a busy machine.
 HEAL_S = 240.0
@@ -31,7 +33,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="five minutes, as in CI")
     parser.add_argument("--faults", type=int, help="how many (10,000; with --short 600)")
     parser.add_argument("--minutes", type=float, help="spread over so long (60; with --short 4)")
-    parser.add_argument("--agents", type=int, default=10)
+    parser.add_argument("--agents", type=int, default=10, help="of each hive (10)")
+    parser.add_argument("--jobs", type=int, default=1, help="hives side by side (1)")
     parser.add_argument("--seed", type=int, help="of the order of faults; processes have their own")
     parser.add_argument("--keep", metavar="DIR", help="keep homes, logs and witnesses there")
     parser.add_argument("--json", metavar="FILE", help="write the tally there, too")
@@ -45,7 +48,26 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Runs it."""
     told = arguments()
-    home = Path(told.keep or tempfile.mkdtemp(prefix="fluxhive-chaos-")).absolute()
+    keep = Path(told.keep).absolute() if told.keep else None
+    if told.jobs > 1:
+        figures = run_side_by_side(
+            jobs=told.jobs,
+            faults=told.faults,
+            minutes=told.minutes,
+            agents=told.agents,
+            seed=told.seed,
+            keep=keep,
+        )
+    else:
+        figures = run_one(told, keep)
+    if told.json:
+        figures.write(Path(told.json))
+    return figures.say()
+
+
+def run_one(told: argparse.Namespace, keep: Path | None) -> Figures:
+    """One hive."""
+    home = keep or Path(tempfile.mkdtemp(prefix="fluxhive-chaos-")).absolute()
     home.mkdir(parents=True, exist_ok=True)
     witnesses = home / "witnesses"
     witnesses.mkdir()
@@ -65,9 +87,17 @@ def main() -> int:
         tally = checker.conclude()
     finally:
         processes.close()
-        if told.keep is None:
+        if keep is None:
             shutil.rmtree(home, ignore_errors=True)
-    return report(tally, faults, told, time.monotonic() - began_s)
+    return Figures(
+        seeds=[told.seed],
+        hives=1,
+        agents=told.agents,
+        seconds=round(time.monotonic() - began_s, 1),
+        faults=faults.counts,
+        agents_started_again=faults.n_gave_up,
+        tally=tally,
+    )
 
 
 def _break(faults: Faults, checker: Checker, n_faults: int, seconds: float) -> None:
@@ -99,39 +129,6 @@ def _break(faults: Faults, checker: Checker, n_faults: int, seconds: float) -> N
     finally:
         is_over.set()
         looking.join()
-
-
-def report(tally: Tally, faults: Faults, told: argparse.Namespace, seconds: float) -> int:
-    """Says what was found; the last line is the tally."""
-    for problem in tally.problems[:50]:
-        print(f"  {problem}")
-    made = ", ".join(f"{faults.counts[kind]} {kind}" for kind in MIX)
-    killed = faults.counts["kill agent"] + faults.counts["kill server"]
-    print(
-        f"faults: {made} ({100 * killed / max(1, faults.n):.1f} % kill agent or server; "
-        f"{faults.n_gave_up} times an agent ended by itself and was started again)"
-    )
-    print("ends: " + ", ".join(f"{n} {kind}" for kind, n in tally.ends.most_common()))
-    if told.json:
-        found = {
-            "seed": told.seed,
-            "agents": told.agents,
-            "seconds": round(seconds),
-            "faults": dict(faults.counts),
-            "ends": dict(tally.ends),
-            "agents_started_again": faults.n_gave_up,
-            "problems": tally.problems,
-        }
-        Path(told.json).write_text(json.dumps(found, indent=1) + "\n")
-    print(
-        f"chaos: {faults.n} faults over {told.agents} agents in {seconds / 60:.1f} min, "
-        f"{tally.tasks} tasks, {tally.attempts} attempts, {tally.log_bytes} log bytes: "
-        f"{tally.lost_tasks} lost tasks, {tally.overlaps} overlapping attempts, "
-        f"{tally.repeated_starts} repeated starts, {tally.wrong_codes} wrong exit codes, "
-        f"{tally.lost_bytes} lost log bytes, {tally.doubled_bytes} doubled log bytes, "
-        f"{tally.other} other"
-    )
-    return 0 if tally.is_clean else 1
 
 
 if __name__ == "__main__":

@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
 
 from fluxhive import testing
 from fluxhive.transport import Transport
-from tests.helpers.cli_hive import COMMAND, free_port, until
+from tests.helpers.cli_hive import COMMAND, until
 
 from .proxy import Proxy
 
+ROOT = Path(__file__).parents[2]
 #: Room on the disk of an agent where it has one of its own; it wants 64 MiB of that to be free.
 DISK_MIB = 160
 GPUS = "2x80G"
+#: Ports for servers, below those that the kernel gives to connections: one that is taken while the
+#: server is down would keep it from coming back.
+PORTS = range(18_000, 28_000)
 
 
 class Agent:
@@ -119,7 +124,7 @@ class Processes:
 
     def __init__(self, home: Path, n_agents: int, seed: int) -> None:
         self.home = home
-        self.port = free_port()
+        self.port = own_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.env = environment(home, home / "state")
         self.env["FLOWHIVE_CONTROL_URL"] = self.url
@@ -169,9 +174,24 @@ class Processes:
         return True
 
 
+def own_port() -> int:
+    """A port that no other hive on this machine takes: it follows from this process."""
+    for step in range(len(PORTS)):
+        port = PORTS[(os.getpid() * 7 + step) % len(PORTS)]
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
+
+
 def environment(home: Path, state: Path) -> dict[str, str]:
-    """Nothing of whoever runs this."""
+    """Nothing of whoever runs this, but where Python finds this checkout and its packages."""
+    places = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     return {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *map(os.path.abspath, places)]),
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "LANG": "C.UTF-8",

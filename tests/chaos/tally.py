@@ -65,10 +65,31 @@ class Tally(Struct):
         """Whether nothing at all was wrong."""
         return not self.problems
 
+    def add(self, other: Tally) -> None:
+        """Both together."""
+        for name in COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.ends += other.ends
+        self.problems += other.problems
+
+    def sentence(self) -> str:
+        """All of it in a line."""
+        return (
+            f"{self.tasks} tasks, {self.attempts} attempts, {self.log_bytes} log bytes: "
+            f"{self.lost_tasks} lost tasks, {self.overlaps} overlapping attempts, "
+            f"{self.repeated_starts} repeated starts, {self.wrong_codes} wrong exit codes, "
+            f"{self.lost_bytes} lost log bytes, {self.doubled_bytes} doubled log bytes, "
+            f"{self.other} other"
+        )
+
     def note(self, kind: str, n: int, text: str) -> None:
         """Something was not kept."""
         setattr(self, kind, getattr(self, kind) + n)
         self.problems.append(f"{kind}: {text}")
+
+
+#: The numbers of a tally.
+COUNTS = tuple(name for name in Tally.__struct_fields__ if name not in ("ends", "problems"))
 
 
 def read_witness(path: Path) -> list[Life]:

@@ -23,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev sim", description=__doc__)
     parser.add_argument("--seeds", type=int, default=2_000, help="how many (2,000)")
     parser.add_argument("--start", type=int, help="the first seed; without it a random one")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (cores)")
     parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
     told = parser.parse_args()
     start = random.randrange(10**9) if told.start is None else told.start
@@ -31,7 +31,7 @@ def main() -> int:
     total = Found()
     seeds = [*kept_seeds(), *range(start, start + told.seeds)]
     print(f"sim: seeds {start} to {start + told.seeds - 1}, and {len(kept_seeds())} kept ones")
-    for found in play_many(seeds, n_processes=told.processes):
+    for found in play_many(seeds, n_processes=told.jobs):
         said = total.seeds // 1_000
         total.add(found)
         if total.seeds // 1_000 > said:

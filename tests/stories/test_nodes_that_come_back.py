@@ -254,6 +254,16 @@ def test_a_node_that_lost_a_gpu_keeps_count_of_what_is_held_there(hive: Hive) ->
     assert hive.why("t2") == ["NEVER"]
 
 
+def test_a_share_of_a_gpu_that_is_gone_costs_the_same_after_a_restart(hive: Hive) -> None:
+    hive.node("n1", gpus=["80G", "80G"])
+    hive.submit("t1", gpu_memory="20G")
+    hive.loses_gpu("n1", "n1-gpu0")
+    hive.rejoins("n1", "t1.1 running")
+    before = dict(hive.manager.hive.rates)
+    hive.restarts()
+    assert hive.manager.hive.rates == before
+
+
 def test_a_journal_made_anew_is_news_only_once(hive: Hive) -> None:
     """Its agent says so in every hello of its life: what was placed since is in it, or nowhere."""
     hive.node("n1")
