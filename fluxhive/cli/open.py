@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import click
 
-from fluxhive.cli import messages, options, output, session
+from fluxhive.cli import messages, options, output, session, sign_in
 from fluxhive.cli.completing import TASK_NAMES
 
 
@@ -19,18 +19,22 @@ from fluxhive.cli.completing import TASK_NAMES
 def command(*, task: str | None, is_printed: bool, control_url: str | None) -> None:
     """Open the dashboard in the browser; with TASK, the page of that task.
 
-    The address is printed too. Over ssh, or without a screen, it is only printed.
+    The address is printed too. Over ssh, or without a screen, it is only printed, with a link that
+    signs a browser in as you, once and within half an hour.
     """
     client = session.client(control_url)
-    address = client.url.rstrip("/") + "/"
-    if task is not None:
-        address += f"t/{quote(client.task(task).id, safe='')}"
-    output.lines([address])
-    if is_printed or not sys.stdout.isatty() or not _has_screen():
+    path = "/" if task is None else f"/t/{quote(client.task(task).id, safe='')}"
+    output.lines([client.url.rstrip("/") + path])
+    if is_printed or not sys.stdout.isatty():
+        return
+    link = sign_in.link(client, path)
+    if not _has_screen():
+        if link is not None:
+            messages.say(f"signs you in, once: {link}")
         return
     import webbrowser
 
-    if not webbrowser.open(address):
+    if not webbrowser.open(link or client.url.rstrip("/") + path):
         messages.say("no browser could be started; open the address above yourself")
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import click
 
 from fluxhive import config, env, places
-from fluxhive.cli import demo, messages, options, processes
+from fluxhive.cli import demo, messages, options, processes, sign_in
 from fluxhive.core.errors import Conflict, FluxhiveError, Unreachable
 from fluxhive.core.node import NodeState
 from fluxhive.core.task import TaskState
@@ -223,6 +223,8 @@ def _warn_of_other_server(url: str) -> None:
 def _tell_where(hive: Hive) -> None:
     root = places.state_root()
     for title, value in (
+        ("dashboard", sign_in.link(hive.client) or hive.up.url),
+        ("", "(the link signs a browser in, once; another: fluxhive open)"),
         ("server", hive.up.url),
         ("state", str(root)),
         ("server's log", str(root / "server" / "server.log")),

@@ -43,7 +43,7 @@ VIEWS = (
     "users",
 )
 _ASSET = r"assets/[A-Za-z0-9_-][A-Za-z0-9._-]*"
-_VIEW = re.compile(rf"/(?:(?:{'|'.join(VIEWS)})(?:/[^?#]*)?|{_ASSET}|hive\.svg)?")
+_VIEW = re.compile(rf"/(?:(?:{'|'.join(VIEWS)})(?:/[^?#]*)?|{_ASSET})?")
 #: Stands in the page where this answer's nonce belongs.
 NONCE_MARK = "__CSP_NONCE__"
 #: Nothing inline, nothing from elsewhere. Styles that the component library makes at run time carry
@@ -96,7 +96,7 @@ def add_dashboard(app: FastAPI) -> None:
 async def show(request: Request) -> Response:
     """One of its files, or the page."""
     name: str = request.path_params["name"]
-    if name.startswith("assets/") or name == "hive.svg":
+    if name.startswith("assets/"):
         return _file(name, accepts_gzip="gzip" in request.headers.get("accept-encoding", ""))
     try:
         page = (BUILT / "index.html").read_text(encoding="utf-8")
@@ -112,7 +112,7 @@ def _file(name: str, *, accepts_gzip: bool) -> Response:
     path = BUILT / name
     try:
         changed_ns = path.stat().st_mtime_ns
-        headers = {"Cache-Control": _FOR_EVER if name.startswith("assets/") else "max-age=3600"}
+        headers = {"Cache-Control": _FOR_EVER}
         if path.suffix in _PACKED_TYPES:
             headers["Vary"] = "Accept-Encoding"
         if path.suffix in _PACKED_TYPES and accepts_gzip:
