@@ -9,8 +9,10 @@ import {
 } from "@tanstack/react-router";
 import { ProblemError } from "./api/http";
 import { meQuery } from "./api/queries";
+import { logSearch } from "./pages/log/search";
 import { Overview } from "./pages/overview/Overview";
 import { SignIn } from "./pages/sign-in/SignIn";
+import { taskFilters } from "./pages/tasks/search";
 import { Crashed, NotFound } from "./parts/Trouble";
 import { Shell } from "./shell/Shell";
 
@@ -52,11 +54,54 @@ const task = createRoute({
   getParentRoute: () => shell,
   path: "/t/$task",
   component: lazyRouteComponent(() => import("./pages/task/TaskPage"), "TaskPage"),
-  validateSearch: (search): { attempt?: number } =>
-    Number.isInteger(search.attempt) ? { attempt: search.attempt as number } : {},
+  validateSearch: logSearch,
 });
 
-const routes = root.addChildren([signIn, shell.addChildren([overview, task])]);
+const log = createRoute({
+  getParentRoute: () => shell,
+  path: "/t/$task/log",
+  component: lazyRouteComponent(() => import("./pages/log/LogPage"), "LogPage"),
+  validateSearch: logSearch,
+});
+
+const tasks = createRoute({
+  getParentRoute: () => shell,
+  path: "/tasks",
+  component: lazyRouteComponent(() => import("./pages/tasks/TasksPage"), "TasksPage"),
+  validateSearch: taskFilters,
+});
+
+const submit = createRoute({
+  getParentRoute: () => shell,
+  path: "/submit",
+  component: lazyRouteComponent(() => import("./pages/submit/SubmitPage"), "SubmitPage"),
+  validateSearch: (search): { from?: string } => texts(search, ["from"]),
+});
+
+const diff = createRoute({
+  getParentRoute: () => shell,
+  path: "/diff",
+  component: lazyRouteComponent(() => import("./pages/diff/DiffPage"), "DiffPage"),
+  validateSearch: (search): { a?: string; b?: string } => texts(search, ["a", "b"]),
+});
+
+/** The texts of these names; what else the address says is left out. */
+function texts<N extends string>(
+  search: Record<string, unknown>,
+  names: N[],
+): { [name in N]?: string } {
+  const found: { [name in N]?: string } = {};
+  for (const name of names) {
+    const value = search[name];
+    if (typeof value === "string" && value !== "") found[name] = value;
+  }
+  return found;
+}
+
+const routes = root.addChildren([
+  signIn,
+  shell.addChildren([overview, tasks, task, log, submit, diff]),
+]);
 
 export function createAppRouter(client: QueryClient) {
   return createRouter({

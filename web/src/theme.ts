@@ -14,10 +14,24 @@ const accent: MantineColorsTuple = [
   "#2d3180",
 ];
 
+/** Mantine's greys of the dark scheme, in the tint of theme.css. From text to the deepest ground. */
+const dark: MantineColorsTuple = [
+  "#e8ebee",
+  "#c3c9d0",
+  "#9ca5b0",
+  "#6d7683",
+  "#3a414c",
+  "#2a303a",
+  "#171b21",
+  "#13161b",
+  "#0f1216",
+  "#0c0e11",
+];
+
 export const theme = createTheme({
   primaryColor: "accent",
   primaryShade: { light: 6, dark: 5 },
-  colors: { accent },
+  colors: { accent, dark },
   defaultRadius: 6,
   fontFamily:
     'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif',

@@ -1,7 +1,15 @@
 /** What pages ask for, by name. Keys begin with what changes them: `tasks`, `task`, `nodes`. */
 import { queryOptions } from "@tanstack/react-query";
 import { get, type Query } from "./http";
-import type { Me, NodePage, OutlookView, TaskPage, TaskView, UsagePoint } from "./types";
+import type {
+  AttemptUsageView,
+  Me,
+  NodePage,
+  OutlookView,
+  TaskPage,
+  TaskView,
+  UsagePoint,
+} from "./types";
 
 export const meQuery = queryOptions({
   queryKey: ["me"],
@@ -51,3 +59,47 @@ export const gpuHistoryQuery = queryOptions({
   refetchInterval: 20_000,
   retry: false,
 });
+
+export function usageQuery(attempt: string) {
+  return queryOptions({
+    queryKey: ["usage", attempt],
+    queryFn: ({ signal }) =>
+      get<AttemptUsageView>(`/attempts/${encodeURIComponent(attempt)}/usage`, {}, signal),
+  });
+}
+
+/** A number that a task reports of itself (`fluxhive.log`), as columns of equal length. */
+export interface MetricSeries {
+  name: string;
+  last_step?: number;
+  times_ms: number[];
+  lasts: (number | null)[];
+}
+
+export function metricsQuery(task: string, attempt: number) {
+  return queryOptions({
+    queryKey: ["metrics", task, attempt],
+    queryFn: ({ signal }) =>
+      get<{ series?: MetricSeries[] }>(
+        `/tasks/${encodeURIComponent(task)}/metrics`,
+        { attempt, points: 1000 },
+        signal,
+      ),
+    retry: false,
+  });
+}
+
+/** Lines of a task's output with an address in them. */
+export function linksQuery(task: string) {
+  return queryOptions({
+    queryKey: ["links", task],
+    queryFn: ({ signal }) =>
+      get<{ hits?: { text: string }[] }>(
+        `/tasks/${encodeURIComponent(task)}/logs/search`,
+        { q: "://", limit: 100 },
+        signal,
+      ),
+    staleTime: 30_000,
+    retry: false,
+  });
+}

@@ -22,6 +22,7 @@ export type {
   Remedy,
   Request,
   Reservation,
+  SweepVariable,
   TaskPage,
   TaskSpec,
   TaskState,

@@ -4,6 +4,11 @@ export function gib(mib: number): string {
   return (mib / 1024).toFixed(1);
 }
 
+/** Memory with its unit: GiB, below one MiB. */
+export function memory(mib: number): string {
+  return mib < 1024 ? `${mib} MiB` : `${gib(mib)} GiB`;
+}
+
 /** `17.8 / 20.0 GiB`; what is not known is said. */
 export function gibOf(usedMib: number | null | undefined, totalMib: number): string {
   return `${usedMib == null ? "?" : gib(usedMib)} / ${gib(totalMib)} GiB`;

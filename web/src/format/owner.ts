@@ -8,5 +8,5 @@ export function ownerColour(owner: string): number {
   for (let i = 0; i < owner.length; i += 1) {
     hash = Math.imul(hash ^ owner.charCodeAt(i), 0x01000193) >>> 0;
   }
-  return (hash ^ (hash >>> 15)) % OWNER_COLOURS;
+  return ((hash ^ (hash >>> 15)) >>> 0) % OWNER_COLOURS;
 }

@@ -3,12 +3,17 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet } from "@tanstack/react-router";
 import { useEffect } from "react";
 import { meQuery } from "../api/queries";
+import hive from "../hive.svg";
 import { followFeed } from "../live/feed";
 import { FeedState } from "./FeedState";
 import { Person } from "./Person";
 import classes from "./Shell.module.css";
 
-const PLACES = [{ to: "/", label: "Overview" }] as const;
+const PLACES = [
+  { to: "/", label: "Overview" },
+  { to: "/tasks", label: "Tasks" },
+  { to: "/submit", label: "Submit" },
+] as const;
 
 export function Shell() {
   const client = useQueryClient();
@@ -22,7 +27,7 @@ export function Shell() {
       </a>
       <header className={classes.bar}>
         <Link to="/" className={classes.brand} aria-label="FlowHive, overview">
-          <img src="/hive.svg" alt="" width={20} height={20} />
+          <img src={hive} alt="" width={20} height={20} />
           <span>FlowHive</span>
         </Link>
         <nav className={classes.places} aria-label="Pages">

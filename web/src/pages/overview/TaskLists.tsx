@@ -1,10 +1,10 @@
 import { Link } from "@tanstack/react-router";
 import type { TaskPage, TaskView } from "../../api/types";
 import { gibOf } from "../../format/amount";
-import { causeOf } from "../../format/state";
 import { Empty } from "../../parts/Empty";
 import { StateMark } from "../../parts/StateMark";
 import { Ago, Elapsed } from "../../parts/Times";
+import { endOf } from "../task/story";
 import classes from "./TaskLists.module.css";
 
 interface Props {
@@ -24,13 +24,17 @@ export function TaskList({ page, empty, command, showsCause }: Props) {
       {page.items.map((task) => (
         <li key={task.id}>
           <Link to="/t/$task" params={{ task: task.id }} className={classes.row}>
-            <span className={classes.state}>
-              <StateMark word={task.word} />
-            </span>
+            {!showsCause && (
+              <span className={classes.state}>
+                <StateMark word={task.word} />
+              </span>
+            )}
             <span className={classes.name}>
-              <span className="ellipsis">{task.name || task.id}</span>
-              <span className={`${classes.second} ellipsis`}>
-                {showsCause ? `${task.owner}: ${causeText(task)}` : placeText(task)}
+              <span className="ellipsis">
+                {task.name || task.id} {showsCause && <span className="dim">{task.owner}</span>}
+              </span>
+              <span className={classes.second} data-failed={showsCause}>
+                {showsCause ? causeText(task) : placeText(task)}
               </span>
             </span>
             <span className={classes.time}>
@@ -93,7 +97,5 @@ function placeText(task: TaskView): string {
 }
 
 function causeText(task: TaskView): string {
-  const { outcome } = task;
-  if (!outcome) return task.reason ?? "";
-  return outcome.detail ? `${causeOf(outcome.kind)}, ${outcome.detail}` : causeOf(outcome.kind);
+  return task.outcome ? endOf(task.outcome) : (task.reason ?? "");
 }

@@ -6,6 +6,7 @@ import { type FormEvent, useEffect, useRef, useState } from "react";
 import { send } from "../../api/http";
 import { meQuery } from "../../api/queries";
 import type { Me } from "../../api/types";
+import hive from "../../hive.svg";
 import { Copyable } from "../../parts/Copyable";
 import { Trouble } from "../../parts/Trouble";
 import classes from "./SignIn.module.css";
@@ -57,7 +58,7 @@ export function SignIn() {
     <main className={classes.page}>
       <form className={classes.form} onSubmit={submit}>
         <div className={classes.brand}>
-          <img src="/hive.svg" alt="" width={28} height={28} />
+          <img src={hive} alt="" width={28} height={28} />
           <h1>FlowHive</h1>
         </div>
         <SegmentedControl

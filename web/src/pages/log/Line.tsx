@@ -1,0 +1,121 @@
+import { memo } from "react";
+import { exact } from "../../format/time";
+import type { LogGap, LogLine } from "./api";
+import classes from "./Line.module.css";
+import { type Span, spansOf } from "./spans";
+
+interface Props {
+  n: number;
+  line?: LogLine;
+  gaps?: LogGap[];
+  query: string;
+  isChosen: boolean;
+  showsTimes: boolean;
+  showsRank: boolean;
+  wraps: boolean;
+  onChoose: (n: number) => void;
+}
+
+/** One line of a log: its number (a link to it), when it came, and the text. */
+export const Line = memo(function Line(props: Props) {
+  const { n, line, gaps, query, isChosen, showsTimes, showsRank, wraps, onChoose } = props;
+  return (
+    <div
+      className={classes.line}
+      data-stream={line?.stream}
+      data-chosen={isChosen || undefined}
+      data-wraps={wraps || undefined}
+    >
+      <button
+        type="button"
+        className={classes.number}
+        onClick={() => onChoose(n)}
+        aria-label={`Line ${n + 1}: link to it`}
+        tabIndex={-1}
+      >
+        {n + 1}
+      </button>
+      {showsTimes && (
+        <span className={classes.time} title={line && exact(line.time_ms)}>
+          {line && timeOfDay(line.time_ms)}
+        </span>
+      )}
+      {showsRank && <span className={classes.rank}>{line && `r${line.rank ?? 0}`}</span>}
+      <span className={classes.text}>
+        {gaps?.map((gap) => (
+          <GapMark key={`${gap.stream}${gap.start}`} gap={gap} />
+        ))}
+        {line ? (
+          <Text line={line} query={query} />
+        ) : (
+          <span className={classes.waiting}>reading …</span>
+        )}
+      </span>
+    </div>
+  );
+});
+
+function Text({ line, query }: { line: LogLine; query: string }) {
+  return (
+    <>
+      {spansOf(line.text, query).map((span, i) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: spans of one text never change places
+        <Piece key={i} span={span} />
+      ))}
+      {(line.folded ?? 0) > 0 && (
+        <span className={classes.note} title="A progress bar: its last state. Unfold to see all.">
+          {line.folded} earlier
+        </span>
+      )}
+      {line.cut && <span className={classes.note}>cut; the download has it whole</span>}
+    </>
+  );
+}
+
+function Piece({ span }: { span: Span }) {
+  const looks = span.looks.map((look) => classes[look] ?? "").join(" ");
+  const style =
+    span.colour || span.background
+      ? { color: span.colour, backgroundColor: span.background }
+      : undefined;
+  const body = span.isHit ? <mark className={classes.hit}>{span.text}</mark> : span.text;
+  if (span.href) {
+    return (
+      <a
+        className={`${looks} ${classes.link}`}
+        style={style}
+        href={span.href}
+        target="_blank"
+        rel="noreferrer"
+      >
+        {body}
+      </a>
+    );
+  }
+  return looks || style || span.isHit ? (
+    <span className={looks} style={style}>
+      {body}
+    </span>
+  ) : (
+    span.text
+  );
+}
+
+function GapMark({ gap }: { gap: LogGap }) {
+  const size = gap.end - gap.start;
+  const where =
+    size > 0
+      ? `bytes ${gap.start} to ${gap.end} of ${gap.stream} are missing`
+      : `some of ${gap.stream} may be missing here`;
+  return (
+    <span className={classes.gap}>
+      {where}: {gap.reason}
+    </span>
+  );
+}
+
+function timeOfDay(ms: number): string {
+  const at = new Date(ms);
+  const two = (n: number) => String(n).padStart(2, "0");
+  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+}

@@ -1,0 +1,129 @@
+import { Menu, NativeSelect, TextInput } from "@mantine/core";
+import { useDebouncedCallback } from "@mantine/hooks";
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useRef } from "react";
+import { meQuery, nodesQuery } from "../../api/queries";
+import { causeOf, lookOf } from "../../format/state";
+import { Icon } from "../../parts/Icon";
+import { useKeys } from "../../shell/useKeys";
+import { chipsOf, ORDERS, STATES, type TaskFilters } from "./search";
+import classes from "./TasksPage.module.css";
+
+const CAUSES = [
+  "failure",
+  "gpu-oom",
+  "host-oom",
+  "time-limit",
+  "gpu-fault",
+  "node-lost",
+  "launch-failed",
+  "preempted",
+];
+const TYPING_MS = 250;
+
+interface Props {
+  filters: TaskFilters;
+  change: (filters: TaskFilters) => void;
+}
+
+/** The filters: states, mine, text, and by what else one may choose; each set one is a chip. */
+export function Filters({ filters, change }: Props) {
+  const me = useQuery(meQuery).data?.username;
+  const nodes = useQuery(nodesQuery).data ?? [];
+  const box = useRef<HTMLInputElement>(null);
+  useKeys({ "/": () => box.current?.focus() });
+  // When the text is taken away by its chip or by going back, the box says so too.
+  useEffect(() => {
+    if (box.current && document.activeElement !== box.current)
+      box.current.value = filters.text ?? "";
+  }, [filters.text]);
+  const search = useDebouncedCallback(
+    (text: string) => change({ ...filters, text: text || undefined }),
+    TYPING_MS,
+  );
+  const toggle = (state: string) => {
+    const now = filters.state ?? [];
+    const next = now.includes(state) ? now.filter((one) => one !== state) : [...now, state];
+    change({ ...filters, state: next.length ? next : undefined });
+  };
+  const others = chipsOf(filters).filter((chip) => chip.name !== "state" && chip.name !== "text");
+  return (
+    <div className={classes.filters}>
+      <div className={classes.states} role="group" aria-label="States">
+        {STATES.map((state) => (
+          <button
+            key={state}
+            type="button"
+            className={classes.state}
+            data-tone={lookOf(state === "active" ? "running" : state).tone}
+            aria-pressed={filters.state?.includes(state) ?? false}
+            onClick={() => toggle(state)}
+          >
+            {state}
+          </button>
+        ))}
+      </div>
+      {me && (
+        <button
+          type="button"
+          className={classes.state}
+          aria-pressed={filters.owner === me}
+          onClick={() => change({ ...filters, owner: filters.owner === me ? undefined : me })}
+        >
+          mine
+        </button>
+      )}
+      {others
+        .filter((chip) => !(chip.name === "owner" && filters.owner === me))
+        .map((chip) => (
+          <button
+            key={chip.name}
+            type="button"
+            className={classes.chip}
+            onClick={() => change(chip.without)}
+            title="take it away"
+          >
+            {chip.text} <Icon name="close" size={11} />
+          </button>
+        ))}
+      <Menu position="bottom-start">
+        <Menu.Target>
+          <button type="button" className={classes.state}>
+            <Icon name="plus" size={12} /> filter
+          </button>
+        </Menu.Target>
+        <Menu.Dropdown mah={420} className={classes.menu}>
+          <Menu.Label>Node</Menu.Label>
+          {nodes.map((node) => (
+            <Menu.Item key={node.id} onClick={() => change({ ...filters, node: node.label })}>
+              {node.label}
+            </Menu.Item>
+          ))}
+          <Menu.Label>Ended by</Menu.Label>
+          {CAUSES.map((cause) => (
+            <Menu.Item key={cause} onClick={() => change({ ...filters, outcome: cause })}>
+              {causeOf(cause)}
+            </Menu.Item>
+          ))}
+        </Menu.Dropdown>
+      </Menu>
+      <TextInput
+        ref={box}
+        size="xs"
+        className={classes.text}
+        aria-label="Name, command or id contains"
+        placeholder="Name, command or id"
+        leftSection={<Icon name="search" size={13} />}
+        defaultValue={filters.text ?? ""}
+        onChange={(event) => search(event.currentTarget.value)}
+      />
+      <NativeSelect
+        size="xs"
+        aria-label="Order"
+        value={filters.order ?? "newest"}
+        data={Object.entries(ORDERS).map(([value, label]) => ({ value, label }))}
+        onChange={(event) => change({ ...filters, order: event.currentTarget.value })}
+      />
+    </div>
+  );
+}

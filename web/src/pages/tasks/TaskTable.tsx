@@ -1,0 +1,130 @@
+/** The rows that are in view, of any number. `j` `k` move, `Enter` opens, `x` chooses. */
+import { Checkbox } from "@mantine/core";
+import { useNavigate } from "@tanstack/react-router";
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { useEffect, useRef, useState } from "react";
+import { Empty } from "../../parts/Empty";
+import { useKeys } from "../../shell/useKeys";
+import { TaskRow } from "./TaskRow";
+import classes from "./TaskTable.module.css";
+import type { TaskRows } from "./useTaskRows";
+
+const ROW_PX = 37;
+
+interface Props {
+  rows: TaskRows;
+  hasFilters: boolean;
+  look: (first: number, last: number) => void;
+  chosen: ReadonlySet<string>;
+  choose: (ids: ReadonlySet<string>) => void;
+}
+
+export function TaskTable({ rows, hasFilters, look, chosen, choose }: Props) {
+  const box = useRef<HTMLDivElement>(null);
+  const navigate = useNavigate();
+  const [at, setAt] = useState(-1);
+  const [unfolded, setUnfolded] = useState<ReadonlySet<string>>(new Set());
+  const virtual = useVirtualizer({
+    count: rows.total,
+    getScrollElement: () => box.current,
+    estimateSize: () => ROW_PX,
+    overscan: 12,
+  });
+  const items = virtual.getVirtualItems();
+  const first = items[0]?.index ?? 0;
+  const last = items.at(-1)?.index ?? 0;
+  useEffect(() => look(first, last), [look, first, last]);
+
+  const go = (to: number) => {
+    const next = Math.min(Math.max(0, to), rows.total - 1);
+    setAt(next);
+    virtual.scrollToIndex(next);
+  };
+  const flip = (set: ReadonlySet<string>, id: string) => {
+    const next = new Set(set);
+    if (!next.delete(id)) next.add(id);
+    return next;
+  };
+  const here = () => rows.row(at);
+  const open = () => {
+    const task = here();
+    if (task) void navigate({ to: "/t/$task", params: { task: task.id } });
+  };
+  useKeys({
+    j: () => go(at + 1),
+    k: () => go(at - 1),
+    Enter: open,
+    x: () => {
+      const task = here();
+      if (task) choose(flip(chosen, task.id));
+    },
+  });
+  const shown = items.map((item) => rows.row(item.index)).filter((task) => task !== undefined);
+  const areAll = shown.length > 0 && shown.every((task) => chosen.has(task.id));
+
+  if (!rows.isPending && rows.total === 0) {
+    return hasFilters ? (
+      <Empty text="No task is as the filters say." />
+    ) : (
+      <Empty
+        text="Each task that anybody submits stands here."
+        command="fluxhive submit --gpus 1 --gpu-mem 20G -- python train.py"
+      />
+    );
+  }
+  return (
+    <div
+      ref={box}
+      className={classes.box}
+      role="table"
+      aria-label="Tasks"
+      aria-rowcount={rows.total}
+    >
+      <div className={`${classes.row} ${classes.heads}`} role="row">
+        <span role="columnheader">
+          <Checkbox
+            size="xs"
+            aria-label="Choose those in view"
+            checked={areAll}
+            indeterminate={!areAll && chosen.size > 0}
+            onChange={() =>
+              choose(areAll ? new Set() : new Set([...chosen, ...shown.map((task) => task.id)]))
+            }
+          />
+        </span>
+        {["State", "Name", "Owner", "Where", "GPU memory", "Time", "Why"].map((head) => (
+          <span key={head} role="columnheader" data-column={head}>
+            {head}
+          </span>
+        ))}
+      </div>
+      <div className={classes.tall} style={{ height: virtual.getTotalSize() }}>
+        {items.map((item) => {
+          const task = rows.row(item.index);
+          return (
+            <div
+              key={item.key}
+              ref={virtual.measureElement}
+              data-index={item.index}
+              className={classes.place}
+              style={{ transform: `translateY(${item.start}px)` }}
+            >
+              {task ? (
+                <TaskRow
+                  task={task}
+                  isAt={item.index === at}
+                  isChosen={chosen.has(task.id)}
+                  isUnfolded={unfolded.has(task.id)}
+                  choose={() => choose(flip(chosen, task.id))}
+                  unfold={() => setUnfolded(flip(unfolded, task.id))}
+                />
+              ) : (
+                <div className={classes.row} data-waiting role="row" />
+              )}
+            </div>
+          );
+        })}
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,52 @@
+/** All tasks: filters in the address, any number of rows, bulk actions. */
+import { useNavigate, useSearch } from "@tanstack/react-router";
+import { useMemo, useState } from "react";
+import { count } from "../../format/amount";
+import { Trouble } from "../../parts/Trouble";
+import { BulkBar } from "./BulkBar";
+import { Filters } from "./Filters";
+import type { TaskFilters } from "./search";
+import classes from "./TasksPage.module.css";
+import { TaskTable } from "./TaskTable";
+import { useTaskRows } from "./useTaskRows";
+
+export function TasksPage() {
+  const filters = useSearch({ from: "/shell/tasks" });
+  const navigate = useNavigate({ from: "/tasks" });
+  const [view, setView] = useState({ first: 0, last: 0 });
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const rows = useTaskRows(filters, view.first, view.last);
+  const key = useMemo(() => JSON.stringify(filters), [filters]);
+  const change = (next: TaskFilters) => {
+    setChosen(new Set());
+    void navigate({ search: next, replace: true });
+  };
+  return (
+    <div className={classes.page}>
+      <header className={classes.head}>
+        <h1>Tasks</h1>
+        <span className="dim">{rows.isPending ? "" : count(rows.total)}</span>
+        {rows.nNew > 0 && (
+          <button type="button" className={classes.news} onClick={rows.renew}>
+            {count(rows.nNew)} new
+          </button>
+        )}
+      </header>
+      <Filters filters={filters} change={change} />
+      {rows.error ? <Trouble error={rows.error} retry={rows.renew} /> : null}
+      <TaskTable
+        key={key}
+        rows={rows}
+        hasFilters={Object.keys(filters).length > 0}
+        look={(first, last) =>
+          setView((now) => (now.first === first && now.last === last ? now : { first, last }))
+        }
+        chosen={chosen}
+        choose={setChosen}
+      />
+      {chosen.size > 0 && (
+        <BulkBar ids={[...chosen]} clear={() => setChosen(new Set())} renew={rows.renew} />
+      )}
+    </div>
+  );
+}
