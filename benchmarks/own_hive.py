@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -66,11 +67,20 @@ def own_hive(**variables: str) -> Iterator[OwnHive]:
             "FLOWHIVE_CONFIG": str(home / "config.toml"),
             **variables,
         }
-        subprocess.run([*COMMAND, "up", "--detach"], env=env, check=True, stdout=sys.stderr)
+        # A port of its own: one that is taken by another FlowHive would be taken for ours.
+        up = [*COMMAND, "up", "--detach", "--port", str(_free_port())]
+        subprocess.run(up, env=env, check=True, stdout=sys.stderr)
         try:
             yield OwnHive(home, env)
         finally:
             subprocess.run([*COMMAND, "down", "--stop-tasks"], env=env, stdout=sys.stderr)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def heading(title: str) -> None:

@@ -113,13 +113,17 @@ class Follow:
                     )
                     events.append(event_bytes("log", event))
                 offsets = (at[0], at[1])
-                yield b"".join([*events, *gaps.news(offsets)])
+                told = b"".join([*events, *gaps.news(offsets)])
+                has_caught_up = sum(len(piece.data) for piece in pieces) < ROUND_BYTES
+                # A reader may let this wait for long: it is not kept three times meanwhile.
+                pieces, events = [], []
+                yield told
                 quiet_since_s = anyio.current_time()
-                if sum(len(piece.data) for piece in pieces) < ROUND_BYTES:
-                    await anyio.sleep(GATHER_S)  # It has caught up.
+                if has_caught_up:
+                    await anyio.sleep(GATHER_S)
                 continue
-            if told := gaps.news(offsets):
-                yield b"".join(told)
+            if news := gaps.news(offsets):
+                yield b"".join(news)
             await self._look()
             if self._is_over(attempt_id, anyio.current_time() - quiet_since_s):
                 sizes = (logs.size(attempt_id, n, rank=rank) for n in range(len(offsets)))

@@ -1,13 +1,16 @@
-"""Uvicorn's HTTP connection with limits on a request's head: bytes, and time to send it.
+"""Uvicorn's HTTP connection with limits: a head's bytes, the time to send it, the time to read.
 
-The parser underneath has neither: a head without end would fill the memory, and a thousand idle
-connections would stay for ever (slow loris). Needs httptools; app.py takes uvicorn's own h11
-connection where there is none, which has a limit on bytes.
+The parser underneath has none: a head without end would fill the memory, and a thousand idle
+connections would stay for ever (slow loris), as would a thousand readers who stopped reading, each
+with what waits for it. Needs httptools; app.py takes uvicorn's own h11 connection where there is
+none, which has a limit on bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -20,6 +23,9 @@ from .problems import MEDIA_TYPE, Malformed, problem_of
 HEAD_BYTES_MAX = 64 * 1024
 #: From the first byte of a connection or request until its head is whole.
 HEAD_S = 20.0
+#: A reader that takes nothing of what waits for it for so long is left behind. A follower of a log
+#: asks again from the byte it has, so that nothing is lost to one who only slept.
+UNREAD_S = 60.0
 
 
 class LimitedHttp(HttpToolsProtocol):
@@ -27,6 +33,7 @@ class LimitedHttp(HttpToolsProtocol):
 
     _head_bytes = 0
     _timer: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -34,7 +41,17 @@ class LimitedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_whole()
+        self._is_read()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._is_read()
+        self._unread = self.loop.call_later(UNREAD_S, self._leave_behind)
+
+    def resume_writing(self) -> None:
+        self._is_read()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -61,6 +78,18 @@ class LimitedHttp(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(Malformed("this is not HTTP/1.1", hint="is the address right?"))
+
+    def _leave_behind(self) -> None:
+        """Closes with a reset: in order, the kernel would keep megabytes for it, too."""
+        found = self.transport.get_extra_info("socket")
+        if found is not None:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _is_read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _head_is_whole(self) -> None:
         self._head_bytes = 0
