@@ -10,6 +10,8 @@ from unicodedata import combining, east_asian_width
 GAP = 2
 #: A column is not cut below this, or nobody knows what it says.
 COLUMN_WIDTH_MIN = 6
+#: The first column names the thing; the longest id of a member of an array is about as wide.
+FIRST_WIDTH_MIN = 20
 
 
 def terminal_width() -> int:
@@ -71,6 +73,8 @@ def fitted(rows: Sequence[Sequence[str]], limit: int | None) -> list[list[str]]:
     excess = 0 if limit is None else sum(widths) + GAP * (len(widths) - 1) - limit
     while excess > 0:
         can_shrink = [n for n in range(1, len(widths)) if widths[n] > least[n]]
+        if not can_shrink and widths[0] > FIRST_WIDTH_MIN:
+            can_shrink = [0]
         if not can_shrink:
             break
         widths[max(can_shrink, key=lambda n: widths[n])] -= 1

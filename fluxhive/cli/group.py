@@ -100,7 +100,7 @@ def _in_our_words(error: click.ClickException) -> FluxhiveError:
     path = context.command_path if context is not None else "fluxhive"
     see_help = f"{path} --help"
     if isinstance(error, click.NoSuchOption):
-        near = _closest(error.option_name, list(error.possibilities or _options(context)))
+        near = closest(error.option_name, list(error.possibilities or _options(context)))
         return InputError(
             f"unknown option of `{path}`: `{error.option_name}`",
             field=error.option_name,
@@ -122,10 +122,11 @@ def _options(context: click.Context | None) -> list[str]:
 def _instead(name: str) -> str | None:
     if name in _INSTEAD:
         return _INSTEAD[name]
-    return _closest(name, [*VERBS, *ALIASES])
+    return closest(name, [*VERBS, *ALIASES])
 
 
-def _closest(name: str, known: list[str]) -> str | None:
+def closest(name: str, known: list[str]) -> str | None:
+    """The hint that names what was probably meant; for a verb, where all verbs are."""
     found = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if found:
         return f"did you mean `{found[0]}`"

@@ -39,6 +39,8 @@ ELSEWHERE = {
     "simulate": "../../unit/sim/test_policy_world.py",
     "config": "test_config_command.py",
     "completion": "test_completion.py",
+    "sweep": "test_sweep.py",
+    "init": "test_init.py",
     "version": "test_entry.py",
 }
 
