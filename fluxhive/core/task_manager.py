@@ -197,6 +197,10 @@ class TaskManager:
         """How many tasks could start now if there were room."""
         return len(self.hive.queue)
 
+    def next_in_line(self, n: int) -> list[TaskId]:
+        """At most ``n`` tasks that could start now if there were room, the next one first."""
+        return self.hive.queue.first(n)
+
     # ── storing ───────────────────────────────────────────────────────────────────────────────
 
     def snapshot(self) -> HiveSnapshot:

@@ -9,7 +9,7 @@ pause is over. Not here: how a line is ranked (score.py) and what it needs (need
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, nsmallest
 from typing import NamedTuple, TypeAlias
 
 from .learning import Basis, Expected
@@ -231,6 +231,17 @@ class TaskQueue:
     def task_ids(self) -> list[TaskId]:
         """Everybody in line, in no order that matters."""
         return list(self._key_of)
+
+    def first(self, n: int) -> list[TaskId]:
+        """Who is next: at most ``n`` tasks as the lines were ranked last, the first one first."""
+        found: list[tuple[int, int, TaskId]] = []
+        for line in sorted(self.lines.values(), key=lambda line: line.rank):
+            if len(found) >= n and line.rank > found[n - 1][0]:
+                break
+            first = nsmallest(n, line.places.values(), key=lambda place: place.number)
+            found += [(line.rank, place.number, place.task_id) for place in first]
+            found = sorted(found)[:n]
+        return [task_id for _, _, task_id in found]
 
     def line_of(self, task_id: TaskId) -> Line | None:
         """The line a task stands in; None when it stands in none."""

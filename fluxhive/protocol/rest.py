@@ -17,6 +17,9 @@ from fluxhive.core.values import Value
 
 from .attempt_view import AttemptView as AttemptView
 from .attempt_view import MemberView as MemberView
+from .log_view import LogEvent as LogEvent
+from .log_view import LogGapView as LogGapView
+from .log_view import LogStreamView as LogStreamView
 
 #: Largest request body.
 BODY_BYTES = 8 * 1024 * 1024
@@ -97,6 +100,8 @@ class TaskView(Value, frozen=True, kw_only=True):
     #: Of a member: its array, and which of its members it is.
     array_id: str | None = None
     member_index: int | None = None
+    #: In a list in the order of the queue: its place in line, from 1 on.
+    position: int | None = None
 
 
 class TaskPage(Value, frozen=True, kw_only=True):
@@ -105,56 +110,17 @@ class TaskPage(Value, frozen=True, kw_only=True):
     items: tuple[TaskView, ...]
     #: Give it as ``cursor`` for the next page; absent on the last one.
     next: str | None = None
+    #: How many there are on all pages; only where an ``offset`` was given.
+    total: int | None = None
 
 
 # ── logs ──────────────────────────────────────────────────────────────────────────────────────
-
-
-class LogGapView(Value, frozen=True, kw_only=True):
-    """Bytes of a stream that are missing, from ``start`` up to ``end``.
-
-    Where both are the same, some may be missing there, and nobody knows how many.
-    """
-
-    start: int
-    end: int
-    reason: str
-
-
-class LogEvent(Value, frozen=True, kw_only=True):
-    """One event of a followed log (``text/event-stream``, event ``log``)."""
-
-    attempt: str
-    #: ``stdout`` or ``stderr``.
-    stream: str
-    offset: int
-    time_ms: int
-    #: Base64: output need not be text.
-    data: str
-    #: What is missing; then there is no data, and the stream goes on at ``offset``.
-    gap: LogGapView | None = None
-    #: The member of a gang that wrote it.
-    rank: int = 0
 
 
 class LogEnd(Value, frozen=True, kw_only=True):
     """Last event of a followed log (event ``end``): the task is over and nothing is missing."""
 
     task: TaskView
-
-
-class LogStreamView(Value, frozen=True, kw_only=True):
-    """How much of a stream is stored."""
-
-    attempt: str
-    stream: str
-    size: int
-    #: True when the attempt is over and nothing more can come.
-    complete: bool = False
-    #: What of it is missing, in the order of the offsets.
-    gaps: tuple[LogGapView, ...] = ()
-    #: The member of a gang that writes it.
-    rank: int = 0
 
 
 # ── nodes ─────────────────────────────────────────────────────────────────────────────────────

@@ -16,6 +16,7 @@ from .code import CodeStore
 from .feed import Feed
 from .hive import Hive
 from .secrets import Secrets
+from .tally import Tally
 from .task_metrics import TaskMetrics
 
 
@@ -59,6 +60,7 @@ class Services(NamedTuple):
     accounts: Accounts
     browsers: BrowserSessions
     feed: Feed
+    tally: Tally
     answers: LongAnswers
     #: Threads that read output for people at the same time.
     log_readers: anyio.CapacityLimiter

@@ -121,6 +121,27 @@ class UsageStore:
         points = found.get(_gpu_name(node_id, uuid), [[] for _ in TIERS])
         return stitch(points, from_s=from_s, to_s=to_s, step_s=step_s)
 
+    async def of_gpus(
+        self, gpus: list[tuple[NodeId, GpuUuid]], *, from_s: int, to_s: int, step_s: int
+    ) -> list[list[Point]]:
+        """The same of many GPUs, in their order; nothing finer than ``step_s`` is read."""
+        finest = max(tier for tier, kept in enumerate(TIERS) if kept.step_s <= max(step_s, 1))
+        rows = await anyio.to_thread.run_sync(
+            partial(self._select, "gpu/", from_s=from_s, finest=finest), limiter=self._threads
+        )
+        found: dict[str, list[list[Point]]] = {}
+        for name, tier, points in rows:
+            found.setdefault(name, [[] for _ in TIERS])[tier] += points
+        lines = []
+        for node_id, uuid in gpus:
+            name = _gpu_name(node_id, uuid)
+            tiers = found.get(name, [[] for _ in TIERS])
+            series = self._series.get(name)
+            for tier, points in enumerate([] if series is None else series.pending()):
+                tiers[tier] += points if tier >= finest else []
+            lines.append(stitch(tiers, from_s=from_s, to_s=to_s, step_s=step_s))
+        return lines
+
     async def of_attempt(
         self, attempt_id: AttemptId, *, from_s: int, to_s: int, step_s: int
     ) -> dict[GpuUuid, list[Point]]:
@@ -209,11 +230,16 @@ class UsageStore:
             if removed <= 0:
                 return
 
-    def _select(self, prefix: str) -> _Rows:
+    def _select(self, prefix: str, *, from_s: int = 0, finest: int = 0) -> _Rows:
         try:
+            since = " or ".join(
+                f"(tier = {tier} and start > {from_s - kept.chunk_s})"
+                for tier, kept in enumerate(TIERS)
+                if tier >= finest
+            )
             found = self._connect().execute(
                 "select series, tier, points from chunk where series >= ? and series < ?"
-                " order by series, tier, start, part",
+                f" and ({since}) order by series, tier, start, part",
                 (prefix, prefix + "\U0010ffff"),
             )
             return [(name, tier, list(_unpack(points))) for name, tier, points in found]

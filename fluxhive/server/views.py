@@ -93,6 +93,20 @@ class Views:
         """Several tasks; those in line with why, as far as that costs little."""
         return tuple(self.task(each, caller) for each in found)
 
+    def brief(self, found: Found, caller: Caller) -> TaskView:
+        """A task as a list shows it: no environment, no history, the last attempt without facts."""
+        view = self.task(found, caller)
+        return replace(
+            view,
+            spec=replace(view.spec, env={}),
+            attempts=tuple(
+                replace(attempt, facts=None, members=(), late_report=None, estimate=None)
+                for attempt in view.attempts[-1:]
+            ),
+            original=None,
+            edits=(),
+        )
+
     def _reasons(self, task: Task, *, is_single: bool) -> list[Reason]:
         if task.state.is_final:
             return []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -42,6 +43,8 @@ from .rest import (
     people,
     quotas,
     secrets,
+    summary,
+    task_list,
     tasks,
     usage,
     why,
@@ -49,6 +52,7 @@ from .rest import (
 from .secrets import Secrets
 from .services import LongAnswers, Services
 from .shell import Shell
+from .tally import Tally, ended_since
 from .task_metrics import TaskMetrics
 
 #: Readers of output that may block at the same time; further ones wait.
@@ -68,6 +72,8 @@ def create_app(services: Services | None = None) -> FastAPI:
     app.state.services = services
     rooms = (
         why,
+        summary,
+        task_list,
         tasks,
         changes,
         logs,
@@ -111,6 +117,8 @@ async def open_services(hive: Hive) -> AsyncIterator[Services]:
     limiter = anyio.CapacityLimiter(LOG_READERS)
     kept = Secrets(hive.store, hive.clock)
     code = CodeStore(BlobStore(hive.directory / "blobs"), hive.brain)
+    tally = Tally(hive.brain, hive.clock)
+    tally.load(await hive.store.read(partial(ended_since, since_ms=tally.since_ms())))
     accounts = Accounts(auth)
     services = Services(
         hive,
@@ -118,6 +126,7 @@ async def open_services(hive: Hive) -> AsyncIterator[Services]:
         accounts,
         BrowserSessions(auth, accounts),
         feed,
+        tally,
         LongAnswers(),
         limiter,
         kept,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated
 
 import anyio
@@ -15,7 +14,7 @@ from starlette.responses import Response
 from fluxhive.core.errors import FluxhiveError, InputError
 from fluxhive.core.events import TaskCancelRequested
 from fluxhive.core.spec_check import apply_defaults, check_spec
-from fluxhive.core.task import Task, TaskSpec, TaskState
+from fluxhive.core.task import Task, TaskSpec
 from fluxhive.core.values import TaskId
 from fluxhive.protocol.rest import BATCH_MAX, TaskBatch, TaskPage, TaskView
 from fluxhive.server.auth import Caller, check_owner
@@ -24,14 +23,12 @@ from fluxhive.server.dependencies import resolve
 from fluxhive.server.gate import caller_of
 from fluxhive.server.lookup import Found, find_task, find_tasks, in_memory
 from fluxhive.server.services import Services, services_of
-from fluxhive.server.store.listing import TaskChoice, page_of_ids
 from fluxhive.server.submissions import KEY_LENGTH_MAX, Submission
 from fluxhive.server.views import Views
 from fluxhive.server.waiting_quota import check_waiting
 
 router = new_router()
 
-PAGE_MAX = 1_000
 WAIT_S_MAX = 60
 #: Largest integer that every reader of JSON and SQLite keeps whole.
 INTEGER_MAX = 2**53 - 1
@@ -146,51 +143,6 @@ async def _submit(
 
 async def _found(services: Services, tasks: Sequence[Task]) -> list[Found]:
     return await find_tasks(services.hive, [task.id for task in tasks])
-
-
-@route(router, "GET", "/tasks", gives=TaskPage)
-async def list_tasks(
-    caller: OfCaller,
-    services: OfServices,
-    state: Annotated[list[TaskState] | None, Query(description="Only these states.")] = None,
-    owner: Annotated[str | None, Query(description="Only this user's.")] = None,
-    name: Annotated[str | None, Query(description="Only of exactly this name.")] = None,
-    array: Annotated[
-        str | None, Query(description="Members of this array that have left the queue.")
-    ] = None,
-    since_ms: Annotated[
-        int | None,
-        Query(ge=0, le=INTEGER_MAX, description="Not ended, or ended at or after this time."),
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
-    cursor: Annotated[str | None, Query(description="`next` of the page before.")] = None,
-) -> Response:
-    """List tasks, newest first. Everybody sees the tasks of all; env values only their own."""
-    before = None
-    if cursor is not None:
-        if not (cursor.isascii() and cursor.isdigit() and int(cursor[:20]) <= INTEGER_MAX):
-            raise InputError(
-                "cursor: not one of ours",
-                field="cursor",
-                value=cursor,
-                hint="give the `next` of the page before as it is",
-            )
-        before = int(cursor)
-    whole = None if array is None else (await find_task(services.hive, array)).task.id
-    chosen = TaskChoice(
-        states=tuple(state or ()),
-        owner=owner,
-        name=name,
-        array_id=whole,
-        since_ms=since_ms,
-        before_number=before,
-    )
-    ids = await services.hive.store.call(
-        partial(page_of_ids, chosen=chosen, limit=limit + 1), durable=False
-    )
-    found = await find_tasks(services.hive, ids[:limit])
-    following = str(found[-1].task.number) if len(ids) > limit and found else None
-    return answer(TaskPage(items=Views(services.hive).tasks(found, caller), next=following))
 
 
 @route(router, "GET", "/tasks/{task}", gives=TaskView)

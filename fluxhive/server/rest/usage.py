@@ -41,7 +41,7 @@ async def show_attempt_usage(
     used = await services.hive.usage.of_attempt(
         found.id, from_s=from_ms // 1000, to_s=to_ms // 1000, step_s=step_s
     )
-    gpus = tuple(GpuUsage(uuid=uuid, points=_points(points)) for uuid, points in used.items())
+    gpus = tuple(GpuUsage(uuid=uuid, points=points_view(points)) for uuid, points in used.items())
     return answer(AttemptUsageView(attempt=found.id, gpus=gpus))
 
 
@@ -64,10 +64,11 @@ async def show_gpu_history(
     points = await services.hive.usage.of_gpu(
         found.id, GpuUuid(uuid), from_s=from_ms // 1000, to_s=to_ms // 1000, step_s=step_s
     )
-    return answer(GpuUsage(uuid=uuid, points=_points(points)))
+    return answer(GpuUsage(uuid=uuid, points=points_view(points)))
 
 
-def _points(points: list[Point]) -> tuple[UsagePoint, ...]:
+def points_view(points: list[Point]) -> tuple[UsagePoint, ...]:
+    """Points of a curve as people get them."""
     return tuple(
         UsagePoint(
             at_ms=point.at_s * 1000,

@@ -30,6 +30,21 @@ def open_engine(path: Path) -> sa.Engine:
     return engine
 
 
+def open_reading_engine(path: Path) -> sa.Engine:
+    """An engine for connections that only read, beside the one that writes (sqlite.org/wal.html).
+
+    Each transaction sees what was committed before it began, and keeps nobody from committing.
+    """
+    engine = sa.create_engine(
+        f"sqlite:///{path}",
+        poolclass=sa.pool.NullPool,
+        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_MS / 1000},
+    )
+    sa.event.listen(engine, "connect", _set_up_reading)
+    sa.event.listen(engine, "begin", _begin_reading)
+    return engine
+
+
 def _set_up(connection: sqlite3.Connection, _record: Any) -> None:
     for pragma in (
         f"busy_timeout = {BUSY_TIMEOUT_MS}",
@@ -40,6 +55,15 @@ def _set_up(connection: sqlite3.Connection, _record: Any) -> None:
         f"wal_autocheckpoint = {_WAL_PAGES}",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _set_up_reading(connection: sqlite3.Connection, _record: Any) -> None:
+    for pragma in ("query_only = ON", "temp_store = MEMORY"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_reading(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
 
 
 def _begin(connection: sa.Connection) -> None:

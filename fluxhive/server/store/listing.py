@@ -1,15 +1,44 @@
-"""Which tasks a list shows: ids by filter, newest first. The records come from memory mostly."""
+"""Which tasks a list shows: ids by filter, in an order. The records come from memory mostly.
+
+Run in the store's reading threads (``Store.read``): a filter that few tasks pass looks at all.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from fluxhive.core.task import FINAL_STATES, TaskState
-from fluxhive.core.values import Ms, TaskId, Value
+from fluxhive.core.values import Ms, NodeId, TaskId, Value
 
-from .tables import tasks
+from .tables import attempts, tasks
 
 _FINAL = sorted(state.value for state in FINAL_STATES)
+_SPEC = sa.type_coerce(tasks.c.spec, sa.JSON)
+_REST = sa.type_coerce(tasks.c.rest, sa.JSON)
+_KIND = _REST["outcome"]["kind"].as_string()
+_project: sa.ColumnElement[str] = sa.func.coalesce(
+    _REST["edited"]["project"].as_string(), _SPEC["project"].as_string(), tasks.c.owner
+)
+#: The command's words with blanks between them. Never the environment: what is found in it would
+#: tell others what it holds.
+_COMMAND = sa.func.replace(_SPEC["command"].as_string(), '","', " ")
+
+
+class TaskOrder(Enum):
+    """What a list of tasks begins with."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    #: Those that ended last; what has not ended is left out.
+    ENDED = "ended"
+    NAME = "name"
+    OWNER = "owner"
+    #: Who is next in line; only tasks in line.
+    QUEUE = "queue"
 
 
 class TaskChoice(Value, frozen=True, kw_only=True):
@@ -18,31 +47,102 @@ class TaskChoice(Value, frozen=True, kw_only=True):
     states: tuple[TaskState, ...] = ()
     owner: str | None = None
     name: str | None = None
+    project: str | None = None
+    #: An attempt was on this node.
+    node_id: NodeId | None = None
+    #: What ended the last attempt.
+    outcomes: tuple[str, ...] = ()
+    #: Stands in the name or the command, or the id begins so.
+    text: str = ""
     #: Those that have not ended, and those that ended at or after this hive time.
     since_ms: Ms | None = None
     #: Members of this array that are tasks of their own. None: no members.
     array_id: TaskId | None = None
     #: Submitted before the task of this number (the cursor of a page).
     before_number: int | None = None
+    order: TaskOrder = TaskOrder.NEWEST
+    #: So many are passed over.
+    offset: int = 0
+
+
+class Ended(NamedTuple):
+    """How many tasks ended in one way within one slice of time."""
+
+    ended_at_ms: Ms
+    state: TaskState
+    kind: str
+    n: int
 
 
 def page_of_ids(connection: sa.Connection, chosen: TaskChoice, limit: int) -> list[TaskId]:
-    """Ids of at most ``limit`` tasks, newest first."""
-    query = sa.select(tasks.c.id).order_by(tasks.c.number.desc()).limit(limit)
-    query = query.where(
-        tasks.c.array_id.is_(None)
-        if chosen.array_id is None
-        else tasks.c.array_id == chosen.array_id
+    """Ids of at most ``limit`` tasks, in their order."""
+    newest = tasks.c.number.desc()
+    order = {
+        TaskOrder.OLDEST: (tasks.c.number.asc(),),
+        TaskOrder.ENDED: (tasks.c.ended_at_ms.desc(), newest),
+        TaskOrder.NAME: (tasks.c.name, newest),
+        TaskOrder.OWNER: (tasks.c.owner, newest),
+    }.get(chosen.order, (newest,))
+    query = sa.select(tasks.c.id).where(*_conditions(chosen)).order_by(*order).limit(limit)
+    if chosen.offset:
+        query = query.offset(chosen.offset)
+    return [TaskId(row.id) for row in connection.execute(query)]
+
+
+def count(connection: sa.Connection, chosen: TaskChoice) -> int:
+    """How many tasks there are on all pages."""
+    query = sa.select(sa.func.count()).select_from(tasks).where(*_conditions(chosen))
+    return int(connection.execute(query).scalar_one())
+
+
+def ended_since(connection: sa.Connection, since_ms: Ms, slice_ms: Ms, unknown: str) -> list[Ended]:
+    """What ended from then on, by slices of time, state and outcome; of arrays the members."""
+    begin = tasks.c.ended_at_ms - tasks.c.ended_at_ms % slice_ms
+    columns = begin.label("begin"), tasks.c.state, _KIND.label("kind")
+    query = (
+        sa.select(*columns, sa.func.count().label("n"))
+        .where(tasks.c.state.in_(_FINAL), tasks.c.ended_at_ms >= since_ms)
+        .where(_SPEC["array"].as_string().is_(None) | tasks.c.array_id.is_not(None))
+        .group_by(*columns)
     )
+    return [
+        Ended(row.begin, TaskState(row.state), row.kind or unknown, row.n)
+        for row in connection.execute(query)
+    ]
+
+
+def _conditions(chosen: TaskChoice) -> Sequence[sa.ColumnElement[bool]]:
+    array_id = tasks.c.array_id
+    found: list[sa.ColumnElement[bool]] = [
+        array_id.is_(None) if chosen.array_id is None else array_id == chosen.array_id
+    ]
     if chosen.states:
-        query = query.where(tasks.c.state.in_([state.value for state in chosen.states]))
+        found.append(tasks.c.state.in_([state.value for state in chosen.states]))
     if chosen.owner is not None:
-        query = query.where(tasks.c.owner == chosen.owner)
+        found.append(tasks.c.owner == chosen.owner)
     if chosen.name is not None:
-        query = query.where(tasks.c.name == chosen.name)
+        found.append(tasks.c.name == chosen.name)
     if chosen.since_ms is not None:
         is_live = tasks.c.state.not_in(_FINAL)
-        query = query.where(sa.or_(is_live, tasks.c.ended_at_ms >= chosen.since_ms))
+        found.append(sa.or_(is_live, tasks.c.ended_at_ms >= chosen.since_ms))
+    if chosen.order is TaskOrder.ENDED:
+        found.append(tasks.c.ended_at_ms.is_not(None))
     if chosen.before_number is not None:
-        query = query.where(tasks.c.number < chosen.before_number)
-    return [TaskId(row.id) for row in connection.execute(query)]
+        found.append(tasks.c.number < chosen.before_number)
+    if chosen.project is not None:
+        found.append(_project == chosen.project)
+    if chosen.outcomes:
+        found.append(_KIND.in_(chosen.outcomes))
+    if chosen.node_id is not None:
+        on_node = sa.select(attempts.c.task_id).where(attempts.c.node_id == chosen.node_id)
+        found.append(tasks.c.id.in_(on_node))
+    if chosen.text:
+        text = chosen.text
+        found.append(
+            sa.or_(
+                tasks.c.name.contains(text, autoescape=True),
+                tasks.c.id.startswith(text, autoescape=True),
+                _COMMAND.contains(text, autoescape=True),
+            )
+        )
+    return found

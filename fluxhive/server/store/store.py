@@ -16,13 +16,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import anyio
+import anyio.to_thread
 import sqlalchemy as sa
 
 from fluxhive.core.effects import HiveEffect
 from fluxhive.core.values import Ms
 
 from . import queries
-from .engine import open_engine
+from .engine import open_engine, open_reading_engine
 from .failures import StateInUse, StoreUnavailable, passing_problem
 from .migrate import migrate
 from .writes import Saves
@@ -39,6 +41,8 @@ Extra = Callable[[sa.Connection], object]
 CALLS_PER_TRANSACTION = 1_000
 #: Most calls that wait; more are turned away, since the disk does not keep up.
 WAITING_MAX = 20_000
+#: Threads that read lists for people at the same time; further ones wait.
+READERS = 2
 #: How long ``close`` waits for what is under way.
 CLOSE_TIMEOUT_S = 30.0
 
@@ -69,8 +73,10 @@ class _Call(Generic[T]):
 class Store:
     """See the module's docstring. Made by ``Store.open``; belongs to one event loop at a time."""
 
-    def __init__(self, engine: sa.Engine, lock: int) -> None:
+    def __init__(self, engine: sa.Engine, reading: sa.Engine, lock: int) -> None:
         self._engine = engine
+        self._reading = reading
+        self._readers: anyio.CapacityLimiter | None = None
         self._lock = lock
         self._waiting: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
         self._connection: sa.Connection | None = None
@@ -100,7 +106,7 @@ class Store:
             if problem is not None:
                 raise StoreUnavailable(f"{problem} (`{path}`)") from error
             raise
-        store = cls(engine, lock)
+        store = cls(engine, open_reading_engine(path), lock)
         store._thread.start()
         return store
 
@@ -115,6 +121,7 @@ class Store:
             log.error("store thread does not end", extra={"timeout_s": CLOSE_TIMEOUT_S})
             return  # The lock stays: a write may still be under way.
         self._engine.dispose()
+        self._reading.dispose()
         os.close(self._lock)
 
     @property
@@ -142,6 +149,28 @@ class Store:
         call = _Call(fn, durable)
         self._waiting.put(call)
         return call.future
+
+    async def read(self, fn: Callable[[sa.Connection], T]) -> T:
+        """What ``fn`` reads, beside the store's own thread: what may take long delays no commit.
+
+        It sees all that was acknowledged before. Raises ``StoreUnavailable``.
+        """
+        if self._is_closed:
+            raise StoreUnavailable("the server is stopping")
+        if self._readers is None:
+            self._readers = anyio.CapacityLimiter(READERS)
+
+        def run() -> T:
+            try:
+                with self._reading.begin() as connection:
+                    return fn(connection)
+            except Exception as error:
+                problem = passing_problem(error)
+                if problem is None:
+                    raise
+                raise StoreUnavailable(problem) from error
+
+        return await anyio.to_thread.run_sync(run, limiter=self._readers)
 
     async def apply(
         self,

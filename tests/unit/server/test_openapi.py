@@ -203,6 +203,8 @@ async def test_every_answer_is_what_the_document_says(
     await ask("login", 401, body={"username": "bob", "password": "wrong"})
     token = await ask("create_token", 201, body={"name": "ci", "expires_in_s": 60})
     await ask("list_tokens", 200)
+    await ask("show_summary", 200)
+    await ask("show_gpus_history", 200)
     link = (await ask("make_sign_in_link", 200))["link"]
     await ask("sign_out", 200)
     await ask("sign_in", 200, body={"code": link.partition("#")[2]})
