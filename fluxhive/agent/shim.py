@@ -147,19 +147,18 @@ class Shim:
         if spec["time_limit_ms"] is not None:
             self.time_limit_at = self.started_at + int(spec["time_limit_ms"])
         if spec["failover_ms"] is not None and spec.get("contact_path") is not None:
-            contact = self._contact_ms()
-            if contact is None:
+            self.lease_at = self._lease_end()
+            if self.lease_at is None:
                 raise shim_start.Unprepared(
                     errno.EINVAL, f"no contact time in {spec['contact_path']}"
                 )
-            self.lease_at = contact + int(spec["failover_ms"])
             if now_ms() >= self.lease_at:
                 # Whoever asked for it was paused on the way: by now it may run elsewhere.
                 text = "out of contact for its failover length before it was started"
                 raise shim_start.Unprepared(errno.ECANCELED, text)
 
-    def _contact_ms(self) -> int | None:
-        """When the node was last in contact; None when nobody can say.
+    def _lease_end(self) -> int | None:
+        """The failover length after the node's last contact; None when nobody can say.
 
         A time ahead of the clock was written before a reboot and says nothing.
         """
@@ -167,7 +166,7 @@ class Shim:
             contact = int(proctree.read_file(self.spec["contact_path"], 64))
         except (OSError, ValueError):
             return None
-        return contact if contact <= now_ms() else None
+        return contact + int(self.spec["failover_ms"]) if contact <= now_ms() else None
 
     def announce_start(self) -> None:
         """Write ``started`` and tell the agent."""
@@ -237,9 +236,7 @@ class Shim:
         if self.time_limit_at is not None and now >= self.time_limit_at:
             self._stop("time-limit")
         if self.lease_at is not None and now >= self.lease_at:
-            contact = self._contact_ms()
-            if contact is not None:
-                self.lease_at = max(self.lease_at, contact + int(self.spec["failover_ms"]))
+            self.lease_at = max(self.lease_at, self._lease_end() or 0)
             if now >= self.lease_at:
                 self._stop("lease")
 
@@ -248,8 +245,12 @@ class Shim:
         gone before: it is often a shell, and its children are the ones that save their work."""
         if self.stopped_by is None and self.wait_status is None:
             self.stopped_by = cause
+            noticed_at = now_ms()
+            if self.lease_at is not None:
+                # A host that slept through the lease has slept through the grace after it, too.
+                noticed_at = min(noticed_at, max(self.lease_at, self._lease_end() or 0))
             self.time_limit_at = self.lease_at = None
-            self.kill_at = now_ms() + int(self.spec["grace_ms"])
+            self.kill_at = noticed_at + int(self.spec["grace_ms"])
             # SIGTERM, or the signal to save work by, which the agent wrote down.
             word = proctree.read_all(self.run_dir + "/stop") if cause == "stop" else b""
             self._signal_tree(int(word) if word.isdigit() else shim_start.SIGTERM)

@@ -357,6 +357,31 @@ def test_a_task_is_stopped_when_the_node_was_without_contact_for_too_long(tmp_pa
     assert exited.ended_boottime_ms >= contact_ms + 2_000
 
 
+@pytest.mark.parametrize("stop", [None, signal.SIGTERM])
+def test_a_shim_that_slept_through_lease_and_grace_kills_at_once(
+    tmp_path: Path, stop: signal.Signals | None
+) -> None:
+    """Elsewhere the next attempt may run by now. Whoever asks for a stop then changes nothing."""
+    contact_ms = boottime_ms()
+    path = _contact(tmp_path / "contact", contact_ms)
+    line = f"trap '' TERM; while :; do sleep 0.02; date >> {tmp_path}/beats; done"
+    run_dir = shell(tmp_path, line, failover_ms=1_000, grace_ms=2_000, contact_path=path)
+    process = start_alone(run_dir)
+    wait_until((tmp_path / "beats").exists, "the task")
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: boottime_ms() > contact_ms + 3_000, "the end of lease and grace")
+    if stop is not None:
+        process.send_signal(stop)
+    awake_ms = boottime_ms()
+    process.send_signal(signal.SIGCONT)
+    process.wait(30)
+
+    exited = exit_of(run_dir)
+    assert exited.signal == signal.SIGKILL
+    assert exited.stopped_by in ("lease", "stop")
+    assert exited.ended_boottime_ms < awake_ms + 2_000
+
+
 def test_what_is_without_contact_for_too_long_before_its_start_is_not_started(
     tmp_path: Path,
 ) -> None:
