@@ -277,7 +277,7 @@ class AgentLife:
         delay_ms = self.chance.randrange(1, 1_000 if self.node.is_slow else 20)
         if self.chance.random() < 0.5:
             # The launcher has it, whatever becomes of the agent.
-            self.agenda.after(delay_ms, run.start)
+            self.node.after(delay_ms, run.start)
         else:
             self.agenda.after(delay_ms, self.node.awake, self, run.start)
 

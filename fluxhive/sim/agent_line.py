@@ -16,7 +16,12 @@ from fluxhive.core.values import Ms
 from fluxhive.protocol.agent import Dispatch, Heartbeat, HeartbeatAck, Hello, Turned, Welcome
 from fluxhive.protocol.dispatching import node_event
 from fluxhive.protocol.link import Link
-from fluxhive.protocol.wire import encode_envelope, encode_message, server_codec
+from fluxhive.protocol.wire import (
+    decode_envelope,
+    encode_envelope,
+    encode_message,
+    server_codec,
+)
 
 from .network import DOWN, UP, Connection
 
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
 DIAL_MS, WELCOME_MS = 10_000, 20_000
 BACKOFF_MS_MIN, BACKOFF_MS_MAX = 1_000, 10_000
 HEARTBEATS_MISSED = 3
+#: In worlds that hear late: how long something in between keeps what nobody waits for any more.
+LATE_MS = (0, 3_000, 20_000)
 
 
 class AgentLine:
@@ -74,7 +81,13 @@ class AgentLine:
         def on_close() -> None:
             node.awake(self._life, self._lost, number)
 
+        def on_late(frame: str) -> None:
+            delay_ms = node.chance.choice(LATE_MS)
+            node.agenda.after(delay_ms, node.awake, self._life, self._hear_late, frame)
+
         end.on_frame, end.on_close = on_frame, on_close
+        if node.world.hears_late:
+            end.on_late = on_late
         node.world.server.accept(node, connection)
         self.link.resumed()
         self._hello_sent_at_ms = node.boot_ms()
@@ -152,6 +165,15 @@ class AgentLine:
                 events.append(event)
         if events:
             self._life.put(*events, mark=(highest, number) if highest else None)
+
+    def _hear_late(self, frame: str) -> None:
+        """What came on a connection that is over is handed on like news of today."""
+        for item in decode_envelope(frame).messages:
+            message = server_codec().decode(item.body)
+            event = None if message is None else node_event(message)
+            if event is not None:
+                self._life.world.sometimes("a word of an old connection was heard")
+                self._life.put(event)
 
     def _welcomed(self, welcome: Welcome, number: int) -> None:
         self._is_open = True

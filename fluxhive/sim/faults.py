@@ -45,6 +45,7 @@ class Faults:
             "line blocked at a hello": self._block_hello,
             "line bad": self._bad_line,
             "shim killed": self._kill_shim,
+            "machine suspended": self._suspend,
             "machine restarted": self._restart,
             "machine off and given up": self._off,
             "journal lost": self._lose_journal,
@@ -165,6 +166,12 @@ class Faults:
         return self._later(node.line.open)
 
     # ── the machine ───────────────────────────────────────────────────────────────────────────
+
+    def _suspend(self, node: SimNode) -> bool:
+        if not node.has_power or node.is_asleep:
+            return False
+        node.sleep(self._length_ms())
+        return True
 
     def _restart(self, node: SimNode) -> bool:
         if not node.has_power:

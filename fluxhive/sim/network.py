@@ -26,6 +26,8 @@ class End:
     def __init__(self) -> None:
         self.on_frame: Callable[[str], None] = lambda frame: None
         self.on_close: Callable[[], None] = lambda: None
+        #: Of frames that arrive after it has gone; nobody hears them, unless the world says so.
+        self.on_late: Callable[[str], None] = lambda frame: None
         #: Nothing is told to it any more.
         self.is_gone = False
 
@@ -96,10 +98,10 @@ class Connection:
         if ends_at is not None and line.agenda.now_ms > ends_at:
             line.n_lost += 1
             return
-        if end.is_gone:
-            return
         if frame is None:
             self._tell_closed(way)
+        elif end.is_gone:
+            end.on_late(frame)
         else:
             end.on_frame(frame)
 
@@ -122,6 +124,8 @@ class Line:
         self.is_blocked = {UP: False, DOWN: False}
         #: True: some frames take up to eight seconds.
         self.is_bad = False
+        #: The machine is suspended: nothing opens the line.
+        self.sleeps = False
         self.connections: list[Connection] = []
         self.n_cut = 0
         self.n_lost = 0
@@ -143,8 +147,10 @@ class Line:
             self.is_blocked[way] = True
 
     def open(self) -> None:
-        """Everything passes again."""
+        """Everything passes again, unless the machine sleeps."""
         self.is_bad = False
+        if self.sleeps:
+            return
         for way in (UP, DOWN):
             if self.is_blocked[way]:
                 self.is_blocked[way] = False

@@ -16,13 +16,17 @@ from fluxhive.core.node import AttemptUsage, GpuReport, GpuState, Inventory
 from fluxhive.core.values import AttemptId, GpuUuid, Ms, NodeId
 
 from .agent_life import AgentLife
-from .network import Line
+from .network import DOWN, UP, Line
 from .runs import Run
 
 if TYPE_CHECKING:
     from .protocol_world import ProtocolWorld
 
 GPU_MIB = 80 * 1024
+#: What a machine that was suspended takes to do what is long due.
+WAKING_MS = 50
+#: Whether the clock of nodes runs on while they sleep (CLOCK_BOOTTIME).
+COUNTS_SLEEP = True
 #: What a program uses of a GPU that it has alone.
 USE_MIB = 30_000
 
@@ -94,6 +98,9 @@ class SimNode:
         #: Happens to the agent some time after the next dispatch has come.
         self.at_dispatch: Callable[[], None] | None = None
         self._paused_until_ms: Ms = 0
+        #: Set: the machine sleeps until then, and nothing on it goes on.
+        self._asleep_until_ms: Ms = 0
+        self._slept_ms: Ms = 0
         self._pid = 1000 * number
 
     # ── the clock ─────────────────────────────────────────────────────────────────────────────
@@ -104,19 +111,31 @@ class SimNode:
         return self.agenda.now_ms
 
     def boot_ms(self) -> Ms:
-        """The node's boot clock."""
-        return 1_000 + int((self.agenda.now_ms - self._booted_at_ms) * self.rate)
+        """The node's boot clock, which a machine that sleeps does not stop."""
+        uncounted_ms = 0 if COUNTS_SLEEP else self._slept_ms
+        return 1_000 + int((self.agenda.now_ms - self._booted_at_ms - uncounted_ms) * self.rate)
 
     def at_boot(self, boot_ms: Ms, action: Callable[..., None], *arguments: Any) -> None:
         """Carry out when the boot clock shows this; never after a reboot."""
-        at_ms = self._booted_at_ms + math.ceil((boot_ms - 1_000) / self.rate) + 1
+        uncounted_ms = 0 if COUNTS_SLEEP else self._slept_ms
+        at_ms = self._booted_at_ms + math.ceil((boot_ms - 1_000) / self.rate) + 1 + uncounted_ms
         boot = self.boot
 
         def unless_rebooted() -> None:
             if self.boot == boot and self.has_power:
                 action(*arguments)
 
-        self.agenda.at(at_ms, unless_rebooted)
+        self.agenda.at(at_ms, self._when_awake, unless_rebooted)
+
+    def after(self, delay_ms: Ms, action: Callable[..., None], *arguments: Any) -> None:
+        """Carry out so much later; where the machine sleeps then, once it is awake."""
+        self.agenda.after(delay_ms, self._when_awake, action, *arguments)
+
+    def _when_awake(self, action: Callable[..., None], *arguments: Any) -> None:
+        if self.is_asleep:
+            self.agenda.at(self._asleep_until_ms, self._when_awake, action, *arguments)
+        else:
+            action(*arguments)
 
     # ── the agent ─────────────────────────────────────────────────────────────────────────────
 
@@ -142,15 +161,16 @@ class SimNode:
         """Carry out now, or when the agent goes on; never in another life of it."""
         if self.agent is not life:
             return
-        if self._paused_until_ms > self.now_ms:
-            self.agenda.at(self._paused_until_ms, self.awake, life, action, *arguments)
+        until_ms = max(self._paused_until_ms, self._asleep_until_ms)
+        if until_ms > self.now_ms:
+            self.agenda.at(until_ms, self.awake, life, action, *arguments)
         else:
             action(*arguments)
 
     @property
     def is_well(self) -> bool:
         """Whether nothing keeps it from doing at once what it is told."""
-        is_paused = self._paused_until_ms > self.now_ms
+        is_paused = self._paused_until_ms > self.now_ms or self.is_asleep
         is_blocked = any(self.line.is_blocked.values()) or self.line.is_bad
         troubled = is_paused or is_blocked or self.disk_is_full or self.is_slow
         return self.agent is not None and not troubled
@@ -165,6 +185,7 @@ class SimNode:
 
     def power_off(self) -> None:
         """All that runs is gone, and so is what was not flushed."""
+        self.wake_up()
         self.crash_agent()
         self.has_power = False
         for run in self.runs.values():
@@ -180,6 +201,38 @@ class SimNode:
             self.boot += 1
             self._booted_at_ms = self.now_ms
             self.start_agent()
+
+    def sleep(self, length_ms: Ms) -> None:
+        """Suspended: nothing goes on here, and nothing passes the line; the boot clock runs on."""
+        self._asleep_until_ms = self.now_ms + length_ms
+        self._slept_ms += length_ms
+        self.line.sleeps = True
+        self.line.block(UP, DOWN)
+        self.world.witness.freeze(self.id)
+        self.agenda.at(self._asleep_until_ms, self._wake_up, self._asleep_until_ms)
+
+    def wake_up(self) -> None:
+        """Before its time."""
+        if self.is_asleep:
+            self._slept_ms -= self._asleep_until_ms - self.now_ms
+            self._asleep_until_ms = self.now_ms
+            self._wake_up(self.now_ms)
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether the machine is suspended."""
+        return self._asleep_until_ms > self.now_ms
+
+    def _wake_up(self, until_ms: Ms) -> None:
+        if until_ms == self._asleep_until_ms and self.line.sleeps:
+            self.line.sleeps = False
+            self.line.open()
+            # What is due is done first; whatever runs on from there runs for everybody to see.
+            self.agenda.after(WAKING_MS, self._thaw)
+
+    def _thaw(self) -> None:
+        if not self.is_asleep:
+            self.world.witness.thaw(self.id)
 
     def next_pid(self) -> int:
         """A new process id."""

@@ -61,10 +61,16 @@ class ProtocolWorld:
         n_faults: int = N_FAULTS,
         n_tasks: int = N_TASKS,
         has_mistakes: bool = False,
+        hears_late: bool = False,
     ) -> None:
-        """With ``has_mistakes`` people also give machines up that are not off."""
+        """With ``has_mistakes`` people also give machines up that are not off.
+
+        With ``hears_late`` both ends go on reading from connections that they have replaced: the
+        session that a message names is all that tells it from one of today.
+        """
         self.seed = seed
         self.has_mistakes = has_mistakes
+        self.hears_late = hears_late
         self.agenda = Agenda(start_ms=1_000)
         self.chance = random.Random(seed)
         self.witness = Witness()
@@ -191,6 +197,7 @@ class ProtocolWorld:
         self.server.is_slow = False
         self.server.start()
         for node in self.nodes:
+            node.wake_up()
             node.line.open()
             node.disk_is_full = node.is_slow = node.gpus_are_stale = False
             node.gpu_states = [GpuState.HEALTHY] * len(node.gpu_states)

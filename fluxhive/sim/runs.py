@@ -83,7 +83,7 @@ class Run:
         )
         once = node.world.is_at_most_once(dispatch.task_id)
         node.world.witness.started(self.process, at_most_once=once)
-        node.agenda.after(fate.lasts_ms, self._ends_by_itself, fate.code)
+        node.after(fate.lasts_ms, self._ends_by_itself, fate.code)
         if dispatch.time_limit_ms is not None:
             node.at_boot(self.started_at_boot_ms + dispatch.time_limit_ms, self._limit_over)
         if dispatch.failover_ms is not None:
@@ -92,21 +92,24 @@ class Run:
 
     # ── life ──────────────────────────────────────────────────────────────────────────────────
 
-    def stop(self, cause: StopCause, *, told: bool = True) -> None:
+    def stop(self, cause: StopCause) -> None:
         """SIGTERM to the tree, SIGKILL once the grace is over."""
         if not self.shim_lives or self.stopped_by is not None:
             return
         self.stopped_by = cause
         fate = self._node.world.fate_of(self.dispatch.task_id)
-        if fate.hears_ms < self.dispatch.grace_ms:
-            self._node.agenda.after(fate.hears_ms, self._end, None, SIGTERM)
-        self._node.agenda.after(self.dispatch.grace_ms, self._end, None, SIGKILL)
+        # Where the deadline is over, the grace counts from there, not from when a machine that
+        # slept notices it.
+        grace_ms = max(0, self.dispatch.grace_ms - self._overdue_ms())
+        if fate.hears_ms < grace_ms:
+            self._node.after(fate.hears_ms, self._end, None, SIGTERM)
+        self._node.after(grace_ms, self._end, None, SIGKILL)
 
     def kill(self) -> None:
         """SIGKILL to the tree, by the shim."""
         if self.shim_lives:
             self.stopped_by = self.stopped_by or StopCause.CANCEL
-            self._node.agenda.after(2, self._end, None, SIGKILL)
+            self._node.after(2, self._end, None, SIGKILL)
 
     def lose_shim(self) -> None:
         """The shim is killed: the kernel takes the program with it, and nobody writes a record."""
@@ -135,6 +138,8 @@ class Run:
             node.at_boot(self._deadline_ms(), self._deadline)
         else:
             node.world.sometimes("a shim stopped its attempt at the deadline")
+            long_over = self._overdue_ms() > self.dispatch.grace_ms
+            node.world.sometimes("a machine slept through a deadline", long_over)
             self.stop(StopCause.LEASE)
 
     def _deadline_ms(self) -> Ms:
@@ -145,6 +150,10 @@ class Run:
         if contact_ms is None or contact_ms > self._node.boot_ms():
             return 0
         return contact_ms + failover_ms
+
+    def _overdue_ms(self) -> Ms:
+        """For how long the deadline has been over."""
+        return max(0, self._node.boot_ms() - self._deadline_ms())
 
     # ── end ───────────────────────────────────────────────────────────────────────────────────
 

@@ -33,7 +33,7 @@ from fluxhive.protocol.agent import (
 )
 from fluxhive.protocol.dispatching import dispatch_of, joined, launch_of, stop_of
 from fluxhive.protocol.link import Link
-from fluxhive.protocol.wire import agent_codec
+from fluxhive.protocol.wire import agent_codec, decode_envelope
 
 from .network import DOWN, UP, Connection
 
@@ -78,6 +78,8 @@ class SimSession:
         self.heard_at_ms = server.world.agenda.now_ms
         end = connection.ends[UP]
         end.on_frame, end.on_close = self._receive, self.close
+        if server.world.hears_late:
+            end.on_late = self._hear_late
 
     def say(self, message: ServerMessage) -> None:
         """A numbered message."""
@@ -132,6 +134,14 @@ class SimSession:
                     pass
         if reports:
             self._server.post(reports, lambda stored: self._stored(last_n, stored))
+
+    def _hear_late(self, frame: str) -> None:
+        """What came on a connection that is over is handed on like news of today."""
+        for item in decode_envelope(frame).messages:
+            message = agent_codec().decode(item.body)
+            if isinstance(message, AttemptAccepted | AttemptStarted | AttemptEnded):
+                said = NodeSaid(node_id=self.node_id, session=self.number, report=message)
+                self._server.post([said])
 
     def _stored(self, n: int, stored: bool) -> None:
         if stored and n:

@@ -56,6 +56,8 @@ class Witness:
         self._final: dict[TaskId, Task] = {}
         self._ended: dict[AttemptId, Attempt] = {}
         self._epochs: dict[TaskId, int] = {}
+        #: Machines that sleep: what is on them runs no more than it is gone.
+        self._frozen: set[NodeId] = set()
         self.accepted: dict[TaskId, Ms] = {}
         self.cancelled: dict[TaskId, Ms] = {}
         #: Attempts that a person took for gone although they were not: claims 4, 7, 8 and 14 were
@@ -69,10 +71,7 @@ class Witness:
         key = (process.attempt_id, process.node_id)
         if key in self.processes:
             raise Violation(f"claim 1: {process.attempt_id} starts again on {process.node_id}")
-        for other in self._living.values():
-            is_other = other.attempt_id != process.attempt_id
-            if other.task_id == process.task_id and is_other and not self._excuses(process, other):
-                raise Violation(f"claim 8: {process.attempt_id} starts beside {other.attempt_id}")
+        self._runs_alone(process)
         first = self._once.setdefault(process.task_id, process.attempt_id)
         if at_most_once and first != process.attempt_id and first not in self.excused:
             raise Violation(f"claim 14: {process.attempt_id} starts after {first}")
@@ -88,9 +87,33 @@ class Witness:
         for share in process.reservation.gpus:
             self._on_gpu[share.uuid].pop(process.attempt_id, None)
 
+    def _runs_alone(self, process: Process) -> None:
+        for other in self._living.values():
+            is_other = other.attempt_id != process.attempt_id
+            is_other = is_other and other.node_id not in self._frozen
+            if other.task_id == process.task_id and is_other and not self._excuses(process, other):
+                raise Violation(f"claim 8: {process.attempt_id} runs beside {other.attempt_id}")
+
+    def freeze(self, node_id: NodeId) -> None:
+        """A machine is suspended."""
+        self._frozen.add(node_id)
+
+    def thaw(self, node_id: NodeId) -> None:
+        """It is awake, and has done what was long due: what runs now is held to the claims."""
+        self._frozen.discard(node_id)
+        for process in [each for each in self._living.values() if each.node_id == node_id]:
+            self._runs_alone(process)
+            is_over = process.attempt_id in self._ended
+            if is_over and process.attempt_id not in self.excused:
+                raise Violation(f"claim 4: {process.attempt_id} runs on after its machine slept")
+
     def runs(self, attempt_id: AttemptId) -> list[Process]:
         """The programs of an attempt that run now."""
-        return [each for each in self._living.values() if each.attempt_id == attempt_id]
+        return [
+            each
+            for each in self._living.values()
+            if each.attempt_id == attempt_id and each.node_id not in self._frozen
+        ]
 
     @property
     def n_living(self) -> int:

@@ -20,6 +20,7 @@ SOMETIMES = (
     "a commit that nobody was told of",
     "a final word was said again",
     "a late start was refused",
+    "a machine slept through a deadline",
     "a machine that was off was given up",
     "a newer connection took the place of an older one",
     "a repeated message was dropped",
@@ -69,9 +70,9 @@ class Found(Struct):
         return sum(self.faults.values())
 
 
-def play(seed: int, *, has_mistakes: bool = False) -> Found:
+def play(seed: int, *, has_mistakes: bool = False, hears_late: bool = False) -> Found:
     """One history."""
-    world = ProtocolWorld(seed, has_mistakes=has_mistakes)
+    world = ProtocolWorld(seed, has_mistakes=has_mistakes, hears_late=hears_late)
     found = Found(seeds=1)
     try:
         world.run()

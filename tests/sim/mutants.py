@@ -13,12 +13,14 @@ import pytest
 from msgspec.structs import replace
 
 from fluxhive.core import executor, hello_check, node_contact, retry, task, task_orders
+from fluxhive.core.events import DispatchReceived, StopReceived
 from fluxhive.core.executor_records import ExecutorRecords
 from fluxhive.core.executor_table import ON_HAPPENING, Happening, Move, Stand
 from fluxhive.core.hive_state import HiveState
 from fluxhive.core.reactions import ON_ABSENT, ON_REPORT, Reaction
 from fluxhive.core.task import AttemptState
 from fluxhive.protocol.link import Link
+from fluxhive.sim import node_world
 from fluxhive.sim.runs import Run
 
 Patch = pytest.MonkeyPatch
@@ -151,3 +153,37 @@ def a_lost_supervisor_may_be_started_again_where_once_was_promised(patch: Patch)
         return real(replace(known, spec=spec), ended, counted, elsewhere=elsewhere)
 
     patch.setattr(retry, "_again", again)
+
+
+@mutant
+def a_dispatch_has_no_session_number(patch: Patch) -> None:
+    """Whatever arrives counts as of the session that is open."""
+    real = executor.Executor.handle
+
+    def today(self: executor.Executor, event: Any, now_ms: int) -> Any:
+        if isinstance(event, DispatchReceived | StopReceived) and self._session is not None:
+            event = replace(event, session=self._session)
+        return real(self, event, now_ms)
+
+    patch.setattr(executor.Executor, "handle", today)
+
+
+@mutant
+def a_report_has_no_session_number(patch: Patch) -> None:
+    def anyone(hive: HiveState, node_id: Any, session: int) -> bool:
+        record = hive.nodes.get(node_id)
+        return record is not None and record.is_open
+
+    patch.setattr(node_contact, "is_current", anyone)
+
+
+@mutant
+def the_clock_stops_while_a_machine_sleeps(patch: Patch) -> None:
+    """CLOCK_MONOTONIC in place of CLOCK_BOOTTIME (played)."""
+    patch.setattr(node_world, "COUNTS_SLEEP", False)
+
+
+@mutant
+def the_grace_counts_from_when_a_deadline_is_noticed(patch: Patch) -> None:
+    """Of a machine that slept through it (played, as agent/shim.py does it)."""
+    patch.setattr(Run, "_overdue_ms", lambda self: 0)

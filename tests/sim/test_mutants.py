@@ -15,6 +15,7 @@ SEEDS = range(1, 400)
 def test_this_mutant_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     MUTANTS[name](monkeypatch)
     for seed in SEEDS:
-        if play(seed, has_mistakes="by_mistake" in name).broken:
+        has_mistakes, hears_late = "by_mistake" in name, "session_number" in name
+        if play(seed, has_mistakes=has_mistakes, hears_late=hears_late).broken:
             return
     pytest.fail(f"{len(SEEDS)} histories did not notice: {name}")

@@ -25,6 +25,12 @@ def test_where_people_are_mistaken_what_runs_on_is_stopped(seed: int) -> None:
     assert not found.broken, "\n".join([found.broken[seed][0], *found.broken[seed][1]])
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_old_connections_say_late_changes_nothing(seed: int) -> None:
+    found = play(seed, hears_late=True)
+    assert not found.broken, "\n".join([found.broken[seed][0], *found.broken[seed][1]])
+
+
 def test_the_same_seed_is_the_same_history() -> None:
     def story(seed: int) -> tuple[list[str], int]:
         world = ProtocolWorld(seed)
