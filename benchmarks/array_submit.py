@@ -15,7 +15,7 @@ from own_hive import OwnHive, heading, own_hive
 
 from fluxhive.core.array import ArraySpec
 from fluxhive.core.task import TaskSpec
-from fluxhive.sdk.client import Client
+from fluxhive.sdk.calls import Calls
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     heading(f"{given.times} submits of {given.members} members each")
     spec = TaskSpec(command=("train", "--seed", "{index}"), array=ArraySpec(count=given.members))
     with own_hive() as hive:
-        client = Client(transport=hive.transport)
+        client = Calls(transport=hive.transport)
         client.submit(spec, hold=True)
         stored, memory = _stored_bytes(hive), _memory_bytes(hive)
         took_ms = []

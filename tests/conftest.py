@@ -26,6 +26,8 @@ REMEDIES = {
     "uvicorn": SERVER,
     "httpx": "pip install httpx",
     "hypothesis": "pip install hypothesis",
+    "cloudpickle": "pip install cloudpickle",
+    "submitit": "pip install submitit",
     "torch": "pip install torch",
     "uv": "pip install uv",
 }

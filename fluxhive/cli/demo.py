@@ -10,14 +10,14 @@ from fluxhive.cli.follow import Printer, ending, show_until_end
 from fluxhive.core.task import TaskSpec, TaskState
 from fluxhive.protocol.rest import TaskView
 from fluxhive.sdk import tasks
-from fluxhive.sdk.client import Client
+from fluxhive.sdk.calls import Calls
 
 EXAMPLE = "fluxhive.examples.digits"
 TIME_LIMIT_MS = 15 * 60_000
 """It takes well under a minute; beyond this something is wrong with the machine."""
 
 
-def run(client: Client) -> int:
+def run(client: Calls) -> int:
     """Submits the training, shows its output to the end, and gives its exit code."""
     task = client.submit(
         TaskSpec(

@@ -11,7 +11,7 @@ from fluxhive.cli import messages, processes
 from fluxhive.cli.up import bring_up
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.task import TaskState
-from fluxhive.sdk.client import Client
+from fluxhive.sdk.calls import Calls
 from fluxhive.transport import Transport
 
 TASKS_END_S = 60.0
@@ -33,7 +33,7 @@ def command(*, stop_tasks: bool) -> int:
         messages.say("nothing of FlowHive runs here")
         places.forget_up()
         return 0
-    client = Client(transport=Transport(up.url, token=places.read_admin_token()))
+    client = Calls(transport=Transport(up.url, token=places.read_admin_token()))
     drained = _drain(client) if stop_tasks else []
     running = _active(client)
     if stop_tasks and running:
@@ -53,7 +53,7 @@ def command(*, stop_tasks: bool) -> int:
     return 0
 
 
-def _active(client: Client) -> list[str]:
+def _active(client: Calls) -> list[str]:
     try:
         return [task.id for task in client.tasks(state=TaskState.ACTIVE)]
     except FluxhiveError as error:
@@ -61,7 +61,7 @@ def _active(client: Client) -> list[str]:
         return []
 
 
-def _drain(client: Client) -> list[str]:
+def _drain(client: Calls) -> list[str]:
     """Lets this machine take no further tasks while its tasks end."""
     here = socket.gethostname()
     drained = [node.id for node in client.nodes() if node.hostname == here and not node.draining]
@@ -70,7 +70,7 @@ def _drain(client: Client) -> list[str]:
     return drained
 
 
-def _cancel(client: Client, running: list[str]) -> list[str]:
+def _cancel(client: Calls, running: list[str]) -> list[str]:
     """Cancels the tasks and gives those that have not ended in time."""
     for task_id in running:
         client.cancel(task_id)

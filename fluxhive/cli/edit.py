@@ -8,12 +8,12 @@ import click
 from msgspec import UNSET, UnsetType
 
 from fluxhive.cli import messages, options, output, session
-from fluxhive.cli.begin import parse_time_ms
 from fluxhive.cli.completing import TASK_NAMES
 from fluxhive.core.errors import InputError
 from fluxhive.core.request import parse_duration_ms, parse_mib
 from fluxhive.core.task import Priority
 from fluxhive.protocol.task_change import RequestChange, TaskChange
+from fluxhive.sdk.begin import parse_time_ms
 
 PRIORITIES = [priority.value for priority in Priority]
 

@@ -14,7 +14,7 @@ from fluxhive.core.request import parse_duration_ms
 from fluxhive.protocol.feed import FeedEvent, Lagged, NodeChanged, TaskChanged
 from fluxhive.protocol.rest import NodeView, TaskView
 from fluxhive.sdk import tasks as of_tasks
-from fluxhive.sdk.client import Client
+from fluxhive.sdk.calls import Calls
 
 #: Tasks whose past is listed at most; more are counted in a warning.
 PAST_TASKS_MAX = 1000
@@ -69,7 +69,7 @@ def command(
     _follow(client, owner, form)
 
 
-def _past(client: Client, owner: str | None, since_ms: int) -> list[Happening]:
+def _past(client: Calls, owner: str | None, since_ms: int) -> list[Happening]:
     tasks = list(client.tasks(owner=owner, since_ms=since_ms, limit=PAST_TASKS_MAX))
     if len(tasks) == PAST_TASKS_MAX:
         messages.warn(f"only the newest {PAST_TASKS_MAX} tasks are looked at; `--since` asks less")
@@ -97,7 +97,7 @@ def _story(task: TaskView) -> list[Happening]:
     return found
 
 
-def _follow(client: Client, owner: str | None, form: output.Form) -> None:
+def _follow(client: Calls, owner: str | None, form: output.Form) -> None:
     """Prints changes until Ctrl-C."""
     from fluxhive.sdk.events import changes
 

@@ -15,7 +15,7 @@ from fluxhive.core.request import show_mib, show_ms
 from fluxhive.core.task import TaskState
 from fluxhive.protocol.rest import LogEnd, LogGapView, TaskView
 from fluxhive.sdk import tasks
-from fluxhive.sdk.client import Client
+from fluxhive.sdk.calls import Calls
 from fluxhive.sdk.follow import data_of
 
 SECOND_CTRL_C_S = 2.0
@@ -50,7 +50,7 @@ def _drawn(text: str) -> str:
     return f"\r\x1b[K{folded}" if is_overwriting else folded
 
 
-def follow(client: Client, task_id: str, *, rank: int = 0, is_raw: bool = False) -> int:
+def follow(client: Calls, task_id: str, *, rank: int = 0, is_raw: bool = False) -> int:
     """Follows the task to its end and gives the exit code to end with."""
     try:
         task = show_until_end(client, task_id, Printer(is_raw=is_raw), rank=rank)
@@ -64,7 +64,7 @@ def follow(client: Client, task_id: str, *, rank: int = 0, is_raw: bool = False)
 
 
 def show_until_end(
-    client: Client,
+    client: Calls,
     task_id: str,
     printer: Printer,
     *,
@@ -124,7 +124,7 @@ def usage(task: TaskView) -> list[tuple[str, str]]:
     return found
 
 
-def _detach(client: Client, task_id: str) -> int:
+def _detach(client: Calls, task_id: str) -> int:
     messages.say(
         f"\nno longer following {task_id}; it goes on\n"
         f"  cancel it:        fluxhive cancel {task_id}   (or Ctrl-C again now)\n"

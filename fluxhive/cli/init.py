@@ -10,7 +10,7 @@ import click
 from fluxhive import config, places
 from fluxhive.cli import messages, options, processes, session, up
 from fluxhive.core.errors import FluxhiveError, InputError, Unreachable
-from fluxhive.sdk.client import Client
+from fluxhive.sdk.calls import Calls
 
 
 @click.command()
@@ -64,13 +64,13 @@ def _known() -> str | None:
     return url if processes.health(url) is not None else None
 
 
-def _start_here() -> Client:
+def _start_here() -> Calls:
     hive = up.bring_up(None, None)
     messages.say(f"server and agent run on this machine, at {hive.up.url}; stop: fluxhive down")
     return hive.client
 
 
-def _reach(url: str, username: str | None) -> Client:
+def _reach(url: str, username: str | None) -> Calls:
     """A client of that server, logged in; the address is kept once the server has answered."""
     checked = config.load({"control_base_url": url}).control_base_url
     if processes.health(checked) is None:
@@ -91,7 +91,7 @@ def _reach(url: str, username: str | None) -> Client:
     return client
 
 
-def _log_in(client: Client, username: str | None) -> None:
+def _log_in(client: Calls, username: str | None) -> None:
     if not sys.stdin.isatty():
         raise InputError(
             f"not logged in to {client.url}, and there is no terminal to ask on",

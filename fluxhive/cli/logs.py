@@ -12,7 +12,7 @@ from fluxhive.cli.follow import Printer, follow, show_until_end, tell_gap
 from fluxhive.core.errors import InputError, NotFound
 from fluxhive.protocol.rest import LogGapView, TaskView
 from fluxhive.sdk import tasks
-from fluxhive.sdk.client import Client, LogPiece
+from fluxhive.sdk.calls import Calls, LogPiece
 
 STREAMS = ("stdout", "stderr")
 LINE_BYTES_GUESS = 1024
@@ -96,7 +96,7 @@ def _last_number(task: TaskView) -> int:
 
 
 def _print_range(
-    client: Client,
+    client: Calls,
     task: TaskView,
     printer: Printer,
     which: Which,

@@ -17,7 +17,7 @@ from fluxhive import env, places
 from fluxhive.cli import messages
 from fluxhive.core.errors import FluxhiveError, RemoteError
 from fluxhive.protocol.rest import Health
-from fluxhive.sdk.client import Client
+from fluxhive.sdk.calls import Calls
 from fluxhive.transport import Transport
 
 LOG_BYTES_MAX = 10 << 20
@@ -57,7 +57,7 @@ def _environment(variables: dict[str, str]) -> dict[str, str]:
 
 def health(url: str) -> Health | None:
     """What the FlowHive server at that address says of itself; None when none answers there."""
-    with Client(transport=Transport(url, sleep=lambda _: None)) as client:
+    with Calls(transport=Transport(url, sleep=lambda _: None)) as client:
         try:
             return client.health()
         except FluxhiveError:

@@ -7,13 +7,13 @@ import time
 import click
 
 from fluxhive.cli import options, output, session
-from fluxhive.cli.begin import show_time
 from fluxhive.cli.completing import TASK_NAMES
 from fluxhive.cli.program import shown_command
 from fluxhive.cli.watch import watched
 from fluxhive.core.request import Reservation, show_mib, show_ms
 from fluxhive.protocol.rest import AttemptView, TaskView
 from fluxhive.sdk import tasks
+from fluxhive.sdk.begin import show_time
 
 RECENT_MS = 3_600_000
 TITLES = ("ID", "NAME", "USER", "STATE", "WHERE", "GPU MEM", "TIME", "WHY")

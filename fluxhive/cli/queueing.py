@@ -11,17 +11,13 @@ from typing import Any, TypeVar
 import click
 from msgspec.structs import replace
 
-from fluxhive.cli.array import read_array
-from fluxhive.cli.begin import parse_time_ms
-from fluxhive.core.dependency import Dependency, EndWanted
-from fluxhive.core.errors import InputError
 from fluxhive.core.request import parse_duration_ms
 from fluxhive.core.task import TaskSpec
-from fluxhive.core.values import TaskId
+from fluxhive.sdk.array_text import read_array
+from fluxhive.sdk.begin import parse_dependency, parse_time_ms
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_ENDS = [end.value for end in EndWanted]
 _OPTIONS = (
     click.option("--begin", metavar="WHEN", help="Not before 18:00, +2h, or an ISO time."),
     click.option(
@@ -63,7 +59,7 @@ def queued(spec: TaskSpec, given: dict[str, Any]) -> TaskSpec:
         _with_room(spec, given),
         begin_at_ms=None if begin is None else parse_time_ms(begin),
         # A list: Python 3.10 makes an empty tuple of a generator anew, which is no default then.
-        after=tuple([_dependency(text) for text in given["after"]]),
+        after=tuple([parse_dependency(text) for text in given["after"]]),
         retry_on=() if causes is None else tuple(each.strip() for each in causes.split(",")),
         retry_elsewhere=given["retry_elsewhere"],
         backoff_ms=spec.backoff_ms
@@ -87,17 +83,3 @@ def _with_room(spec: TaskSpec, given: dict[str, Any]) -> TaskSpec:
 
 def _length(text: str, option: str) -> int:
     return 0 if text.strip("0") in ("", "s", "m", "h") else parse_duration_ms(text, field=option)
-
-
-def _dependency(text: str) -> Dependency:
-    name, colon, end = text.rpartition(":")
-    if not colon:
-        name, end = text, EndWanted.OK.value
-    if end not in _ENDS or not name:
-        raise InputError(
-            f"`--after` is not a task and how it ends: `{text}`",
-            field="--after",
-            value=text,
-            hint="write it as `t-7f3k`, `t-7f3k:any` or `t-7f3k:fail`",
-        )
-    return Dependency(task_id=TaskId(name), end=EndWanted(end))

@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from fluxhive.cli import messages, options, output, session
 from fluxhive.cli.code import upload_code
 from fluxhive.cli.completing import TASK_NAMES
-from fluxhive.cli.environment import gather
 from fluxhive.cli.follow import follow
 from fluxhive.cli.told import tell_submitted
 from fluxhive.core.errors import AuthError, Conflict, InputError
 from fluxhive.core.request import parse_duration_ms, parse_mib
 from fluxhive.core.task import Priority, TaskSpec
 from fluxhive.protocol.rest import TaskView
+from fluxhive.sdk.environment import gather
 
 PRIORITIES = [priority.value for priority in Priority]
 

@@ -7,7 +7,6 @@ import time
 import click
 
 from fluxhive.cli import options, output, session
-from fluxhive.cli.begin import show_time
 from fluxhive.cli.completing import TASK_NAMES
 from fluxhive.cli.follow import usage
 from fluxhive.cli.program import shown_command
@@ -22,7 +21,8 @@ from fluxhive.core.retry import describe
 from fluxhive.core.task import TaskSpec
 from fluxhive.protocol.rest import AttemptView, MemberView, TaskView
 from fluxhive.sdk import tasks
-from fluxhive.sdk.client import Client
+from fluxhive.sdk.begin import show_time
+from fluxhive.sdk.calls import Calls
 
 VALUES_SHOWN = 10
 
@@ -40,7 +40,7 @@ def command(*, task: str, control_url: str | None, form: output.Form) -> None:
     output.pairs(form, facts(found, until_now), item=found, id=found.id)
 
 
-def _used_until_now(client: Client, task: TaskView) -> list[tuple[str, str]]:
+def _used_until_now(client: Calls, task: TaskView) -> list[tuple[str, str]]:
     """What an attempt that runs has used of its GPUs; empty for others."""
     attempt = tasks.last_attempt(task)
     if attempt is None or attempt.ended_at_ms is not None or not attempt.reservation.gpus:

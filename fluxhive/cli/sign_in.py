@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.protocol.sign_in import SignInLink
-from fluxhive.sdk.client import API, Client
+from fluxhive.sdk.calls import API, Calls
 
 
-def link(client: Client, path: str = "/") -> str | None:
+def link(client: Calls, path: str = "/") -> str | None:
     """The address that signs in and shows `path`; None: this login or server makes none."""
     try:
         made = client.transport.call("POST", f"{API}/auth/link", SignInLink)

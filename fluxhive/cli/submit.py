@@ -10,17 +10,17 @@ from msgspec.structs import replace
 
 from fluxhive.cli import messages, options, output, session
 from fluxhive.cli.array import spread
-from fluxhive.cli.code import mount, upload_code, workdir
+from fluxhive.cli.code import upload_code
 from fluxhive.cli.completing import NODE_NAMES
-from fluxhive.cli.environment import gather, gather_secrets
 from fluxhive.cli.follow import follow
-from fluxhive.cli.program import program
 from fluxhive.cli.queueing import QUEUE_NAMES, queue_options, queued
 from fluxhive.cli.told import line_of, tell_submitted
 from fluxhive.cli.why import show
 from fluxhive.core.errors import InputError
 from fluxhive.core.request import Request, parse_duration_ms, parse_mib
 from fluxhive.core.task import Priority, TaskSpec
+from fluxhive.sdk.environment import gather, gather_secrets
+from fluxhive.sdk.program import mount, program, workdir
 
 PRIORITIES = [priority.value for priority in Priority]
 

@@ -20,7 +20,7 @@ from fluxhive.core.errors import FluxhiveError, InputError
 from fluxhive.core.progress import fold
 from fluxhive.core.task import TaskState
 from fluxhive.sdk import tasks as of_tasks
-from fluxhive.sdk.client import Client
+from fluxhive.sdk.calls import Calls
 
 INTERVAL_S = 2.0
 INTERVAL_S_MIN = 0.5
@@ -65,7 +65,7 @@ def command(*, interval: float, is_once: bool, is_ascii: bool, control_url: str 
     return 0
 
 
-def read(client: Client, user: str) -> Facts:
+def read(client: Calls, user: str) -> Facts:
     """What the server says now."""
     now_ms = int(time.time() * 1000)
     nodes = client.nodes()
@@ -85,7 +85,7 @@ def read(client: Client, user: str) -> Facts:
 class Top:
     """The live view: one thread asks the server, this one draws and takes keys."""
 
-    def __init__(self, client: Client, user: str, glyphs: Glyphs, interval_s: float) -> None:
+    def __init__(self, client: Calls, user: str, glyphs: Glyphs, interval_s: float) -> None:
         self._client = client
         self._user = user
         self._glyphs = glyphs
@@ -165,7 +165,7 @@ class Top:
         os.write(self._wake_write, b".")
 
 
-def output_tail(client: Client, task_id: str) -> list[str]:
+def output_tail(client: Calls, task_id: str) -> list[str]:
     """The last lines of a task's output, then of its errors."""
     if of_tasks.last_attempt(client.task(task_id)) is None:
         return ["it has not run yet"]

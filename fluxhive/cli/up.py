@@ -21,7 +21,7 @@ from fluxhive.cli import demo, messages, options, processes, sign_in
 from fluxhive.core.errors import Conflict, FluxhiveError, Unreachable
 from fluxhive.core.node import NodeState
 from fluxhive.core.task import TaskState
-from fluxhive.sdk.client import Client
+from fluxhive.sdk.calls import Calls
 from fluxhive.transport import Transport
 
 PORTS_TRIED = 20
@@ -34,7 +34,7 @@ WATCH_S = 0.5
 class Hive(NamedTuple):
     """What `up` started, or found."""
 
-    client: Client
+    client: Calls
     up: places.Up
     server: subprocess.Popen[bytes] | None
     """None: it ran already."""
@@ -103,7 +103,7 @@ def bring_up(port: int | None = None, log_level: str | None = None) -> Hive:
     else:
         up, server = _start_server(directory, port, log_level)
         up = _keep_agent(up, noted)
-    client = Client(transport=Transport(up.url, token=places.read_admin_token()))
+    client = Calls(transport=Transport(up.url, token=places.read_admin_token()))
     agent = None
     try:
         if not processes.is_alive(up.agent_pid, "run"):
@@ -144,7 +144,7 @@ def _keep_agent(up: places.Up, before: places.Up | None) -> places.Up:
     return up._replace(agent_pid=before.agent_pid)
 
 
-def _start_agent(client: Client, url: str, log_level: str | None) -> subprocess.Popen[bytes]:
+def _start_agent(client: Calls, url: str, log_level: str | None) -> subprocess.Popen[bytes]:
     log = places.agent_dir() / "agent.log"
     token = client.transport.token
     variables = {env.CONTROL_URL.name: url}
@@ -165,7 +165,7 @@ def _start_agent(client: Client, url: str, log_level: str | None) -> subprocess.
     return process
 
 
-def _is_registered(client: Client) -> bool:
+def _is_registered(client: Calls) -> bool:
     here = socket.gethostname()
     return any(
         node.state is NodeState.READY and node.hostname in ("", here) for node in client.nodes()
@@ -265,7 +265,7 @@ def _take_down(hive: Hive) -> None:
         )
 
 
-def _running(client: Client) -> int:
+def _running(client: Calls) -> int:
     try:
         return sum(1 for _ in client.tasks(state=TaskState.ACTIVE))
     except FluxhiveError:

@@ -13,7 +13,7 @@ from fluxhive.cli.completing import TASK_NAMES
 from fluxhive.core.request import parse_duration_ms, show_mib
 from fluxhive.core.task import TaskState
 from fluxhive.protocol.rest import AttemptView, TaskView
-from fluxhive.sdk.client import Client
+from fluxhive.sdk.calls import Calls
 
 #: Tasks that are added up at most: reading more takes longer than anybody waits.
 TASKS_MAX = 20_000
@@ -89,7 +89,7 @@ def command(
     )
 
 
-def _tasks(client: Client, since_ms: int, array: str | None) -> Iterator[TaskView]:
+def _tasks(client: Calls, since_ms: int, array: str | None) -> Iterator[TaskView]:
     """Single tasks and members of arrays, the newest first."""
     if array is not None:
         yield from client.tasks(array=array)

@@ -13,7 +13,7 @@ from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.request import parse_duration_ms
 from fluxhive.protocol.rest import TaskView
 from fluxhive.sdk import tasks
-from fluxhive.sdk.client import Client
+from fluxhive.sdk.calls import Calls
 
 
 @click.command()
@@ -49,6 +49,6 @@ def command(
     return next((code for code in codes if code != 0), 0)
 
 
-def _wait(client: Client, task_id: str, until: float | None) -> TaskView:
+def _wait(client: Calls, task_id: str, until: float | None) -> TaskView:
     left_s = None if until is None else max(0.0, until - time.monotonic())
     return client.wait(task_id, timeout_s=left_s)

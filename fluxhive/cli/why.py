@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from fluxhive.cli import options, output, session
-from fluxhive.cli.begin import show_time
 from fluxhive.cli.completing import TASK_NAMES
 from fluxhive.cli.watch import watched
 from fluxhive.core.outlook import Estimate, GpuStanding
 from fluxhive.protocol.why import OutlookView
+from fluxhive.sdk.begin import show_time
 
 _IN_WORDS = {
     GpuStanding.FITS: "would do",

@@ -1,45 +1,49 @@
-"""The Python client of a control server: what the command line does, for programs.
+"""The Python SDK's door: a client that submits commands and functions, and gives tasks to hold.
 
 ::
 
-    client = Client()
-    task = client.submit(TaskSpec(command=("python", "train.py"), request=Request(gpus=1)))
-    task = client.wait(task.id)
+    client = fluxhive.Client()
+    task = client.submit("python train.py --lr 1e-3", gpus=1, gpu_mem="20G")
+    task.wait()
+    losses = client.map(train, [1e-3, 1e-4], gpus=1).results()
 
-Bodies are those of `protocol/rest.py`. Every trouble is a FluxhiveError: `InputError`, `NotFound`,
-`AuthError`, `Unreachable`, `Conflict`, `QuotaExceeded` or `RemoteError`.
+Options are the flags of ``fluxhive submit`` (options.py). Every trouble is a ``FluxhiveError``.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from fluxhive import config
-from fluxhive.core.code import CodeSnapshot
-from fluxhive.core.errors import InputError, NotFound
-from fluxhive.core.quota import QuotaScope
-from fluxhive.core.task import TaskSpec, TaskState
-from fluxhive.protocol import rest
-from fluxhive.protocol.quotas import QuotaChange, QuotaPage, QuotaView
-from fluxhive.protocol.rest import LogEnd, LogEvent, TaskView
-from fluxhive.protocol.task_change import TaskChange
-from fluxhive.protocol.usage import AttemptUsageView, GpuUsage
+from msgspec.structs import replace
+
+from fluxhive.core.array import MEMBERS_MAX, ArraySpec
+from fluxhive.core.errors import InputError
+from fluxhive.core.task import ExecutorKind, TaskSpec, TaskState
+from fluxhive.core.values import Value
+from fluxhive.protocol.rest import GpuView, NodeView
 from fluxhive.protocol.why import OutlookView
-from fluxhive.sdk.follow import Follower
-from fluxhive.sdk.log_piece import LogPiece as LogPiece
-from fluxhive.transport import Transport, new_idempotency_key
+from fluxhive.transport import Transport
+
+from .calls import Calls
+from .groups import Group
+from .options import Options, check_names, spec_of, words_of_python
+from .program import Program, program
+from .task_handle import Task
 
 if TYPE_CHECKING:
-    from fluxhive.sdk.snapshot import Tree
+    from typing_extensions import Unpack
 
-API = "/api/v1"
-PAGE_SIZE = 200
-LOG_READ_BYTES = 1 << 20
-WAIT_ROUND_S = 20
-"""How long the server may hold one question; below the read timeout of the transport."""
+    from .functions import Call
+
+
+class NodeGpu(Value, frozen=True, kw_only=True):
+    """One GPU of the hive and the node that it is in."""
+
+    node: str
+    gpu: GpuView
 
 
 class Client:
@@ -52,22 +56,18 @@ class Client:
         token: str | None = None,
         transport: Transport | None = None,
     ) -> None:
-        """Without arguments: the server and the token of the configuration (`fluxhive config`)."""
-        if transport is None:
-            settings = config.load({"control_base_url": url, "user.token": token})
-            transport = Transport(
-                settings.control_base_url, token=settings.token, ca_file=settings.ca_file
-            )
-        self.transport = transport
+        """Without arguments: the server and the token of the configuration, as the command line."""
+        #: One method for each call of the REST API, in its own words.
+        self.calls = Calls(url, token=token, transport=transport)
 
     @property
     def url(self) -> str:
         """Address of the server."""
-        return self.transport.base_url
+        return self.calls.url
 
     def close(self) -> None:
         """Frees the connections."""
-        self.transport.close()
+        self.calls.close()
 
     def __enter__(self) -> Client:
         return self
@@ -75,325 +75,184 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # ── tasks ────────────────────────────────────────────────────────────────────────────────
+    # ── submitting ───────────────────────────────────────────────────────────────────────────
 
     def submit(
-        self, spec: TaskSpec, *, hold: bool = False, idempotency_key: str | None = None
-    ) -> TaskView:
-        """Hands a task in; when this returns it is stored. `hold`: it waits to be released.
+        self,
+        what: str | Sequence[str] | TaskSpec | Callable[..., Any],
+        /,
+        *args: Any,
+        kwargs: Mapping[str, Any] | None = None,
+        modules: Sequence[ModuleType] = (),
+        **options: Unpack[Options],
+    ) -> Task:
+        """Hands a task in; when this returns it is stored.
 
-        The same key and spec again give the same task, so a doubtful call may be repeated.
+        One text is a line for the shell; several (or a list) are a program and its arguments. Of a
+        function, ``args`` and ``kwargs`` are its arguments, and ``Task.result`` gives what it
+        returns; ``modules`` are sent along with it, besides those that lie beside your program.
+        A ``TaskSpec`` is taken as it is. With ``array`` the task is many: ``task[0]`` is one.
         """
-        return self.transport.call(
-            "POST",
-            f"{API}/tasks",
-            TaskView,
-            query={"hold": "true" if hold else None},
-            body=spec,
-            idempotency_key=idempotency_key or new_idempotency_key(),
-        )
+        hold = options.get("hold", False)
+        if isinstance(what, TaskSpec):
+            check_names(options)
+            return self._submit(what, hold=hold)
+        if callable(what):
+            from .functions import Call
+
+            call = Call(args, dict(kwargs or {}))
+            return self._submit(self._function(what, [call], modules, options), hold=hold)
+        words = (what, *args) if isinstance(what, str) else (*what, *args)
+        return self._submit(self._command(tuple(str(word) for word in words), options), hold=hold)
+
+    def map(
+        self,
+        function: Callable[..., Any],
+        /,
+        *iterables: Iterable[Any],
+        modules: Sequence[ModuleType] = (),
+        **options: Unpack[Options],
+    ) -> Group:
+        """Calls the function with each of these arguments, as ``map`` does: one array of tasks.
+
+        ``at_most`` says how many of them run at once.
+        """
+        from .functions import Call
+
+        calls = [Call(args) for args in zip(*iterables, strict=False)]
+        if not 1 <= len(calls) <= MEMBERS_MAX:
+            raise InputError(
+                f"a map has 1 to {MEMBERS_MAX} calls: {len(calls)}",
+                field="iterables",
+                value=len(calls),
+                hint="give it something to call with" if not calls else "split it",
+            )
+        if options.get("array") is not None:
+            raise InputError(
+                "a map is an array already", field="array", hint="leave `array` out of it"
+            )
+        plain: Options = {**options}
+        at_most = plain.pop("at_most", None)
+        spec = self._function(function, calls, modules, plain)
+        spec = replace(spec, array=ArraySpec(count=len(calls), at_most=at_most))
+        whole = self._submit(spec, hold=options.get("hold", False))
+        return Group(self.calls, whole, len(calls))
+
+    def dry_run(
+        self, what: str | Sequence[str] | TaskSpec, /, *args: str, **options: Unpack[Options]
+    ) -> OutlookView:
+        """Where and when a command would run if it were submitted now; nothing is submitted."""
+        if isinstance(what, TaskSpec):
+            return self.calls.dry_run(what)
+        words = (what, *args) if isinstance(what, str) else (*what, *args)
+        plain: Options = {**options}
+        plain.pop("code", None)
+        return self.calls.dry_run(self._spec(words, plain))
+
+    def _submit(self, spec: TaskSpec, *, hold: bool) -> Task:
+        view = self.calls.submit(spec, hold=hold)
+        return Task(self.calls, view.id, view, is_trusted=True)
+
+    def _command(self, words: tuple[str, ...], options: Options) -> TaskSpec:
+        spec, code = self._spec(words, options), options.get("code")
+        if code is None:
+            return spec
+        with words_of_python():
+            return replace(spec, code=self.calls.upload_code(code))
+
+    def _spec(self, words: tuple[str, ...], options: Options) -> TaskSpec:
+        check_names(options)
+        with words_of_python():
+            starts = program(
+                words,
+                is_shell=options.get("shell", False),
+                python=options.get("python"),
+                is_torchrun=options.get("torchrun", False),
+            )
+        return spec_of(starts, options)
+
+    def _function(
+        self,
+        function: Callable[..., Any],
+        calls: list[Call],
+        modules: Sequence[ModuleType],
+        options: Options,
+    ) -> TaskSpec:
+        from .functions import PROGRAM, name_of, pack_calls, shown_words
+        from .upload import upload
+
+        check_names(options)
+        _check_function(options)
+        name = name_of(function)
+        words = shown_words(name, calls[0]) if len(calls) == 1 else (name,)
+        kind = ExecutorKind.TORCHRUN if options.get("torchrun") else ExecutorKind.PYTHON
+        python = options.get("python") or sys.executable
+        starts = Program(command=(PROGRAM, *words), executor=kind, python=python)
+        plain: Options = {**options}
+        code, workdir = plain.pop("code", None), plain.pop("workdir", None)
+        spec = replace(spec_of(starts, plain), function=name, workdir=None)
+        with words_of_python():
+            archive = pack_calls(function, calls, code=code, workdir=workdir, modules=modules)
+        with archive.file as file:
+            upload(self.calls.transport, file, archive.code.sha256, archive.code.n_bytes)
+        return replace(spec, code=archive.code)
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────
+
+    def task(self, task_id: str) -> Task:
+        """A task by its id, a unique beginning of that, or its name. Raises ``NotFound``."""
+        view = self.calls.task(task_id)
+        return Task(self.calls, view.id, view)
 
     def tasks(
         self,
         *,
-        state: TaskState | None = None,
+        state: str | TaskState | None = None,
         owner: str | None = None,
         name: str | None = None,
         array: str | None = None,
         since_ms: int | None = None,
         limit: int | None = None,
-    ) -> Iterator[TaskView]:
-        """Tasks, newest first; `since_ms`: those that live, or ended at or after that time.
-
-        An array counts as one; `array` lists those of its members that have left the queue.
-        """
-        cursor: str | None = None
-        left = limit
-        while left is None or left > 0:
-            page = self.transport.call(
-                "GET",
-                f"{API}/tasks",
-                rest.TaskPage,
-                query={
-                    "state": None if state is None else state.value,
-                    "owner": owner,
-                    "name": name,
-                    "array": array,
-                    "since_ms": since_ms,
-                    "limit": PAGE_SIZE if left is None else min(left, PAGE_SIZE),
-                    "cursor": cursor,
-                },
-            )
-            yield from page.items
-            cursor = page.next
-            left = None if left is None else left - len(page.items)
-            if cursor is None or not page.items:
-                return
-
-    def task(self, task_id: str) -> TaskView:
-        """One task by id, unique beginning of an id, or name."""
-        return self.transport.call("GET", _task_path(task_id), TaskView)
-
-    def cancel(self, task_id: str) -> TaskView:
-        """Cancels a task. When this returns no new attempt starts; one that runs is stopped."""
-        return self._order(task_id, "cancel")
-
-    def hold(self, task_id: str) -> TaskView:
-        """Keeps a task that has not started from starting, until it is released."""
-        return self._order(task_id, "hold")
-
-    def release(self, task_id: str) -> TaskView:
-        """Takes a person's hold away; start times and other tasks hold on."""
-        return self._order(task_id, "release")
-
-    def edit(self, task_id: str, change: TaskChange) -> TaskView:
-        """Changes what a waiting task asks for; the priority also while it runs."""
-        return self.transport.call("PATCH", _task_path(task_id), TaskView, body=change)
-
-    def why(self, task_id: str) -> OutlookView:
-        """Why a task waits, when it is likely to start, and what would help."""
-        return self.transport.call("GET", f"{_task_path(task_id)}/why", OutlookView)
-
-    def dry_run(self, spec: TaskSpec) -> OutlookView:
-        """Where and when a task would run if it were submitted now; nothing is submitted."""
-        return self.transport.call("POST", f"{API}/tasks/dry-run", OutlookView, body=spec)
-
-    def wait(self, task_id: str, *, timeout_s: float | None = None) -> TaskView:
-        """The task when it has ended, or as it is after `timeout_s`."""
-        until = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            left_s = WAIT_ROUND_S if until is None else max(0.0, until - time.monotonic())
-            task = self.transport.call(
-                "GET",
-                f"{_task_path(task_id)}/wait",
-                TaskView,
-                query={"timeout_s": min(WAIT_ROUND_S, int(left_s + 0.999))},
-            )
-            if task.state.is_final or (until is not None and time.monotonic() >= until):
-                return task
-
-    def _order(self, task_id: str, verb: str) -> TaskView:
-        path, key = f"{_task_path(task_id)}/{verb}", new_idempotency_key()
-        return self.transport.call("POST", path, TaskView, idempotency_key=key)
-
-    def quotas(self) -> tuple[QuotaView, ...]:
-        """All quotas and what is used of them."""
-        return self.transport.call("GET", f"{API}/quotas", QuotaPage).items
-
-    def set_quota(self, scope: QuotaScope, name: str, change: QuotaChange) -> QuotaView:
-        """Sets all limits of a user or a project. For administrators."""
-        path = f"{API}/quotas/{scope.value}/{quote(name, safe='')}"
-        return self.transport.call("PUT", path, QuotaView, body=change)
-
-    # ── logs ─────────────────────────────────────────────────────────────────────────────────
-
-    def streams(self, task_id: str, *, attempt: int | None = None) -> list[rest.LogStreamView]:
-        """How much of which streams is stored; of all attempts when none is named."""
-        return self.transport.call(
-            "GET",
-            f"{_task_path(task_id)}/logs",
-            list[rest.LogStreamView],
-            query={"attempt": attempt},
+    ) -> Iterator[Task]:
+        """Tasks, newest first; an array counts as one, and ``array`` gives its members."""
+        found = self.calls.tasks(
+            state=_state(state),
+            owner=owner,
+            name=name,
+            array=array,
+            since_ms=since_ms,
+            limit=limit,
         )
+        for view in found:
+            yield Task(self.calls, view.id, view)
 
-    def logs(
-        self,
-        task_id: str,
-        stream: str = "stdout",
-        *,
-        attempt: int | None = None,
-        offset: int | None = None,
-        limit: int = LOG_READ_BYTES,
-        tail_bytes: int | None = None,
-        rank: int = 0,
-    ) -> LogPiece:
-        """Bytes of one stream: from `offset`, or the last `tail_bytes`; of a gang, a member's."""
-        if offset is not None and tail_bytes is not None:
-            raise InputError("`offset` and `tail_bytes` exclude each other", field="tail_bytes")
-        answer = self.transport.whole(
-            "GET",
-            f"{_task_path(task_id)}/logs/{quote(stream, safe='')}",
-            query={
-                "attempt": attempt,
-                "offset": offset,
-                "limit": limit if tail_bytes is None else None,
-                "tail_bytes": tail_bytes,
-                "rank": rank or None,
-            },
-        )
-        headers, data = answer.headers, answer.body
-        start = int(headers.get("x-log-offset", offset or 0))
-        return LogPiece(
-            data=data,
-            offset=start,
-            size=int(headers.get("x-log-size", start + len(data))),
-            is_complete=headers.get("x-log-complete", "").lower() in ("1", "true"),
-            gaps=_gaps(headers.get("x-log-gaps", "")),
-        )
-
-    def follow(
-        self,
-        task_id: str,
-        *,
-        attempt: int | None = None,
-        rank: int = 0,
-        on_trouble: Callable[[str], None] | None = None,
-    ) -> Iterator[LogEvent | LogEnd]:
-        """What the task writes, as it comes, ended by one `LogEnd`.
-
-        Survives lost connections and server restarts: it goes on where it was, nothing comes
-        twice. `on_trouble` is told when the contact is lost, and with an empty text when it is
-        back. With `attempt` only that attempt is followed; of a gang, the member of this rank.
-        """
-        return Follower(
-            self.transport, f"{_task_path(task_id)}/logs/follow", attempt, on_trouble, rank=rank
-        ).events()
-
-    # ── nodes ────────────────────────────────────────────────────────────────────────────────
-
-    def nodes(self) -> tuple[rest.NodeView, ...]:
+    def nodes(self) -> tuple[NodeView, ...]:
         """All nodes with their GPUs."""
-        return self.transport.call("GET", f"{API}/nodes", rest.NodePage).items
+        return self.calls.nodes()
 
-    def change_node(
-        self, node_id: str, *, draining: bool | None = None, accepted: bool | None = None
-    ) -> rest.NodeView:
-        """Changes how a node is used; None leaves it. For administrators and the node's owner."""
-        return self.transport.call(
-            "PATCH",
-            _node_path(node_id),
-            rest.NodeView,
-            body=rest.NodeChange(draining=draining, accepted=accepted),
+    def gpus(self) -> tuple[NodeGpu, ...]:
+        """All GPUs, each with its last reading and who holds it."""
+        return tuple(
+            [NodeGpu(node=node.label, gpu=gpu) for node in self.nodes() for gpu in node.gpus]
         )
 
-    def node(self, node_id: str) -> rest.NodeView:
-        """A node by id or label."""
-        return self.transport.call("GET", _node_path(node_id), rest.NodeView)
 
-    def attempt_usage(
-        self, attempt_id: str, *, from_ms: int = 0, step_s: int = 1
-    ) -> AttemptUsageView:
-        """What an attempt used of its GPUs over time."""
-        query = f"?from_ms={from_ms}&step_s={step_s}"
-        path = f"/api/v1/attempts/{quote(attempt_id, safe='')}/usage{query}"
-        return self.transport.call("GET", path, AttemptUsageView)
-
-    def gpu_history(
-        self, node_id: str, uuid: str, *, from_ms: int = 0, step_s: int = 1
-    ) -> GpuUsage:
-        """How a node's GPU was used over time."""
-        query = f"?from_ms={from_ms}&step_s={step_s}"
-        path = f"{_node_path(node_id)}/gpus/{quote(uuid, safe='')}/history{query}"
-        return self.transport.call("GET", path, GpuUsage)
-
-    def give_node_up(self, node_id: str) -> rest.NodeView:
-        """Says that the node's machine is off: its attempts are over. Refused while in contact."""
-        return self.transport.call("POST", f"{_node_path(node_id)}/give-up", rest.NodeView)
-
-    def end_unknown(self, node_id: str) -> rest.NodeView:
-        """Ends what the node holds and the server does not know. For administrators."""
-        return self.transport.call("POST", f"{_node_path(node_id)}/end-unknown", rest.NodeView)
-
-    def remove_node(self, node_id: str) -> rest.NodeView:
-        """Takes a node that is gone for good off the list. Refused while it holds attempts."""
-        return self.transport.call("DELETE", _node_path(node_id), rest.NodeView)
-
-    # ── people ───────────────────────────────────────────────────────────────────────────────
-
-    def me(self) -> rest.Me:
-        """Who the token belongs to."""
-        return self.transport.call("GET", f"{API}/auth/me", rest.Me)
-
-    def login(self, username: str, password: str, *, purpose: str = "login") -> rest.TokenGrant:
-        """A token for name and password; this client uses it from now on."""
-        body = rest.Login(username=username, password=password, purpose=purpose)
-        grant = self.transport.call("POST", f"{API}/auth/login", rest.TokenGrant, body=body)
-        self.transport.token = grant.token
-        return grant
-
-    def add_user(
-        self, username: str, *, email: str = "", role: rest.Role = rest.Role.MEMBER
-    ) -> rest.Invitation:
-        """A new user, and the link that lets that person in once. For administrators."""
-        body = rest.NewUser(username=username, email=email, role=role)
-        return self.transport.call("POST", f"{API}/users", rest.Invitation, body=body)
-
-    def users(self) -> tuple[rest.UserView, ...]:
-        """All users. For administrators."""
-        return self.transport.call("GET", f"{API}/users", rest.UserPage).items
-
-    def create_token(
-        self,
-        name: str,
-        *,
-        scope: rest.TokenScope = rest.TokenScope.FULL,
-        expires_in_s: int | None = None,
-    ) -> rest.TokenGrant:
-        """A new token of this user; it is shown this once."""
-        body = rest.TokenRequest(name=name, scope=scope, expires_in_s=expires_in_s)
-        return self.transport.call("POST", f"{API}/tokens", rest.TokenGrant, body=body)
-
-    def tokens(self) -> tuple[rest.TokenView, ...]:
-        """This user's tokens, without their secrets."""
-        return self.transport.call("GET", f"{API}/tokens", rest.TokenPage).items
-
-    # ── code ─────────────────────────────────────────────────────────────────────────────────
-
-    def upload_code(
-        self, directory: str = ".", *, on_look: Callable[[Tree], None] = lambda _tree: None
-    ) -> CodeSnapshot:
-        """Takes a snapshot of a directory and uploads it; for ``TaskSpec.code``.
-
-        What the server has already is not sent again. `on_look` is told what is taken, before it
-        is sent.
-        """
-        # What most programs never need is not loaded for them.
-        from fluxhive.sdk.snapshot import look, pack
-        from fluxhive.sdk.upload import upload
-
-        tree = look(directory)
-        on_look(tree)
-        archive = pack(tree)
-        with archive.file as file:
-            upload(self.transport, file, archive.code.sha256, archive.code.n_bytes)
-        return archive.code
-
-    # ── secrets ──────────────────────────────────────────────────────────────────────────────
-
-    def set_secret(self, name: str, value: str) -> rest.SecretView:
-        """Keeps a secret of this user; attempts that start from now on get it."""
-        body = rest.SecretValue(value=value)
-        return self.transport.call("PUT", _secret_path(name), rest.SecretView, body=body)
-
-    def secrets(self) -> tuple[rest.SecretView, ...]:
-        """This user's secrets, without what they hold."""
-        return self.transport.call("GET", f"{API}/secrets", rest.SecretPage).items
-
-    def remove_secret(self, name: str) -> None:
-        """Forgets a secret of this user."""
-        self.transport.call("DELETE", _secret_path(name), rest.SecretPage)
-
-    def health(self) -> rest.Health:
-        """Whether the server is well; needs no token."""
-        return self.transport.call("GET", f"{API}/health", rest.Health)
+def _check_function(options: Options) -> None:
+    for name, why in (
+        ("shell", "a function is not a line for the shell"),
+        ("array", "many calls of a function are a `map`"),
+        ("image", "functions do not run in containers yet: their result could not come out"),
+    ):
+        if options.get(name):
+            raise InputError(why, field=name, hint=f"leave `{name}` out of it")
 
 
-def _node_path(node_id: str) -> str:
-    if not node_id or node_id in (".", ".."):
-        raise NotFound(f"no node is called `{node_id}`", hint="list them: fluxhive nodes")
-    return f"{API}/nodes/{quote(node_id, safe='')}"
-
-
-def _secret_path(name: str) -> str:
-    return f"{API}/secrets/{quote(name, safe='')}"
-
-
-def _task_path(task_id: str) -> str:
-    if not task_id or task_id in (".", ".."):
-        raise NotFound(f"no task is called `{task_id}`", hint="list them: fluxhive ps")
-    return f"{API}/tasks/{quote(task_id, safe='')}"
-
-
-def _gaps(text: str) -> tuple[tuple[int, int], ...]:
-    pairs = [part.split("-") for part in text.split(",") if "-" in part]
-    return tuple((int(start), int(end)) for start, end in pairs)
+def _state(given: str | TaskState | None) -> TaskState | None:
+    if given is None or isinstance(given, TaskState):
+        return given
+    known = [each.value for each in TaskState]
+    if given not in known:
+        raise InputError(
+            f"`state` is not one of {', '.join(known)}: `{given}`", field="state", value=given
+        )
+    return TaskState(given)

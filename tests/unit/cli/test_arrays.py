@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from fluxhive.cli.array import read_array, spread
+from fluxhive.cli.array import spread
 from fluxhive.core.array import ArraySpec, MemberCounts, SweepVariable
 from fluxhive.core.errors import InputError
 from fluxhive.core.task import TaskSpec, TaskState
 from fluxhive.protocol.rest import ReasonView, TaskPage
+from fluxhive.sdk.array_text import read_array
 from tests.helpers import cli_views as views
 from tests.unit.cli.conftest import Cli
 

@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from fluxhive.cli.begin import parse_time_ms
 from fluxhive.core.dependency import Change, Dependency, Edit, EndWanted
 from fluxhive.core.errors import InputError
 from fluxhive.core.task import TaskSpec, TaskState
 from fluxhive.core.values import TaskId
 from fluxhive.protocol.rest import ReasonView
+from fluxhive.sdk.begin import parse_time_ms
 from tests.helpers import cli_views as views
 from tests.unit.cli.conftest import Cli
 

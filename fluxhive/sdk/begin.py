@@ -1,4 +1,4 @@
-"""Start times as people write them: `18:00`, `+2h`, `2026-12-24T08:00`, `now`.
+"""When a task may start, as people write it: `18:00`, `+2h`, `2026-12-24T08:00`; after which.
 
 A time without a zone is of the time zone of this machine; the server is told one that needs none.
 """
@@ -9,12 +9,15 @@ import re
 import time
 from datetime import datetime, timedelta
 
+from fluxhive.core.dependency import Dependency, EndWanted
 from fluxhive.core.errors import InputError
 from fluxhive.core.request import parse_duration_ms
+from fluxhive.core.values import TaskId
 
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
 #: So long ago is a slip of the clock, not a mistake.
 _SLACK_MS = 60_000
+_ENDS = [end.value for end in EndWanted]
 
 
 def parse_time_ms(text: str, *, field: str = "--begin") -> int | None:
@@ -36,6 +39,21 @@ def parse_time_ms(text: str, *, field: str = "--begin") -> int | None:
             hint="give a time that is still to come, or `now`",
         )
     return at_ms
+
+
+def parse_dependency(text: str) -> Dependency:
+    """`t-7f3k`, `t-7f3k:any`. Raises ``InputError``."""
+    name, colon, end = text.rpartition(":")
+    if not colon:
+        name, end = text, EndWanted.OK.value
+    if end not in _ENDS or not name:
+        raise InputError(
+            f"`--after` is not a task and how it ends: `{text}`",
+            field="--after",
+            value=text,
+            hint="write it as `t-7f3k`, `t-7f3k:any` or `t-7f3k:fail`",
+        )
+    return Dependency(task_id=TaskId(name), end=EndWanted(end))
 
 
 def show_time(at_ms: int) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fluxhive.cli.environment import gather, gather_secrets
 from fluxhive.core.errors import InputError
 from fluxhive.core.task import SecretForm
+from fluxhive.sdk.environment import gather, gather_secrets
 
 
 def read(tmp_path: Path, text: str) -> dict[str, str]:

@@ -1,0 +1,98 @@
+"""The SDK against a real hive: what a program submits, waits for and gets back."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import cloudpickle
+import pytest
+
+import fluxhive
+from fluxhive import Client, TaskCancelled, TaskFailed, WaitTimeout
+from fluxhive.sdk.functions import RemoteTraceback
+from tests.helpers.cli_hive import CliHive, until
+
+assert cloudpickle, "named here so that the file is left out where it is missing"
+
+
+@pytest.fixture(scope="module")
+def client(hive: CliHive) -> Iterator[Client]:
+    with Client(transport=hive.transport) as client:
+        yield client
+
+
+def test_a_command_runs_and_tells_of_its_end(client: Client) -> None:
+    task = client.submit("echo out; echo err >&2", name="both", cpus=1)
+    assert task.wait(30).exit_code == 0
+    assert (b"".join(task.logs()), b"".join(task.logs("stderr"))) == (b"out\n", b"err\n")
+    assert b"".join(task.logs(follow=True)).split() == [b"out", b"err"]
+    assert client.task("both") == task
+    assert task in list(client.tasks(limit=5))
+    assert repr(task).startswith(f"<Task {task.id} both succeeded on ")
+
+
+def test_a_failure_says_why_and_what_it_printed_last(client: Client) -> None:
+    task = client.submit("sh", "-c", "echo no such data >&2; exit 3")
+    with pytest.raises(TaskFailed, match="no such data") as caught:
+        task.result(30)
+    assert (caught.value.exit_code, caught.value.cause) == (3, "failure")
+    assert f"fluxhive logs {task.id}" in (caught.value.hint or "")
+
+
+def test_a_function_gives_its_value_and_its_numbers(client: Client) -> None:
+    offset = 40
+
+    def train(n: int, *, lr: float) -> dict[str, object]:
+        for step in range(n):
+            fluxhive.log(step=step, loss=lr / (step + 1))
+        return {"answer": offset + n, "gpus": os.environ["CUDA_VISIBLE_DEVICES"]}
+
+    task = client.submit(train, 2, kwargs={"lr": 0.5}, gpus=1, gpu_mem="2G")
+    assert task.result(60) == {"answer": 42, "gpus": "0"}
+    assert task.view.spec.command[1].endswith("train")
+    assert task.view.spec.command[2:] == ("2", "lr=0.5")
+    (loss,) = task.metrics("loss").series
+    assert (loss.steps, loss.lasts) == ((0, 1), (0.5, 0.25))
+
+
+def test_what_a_function_raises_is_raised_here(client: Client) -> None:
+    task = client.submit(lambda: {}["missing"])
+    with pytest.raises(KeyError, match="missing") as caught:
+        task.result(60)
+    assert isinstance(caught.value.__cause__, RemoteTraceback)
+    assert isinstance(task.exception(), KeyError)
+
+
+def test_a_map_gives_results_in_order_and_ends_in_any(client: Client) -> None:
+    group = client.map(lambda n: n * n, range(5), at_most=3)
+    assert group.results(60) == [0, 1, 4, 9, 16]
+    assert {task.id for task in fluxhive.as_completed(group)} == {each.id for each in group}
+    assert len(list(client.tasks(array=group.id))) == 5
+
+
+def test_waiting_ends_in_time_and_a_cancelled_task_says_so(client: Client) -> None:
+    task = client.submit("sleep 60")
+    until(lambda: task.word == "running")
+    with pytest.raises(WaitTimeout, match=r"is running after 0\.1 s"):
+        task.wait(0.1)
+    with pytest.raises(TimeoutError):
+        next(fluxhive.as_completed([task], timeout=0.1))
+    task.cancel()
+    with pytest.raises(TaskCancelled):
+        task.result(30)
+
+
+def test_a_cancelled_map_ends_for_all_who_wait(client: Client) -> None:
+    group = client.map(time.sleep, [60] * 6, at_most=1)
+    until(lambda: group[0].word == "running")
+    group.cancel()
+    assert {task.view.state.value for task in fluxhive.as_completed(group, timeout=30)} == {
+        "cancelled"
+    }
+
+
+def test_a_large_result_comes_back_byte_for_byte(client: Client) -> None:
+    data = client.submit(lambda: bytes(range(256)) * 40_000).result(60)
+    assert data == bytes(range(256)) * 40_000
