@@ -66,7 +66,7 @@ class QuotaBook:
         self.running: dict[QuotaKey, dict[TaskId, int]] = {}
         self.waiting: dict[QuotaKey, dict[TaskId, None]] = {}
         self._n_gpus: dict[QuotaKey, int] = {}
-        #: Where something ended in this step.
+        #: Where something ended in this step, or a limit was changed; none without a quota.
         self.freed: dict[QuotaKey, None] = {}
 
     def put(self, quota: Quota) -> None:
@@ -91,7 +91,8 @@ class QuotaBook:
                 self._n_gpus[key] = self._n_gpus.get(key, 0) + n_gpus(task)
             elif not is_running and task.id in running:
                 self._n_gpus[key] -= running.pop(task.id)
-                self.freed[key] = None
+                if key in self.quotas:
+                    self.freed[key] = None
             waiting = self.waiting.setdefault(key, {})
             if task.is_waiting:
                 waiting[task.id] = None
