@@ -26,7 +26,8 @@ from fluxhive.core.task import TaskSpec
 from fluxhive.protocol.rest import TaskPage, TaskView
 
 SLOTS = 2
-PEERS = ("hyperqueue", "dask", "ray")
+#: By name, what is to be imported.
+PEERS = {"hyperqueue": "hyperqueue", "dask": "distributed", "ray": "ray"}
 TRUE = shutil.which("true") or "/bin/true"
 DATE = [shutil.which("date") or "/bin/date", "+%s.%N"]
 
@@ -119,6 +120,18 @@ def ask_peer(python: str, peer: str, tasks: int, latencies: int) -> tuple[float,
     return told["rate"], told["delays"]
 
 
+def peers_of(python: str | None) -> list[str]:
+    """The peers that this Python can import."""
+    found = []
+    for peer, module in PEERS.items() if python else ():
+        asked = subprocess.run([str(python), "-c", f"import {module}"], capture_output=True)
+        if asked.returncode == 0:
+            found.append(peer)
+        else:
+            print(f"  {peer} is not there and not measured: pip install {module}")
+    return found
+
+
 def subprocess_latency_s() -> float:
     started = time.time()
     return float(subprocess.run(DATE, check=True, capture_output=True).stdout) - started
@@ -141,7 +154,8 @@ def main() -> None:
     heading("no-op tasks")
     rates: dict[str, list[float]] = {"subprocess loop": [], "FlowHive": []}
     delays: dict[str, list[float]] = {"subprocess loop": [], "FlowHive": []}
-    with tempfile.TemporaryDirectory() as home, own_hive() as hive:
+    peers = peers_of(options.peers)
+    with tempfile.TemporaryDirectory() as home, own_hive(max_cpus=SLOTS) as hive:
         spooler = Spooler(home) if shutil.which("tsp") else None
         if spooler is None:
             print("  task-spooler is not installed and not measured: apt-get install task-spooler")
@@ -153,7 +167,7 @@ def main() -> None:
             ran += options.tasks
             if spooler:
                 rates.setdefault("task-spooler", []).append(spooler.rate(min(options.tasks, 500)))
-            for peer in PEERS if options.peers else ():
+            for peer in peers:
                 share = max(1, options.latencies // options.rounds)
                 rate, waits = ask_peer(options.peers, peer, options.tasks, share)
                 rates.setdefault(peer, []).append(rate)

@@ -17,6 +17,8 @@ import psutil
 import fluxhive
 from fluxhive.transport import Transport
 
+#: Where Python finds its packages, where they are not installed.
+PASSED_ON = ("PYTHONPATH", "LD_LIBRARY_PATH")
 COMMAND = [sys.executable, "-m", "fluxhive.cli.fluxhive"]
 
 
@@ -56,15 +58,23 @@ def _cpu_s(*processes: psutil.Process) -> float:
 
 
 @contextlib.contextmanager
-def own_hive(**variables: str) -> Iterator[OwnHive]:
-    """Starts server and agent in an empty home and stops both at the end."""
+def own_hive(*, max_cpus: int | None = None, **variables: str) -> Iterator[OwnHive]:
+    """Starts server and agent in an empty home and stops both at the end.
+
+    ``max_cpus``: so many slots, whatever the machine has.
+    """
     with tempfile.TemporaryDirectory(prefix="fluxhive-benchmark-") as name:
         home = Path(name)
+        if max_cpus is not None:
+            config = os.open(home / "config.toml", os.O_WRONLY | os.O_CREAT, 0o600)
+            os.write(config, f"[agent]\nmax_cpus = {max_cpus}\n".encode())
+            os.close(config)
         env = {
             "PATH": os.environ["PATH"],
             "HOME": name,
             "FLOWHIVE_STATE_DIR": str(home / "state"),
             "FLOWHIVE_CONFIG": str(home / "config.toml"),
+            **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
             **variables,
         }
         # A port of its own: one that is taken by another FlowHive would be taken for ours.
@@ -86,7 +96,7 @@ def _free_port() -> int:
 def heading(title: str) -> None:
     """What was measured, on what, how busy the machine was."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    cores = os.cpu_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     python = ".".join(map(str, sys.version_info[:3]))
     print(
         f"{title}: fluxhive {fluxhive.__version__}, Python {python}, {cores} cores, load {load:.1f}"

@@ -1,16 +1,16 @@
 """Carries out what a node's executor decides: one step is events in, one commit, effects out.
 
 The executor decides, the hands do. Everything of a step is journalled in one transaction before
-anything else of it happens; what waits meanwhile makes the next step. Used by the runner, with a
-journal and a server to tell, and by ``LocalHive``, with neither. All methods belong to the loop's
-thread; what may block (the journal, run directories, ending a lost tree) runs in worker threads.
+anything else of it happens. What starts or ends a process follows at once; what the server will
+rely on follows when the transaction is safe from a power cut (flushing.py). Used by the runner,
+with a journal and a server to tell, and by ``LocalHive``, with neither. All methods belong to the
+loop's thread; what may wait for a disk (flushes, run directories) runs in worker threads.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import anyio
@@ -41,7 +41,7 @@ from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import Launch
 
 from .bell import Bell
-from .disk_thread import DiskThread
+from .flushing import Batch, Flusher
 from .journal import Entry, JournalUnavailable
 from .ports import JournalPort, Out, Processes, Rooms
 from .preparation import Preparation
@@ -52,9 +52,6 @@ T = TypeVar("T")
 
 #: A transaction that failed is tried again this much later.
 COMMIT_AGAIN_S = 1.0
-#: With so many attempts at hand, steps are held back a little, so that they share a transaction.
-BUSY_ATTEMPTS = 16
-GATHER_S = 0.002
 #: What nobody waits for (that a process started, that an attempt is forgotten) waits this long
 #: for company: most of it then shares a transaction and a frame with what comes next.
 LAZY_S = 0.02
@@ -101,7 +98,9 @@ class Hands:
         self._discarded: list[AttemptId] = []
         self._has_discarded = anyio.Event()
         self._group: anyio.abc.TaskGroup | None = None
-        self._disk = DiskThread("journal")
+        self._flush_problem = ""
+        self._flusher = Flusher(rooms, journal, put=self.put, carry_out=self._follow_up)
+        self._flusher.on_flushed = self._flushed
         self._room_threads = anyio.CapacityLimiter(4)
         self._preparation = Preparation(rooms, self.attempts, self.put, self._room_threads)
 
@@ -125,13 +124,15 @@ class Hands:
         """Takes steps until cancelled."""
         async with anyio.create_task_group() as self._group:
             self._group.start_soon(self._discard, name="discard")
+            self._group.start_soon(self._flusher.run, name="flush")
             while True:
                 await self._wait()
-                await self._step()
+                await self._flusher.free()
+                self._step()
 
     def close(self) -> None:
-        """After ``run``: waits for the transaction under way."""
-        self._disk.close()
+        """After ``run``: waits for the flush under way."""
+        self._flusher.close()
 
     async def all_ended(self) -> None:
         """Returns when no attempt of this node has a process any more."""
@@ -140,14 +141,12 @@ class Hands:
             await self._ended.wait()
 
     async def _wait(self) -> None:
-        if len(self.attempts) >= BUSY_ATTEMPTS:
-            await anyio.sleep(GATHER_S)
         if self._inbox:
             return
         due = [at for at in (self.executor.next_wakeup(), self._lazy_at_ms) if at is not None]
         await self._bell.wait((min(due) - self._clock()) / 1000 if due else None)
 
-    async def _step(self) -> None:
+    def _step(self) -> None:
         events, self._inbox = self._inbox, []
         effects: list[NodeEffect] = []
         now_ms = self._clock()
@@ -166,14 +165,24 @@ class Hands:
         effects = self._waiting + effects
         mark, self._mark = self._mark, None
         self._waiting, self._lazy_at_ms = [], None
-        quick = self._quick(effects)
-        if await self._commit(effects, quick):
-            self._carry_out(effects, quick)
-            self.on_committed(mark)
+        entry = self._entry(effects)
+        problem = self._append(entry)
+        self._say_disk(problem)
+        contact_at_ms = max(_contacts(effects), default=None)
+        if not problem:
+            now = [effect for effect in effects if isinstance(effect, Spawn | Signal | KillTree)]
+            later = [e for e in effects if not isinstance(e, Spawn | Signal | KillTree)]
+            quick = list(self._quick(effects).items())
+            work = [(self.attempts[attempt_id], launch) for attempt_id, launch in quick]
+            must_flush = entry is not None and entry.durable
+            # What starts was accepted, and that flushed, before its workspace was made.
+            self._carry_out(now, {})
+            self._flusher.add(Batch(contact_at_ms, must_flush, work, later, mark))
             self._ended.set()
         else:
             # Told nothing, started nothing; but what must end can be ended without a journal.
             self._carry_out([e for e in effects if isinstance(e, Signal | KillTree)], {})
+            self._flusher.add(Batch(contact_at_ms, False, (), (), None))
             done_already = Signal | KillTree | WriteContact
             self._waiting = [e for e in effects if not isinstance(e, done_already)]
             self._lazy_at_ms = self._clock() + round(COMMIT_AGAIN_S * 1000)
@@ -196,25 +205,6 @@ class Hands:
         return quick
 
     # ── journal ───────────────────────────────────────────────────────────────────────────────
-
-    async def _commit(
-        self, effects: Iterable[NodeEffect], quick: Mapping[AttemptId, Launch]
-    ) -> bool:
-        entry = self._entry(effects)
-        contacts = _contacts(effects)
-        if entry is not None and not entry.durable and not quick and not contacts:
-            # Nothing is flushed: a write to the page cache, cheaper than asking a thread.
-            problem = self._write(entry)
-        elif entry is None and not quick and not contacts:
-            return True
-        else:
-            work = [(self.attempts[attempt_id], launch) for attempt_id, launch in quick.items()]
-            done: list[NodeEvent] = []
-            contact_at_ms = max(contacts, default=None)
-            problem = await self._disk.run(partial(self._write, entry, contact_at_ms, work, done))
-            self.put(*done)
-        self._say_disk(problem)
-        return not problem
 
     def _entry(self, effects: Iterable[NodeEffect]) -> Entry | None:
         """What of the effects belongs into the journal; None: nothing."""
@@ -242,28 +232,31 @@ class Hands:
             durable=not all(isinstance(report, AttemptStarted) for report in reports),
         )
 
-    def _write(
-        self,
-        entry: Entry | None,
-        contact_at_ms: int | None = None,
-        work: Iterable[tuple[NodeAttempt, Launch]] = (),
-        done: list[NodeEvent] | None = None,
-    ) -> str:
-        """Stores, then prepares; why it could not be stored, or empty. Blocks."""
-        if contact_at_ms is not None:
-            # Before anything that reads it starts, and also where nothing can be journalled.
-            self._rooms.write_contact(contact_at_ms)
+    def _append(self, entry: Entry | None) -> str:
+        """Writes to the page cache; why that could not be done, or empty."""
+        if entry is None or self._journal is None:
+            return ""
         try:
-            if entry is not None and self._journal is not None:
-                self._journal.write(entry)
+            self._journal.append(entry)
         except JournalUnavailable as error:
             return str(error)
-        for attempt, launch in work:
-            assert done is not None
-            done.append(self._rooms.prepare(attempt, launch))
+        self._out.keep(entry.said)
         return ""
 
+    def _follow_up(
+        self, effects: Sequence[NodeEffect], prepared: Mapping[AttemptId, Launch], mark: object
+    ) -> None:
+        """The rest of a step, once its turn has come."""
+        self._carry_out(effects, prepared)
+        self.on_committed(mark)
+
+    def _flushed(self, problem: str) -> None:
+        if problem != self._flush_problem:
+            self._flush_problem = problem
+            self._say_disk(problem)
+
     def _say_disk(self, problem: str) -> None:
+        problem = problem or self._flush_problem
         if bool(problem) != bool(self.disk_problem):
             if problem:
                 log.error("journal cannot be written", extra={"reason": problem})

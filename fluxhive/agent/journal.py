@@ -7,6 +7,7 @@ was accepted, and is never started a second time. Called by ``Hands`` from a wor
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -54,7 +55,8 @@ class Entry(Value, frozen=True, kw_only=True):
 
 
 class Journal:
-    """One open journal. Its methods block and must not be called at the same time."""
+    """One open journal. Its methods block and must not be called at the same time, but for
+    ``append`` beside a ``flush`` that is not long."""
 
     def __init__(self, path: Path, *, was_absent: bool = False) -> None:
         """Raises ``sqlite3.DatabaseError`` for a damaged file and ``Conflict`` for a newer one."""
@@ -80,14 +82,27 @@ class Journal:
         except BaseException:
             self._db.close()
             raise
+        self._path = path
+        self._log_fd = -1
         self._acknowledged = 0
-        self._is_durable = True
+        self._is_torn = False
         self._n_since_checkpoint = 0
+        # On a disk that takes nothing it is begun by the first flush.
+        with contextlib.suppress(sqlite3.Error, OSError):
+            self._begin_log()
 
     def write(self, entry: Entry) -> None:
         """Stores the entry. Raises ``JournalUnavailable`` when the disk does not take it."""
+        self.append(entry)
+        if entry.durable:
+            self.flush()
+
+    def append(self, entry: Entry) -> None:
+        """Stores the entry, safe from the end of this process; ``flush`` makes it safe from more.
+
+        Raises ``JournalUnavailable`` when the disk does not take it.
+        """
         try:
-            self._set_durable(entry.durable)
             self._db.execute("begin immediate")
             try:
                 self._write(entry)
@@ -96,19 +111,47 @@ class Journal:
                 if self._db.in_transaction:
                     self._db.execute("rollback")
                 raise
-            self._checkpoint(entry)
         except sqlite3.Error as error:
             raise JournalUnavailable(str(error)) from error
-
-    def _checkpoint(self, entry: Entry) -> None:
-        """Moves the log into the file now and then, only where the caller expects a flush."""
         self._n_since_checkpoint += 1
-        if entry.durable and self._n_since_checkpoint >= CHECKPOINT_EVERY:
-            self._n_since_checkpoint = 0
-            self._db.execute("pragma wal_checkpoint(passive)")
+
+    @property
+    def is_flush_long(self) -> bool:
+        """Whether the next flush also moves the log into the file: nothing is appended meanwhile.
+
+        Now and then, and after a flush that failed: what it left out nobody may read over.
+        """
+        is_first = self._log_fd < 0
+        return is_first or self._is_torn or self._n_since_checkpoint >= CHECKPOINT_EVERY
+
+    def flush(self) -> None:
+        """All that was appended is on the disk itself. May run beside ``append`` where it is not
+        long. Raises ``JournalUnavailable``; then it is to be called again."""
+        is_long, self._is_torn = self.is_flush_long, True
+        try:
+            # Appending in WAL mode writes the log and nothing else: what a commit with
+            # ``synchronous = full`` would flush (sqlite.org/wal.html#performance_considerations).
+            if self._log_fd < 0:
+                self._begin_log()
+            _flush(self._log_fd)
+            if is_long:
+                self._checkpoint()
+        except (sqlite3.Error, OSError) as error:
+            raise JournalUnavailable(str(error)) from error
+        self._is_torn = False
+
+    def _checkpoint(self) -> None:
+        busy, n_in_log, n_moved = self._db.execute("pragma wal_checkpoint(full)").fetchone()
+        if busy or n_in_log != n_moved:
+            raise sqlite3.OperationalError("the journal's log could not be moved into its file")
+        self._begin_log()
+        self._n_since_checkpoint = 0
 
     def close(self) -> None:
         """Frees the file; what was written is safe already."""
+        if self._log_fd >= 0:
+            os.close(self._log_fd)
+            self._log_fd = -1
         self._db.close()
 
     def _write(self, entry: Entry) -> None:
@@ -126,12 +169,6 @@ class Journal:
         if entry.acknowledged > self._acknowledged:
             self._db.execute("delete from outbox where n <= ?", (entry.acknowledged,))
             self._acknowledged = entry.acknowledged
-
-    def _set_durable(self, durable: bool) -> None:
-        # In WAL mode NORMAL leaves the fsync to the next FULL commit (sqlite.org/pragma.html).
-        if durable != self._is_durable:
-            self._db.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
-            self._is_durable = durable
 
     def _prepare(self, path: Path) -> None:
         # One agent per state directory (flock): an exclusive WAL needs no shared memory file.
@@ -153,6 +190,25 @@ class Journal:
         if found != "ok":
             raise sqlite3.DatabaseError(found)
 
+    def _begin_log(self) -> None:
+        """Has SQLite begin its log, or begin it anew, with all that it flushes for that: the name
+        of a new file, the head of one that is used again. From then on an append only writes, and
+        flushing is ours alone. It stays the same file while it is open."""
+        self._db.execute("pragma synchronous = full")
+        try:
+            self._db.execute("begin immediate")
+            self._db.execute("update name set id = id")
+            self._db.execute("commit")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("rollback")
+            raise
+        finally:
+            self._db.execute("pragma synchronous = normal")
+        if self._log_fd < 0:
+            flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
+            self._log_fd = os.open(f"{self._path}-wal", flags)
+
     def _read_held(self) -> dict[AttemptId, NodeAttempt]:
         rows: Iterable[tuple[str, bytes]] = self._db.execute(
             "select attempt_id, record from held order by attempt_id"
@@ -161,6 +217,11 @@ class Journal:
             return {AttemptId(name): _decoder.decode(record) for name, record in rows}
         except msgspec.MsgspecError as error:
             raise sqlite3.DatabaseError(f"a record cannot be read: {error}") from error
+
+
+def _flush(descriptor: int) -> None:
+    # Its length is flushed with it; times are not.
+    getattr(os, "fdatasync", os.fsync)(descriptor)
 
 
 def open_journal(path: Path) -> Journal:

@@ -281,6 +281,9 @@ class LocalHive:
         """``Out``: nothing is journalled here."""
         return []
 
+    def keep(self, said: Sequence[tuple[int, bytes]]) -> None:
+        """``Out``: nothing is journalled here."""
+
     def send(self, reports: Sequence[Report]) -> None:
         """``Out``: a report is heard at once."""
         for report in reports:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from fluxhive.core.reports import AttemptAccepted, AttemptStarted, Report
@@ -15,20 +16,24 @@ class LinkOut:
 
     def __init__(self, link: Link[ServerMessage]) -> None:
         self._link = link
-        self._bodies: list[bytes] = []
+        #: Journalled, and not sent yet.
+        self._bodies: deque[bytes] = deque()
         #: Told that something waits; ``soon``: nobody waits for it.
         self.wake: Callable[[bool], None] = lambda soon: None
 
     def number(self, reports: Sequence[Report]) -> list[tuple[int, bytes]]:
         """What has to stand in the journal before ``send`` is called with the same reports."""
-        self._bodies = [encode_message(report) for report in reports]
-        return list(enumerate(self._bodies, self._link.last_n + 1))
+        first = self._link.last_n + len(self._bodies) + 1
+        return list(enumerate([encode_message(report) for report in reports], first))
+
+    def keep(self, said: Sequence[tuple[int, bytes]]) -> None:
+        """These stand in the journal; ``send`` is called for them in the same order."""
+        self._bodies.extend(body for _, body in said)
 
     def send(self, reports: Sequence[Report]) -> None:
         """These are journalled: they go out."""
-        for body in self._bodies:
-            self._link.send_encoded(body)
-        self._bodies = []
+        for _ in reports:
+            self._link.send_encoded(self._bodies.popleft())
         self.wake(all(isinstance(report, AttemptAccepted | AttemptStarted) for report in reports))
 
     def acknowledged(self) -> int:

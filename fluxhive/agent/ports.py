@@ -21,6 +21,9 @@ class Out(Protocol):
     def number(self, reports: Sequence[Report]) -> list[tuple[int, bytes]]:
         """What has to stand in the journal before these are sent."""
 
+    def keep(self, said: Sequence[tuple[int, bytes]]) -> None:
+        """These stand in it: the next reports have higher numbers."""
+
     def send(self, reports: Sequence[Report]) -> None:
         """These are journalled: they may go."""
 
@@ -71,5 +74,12 @@ class Processes(Protocol):
 class JournalPort(Protocol):
     """Where promises are kept (``Journal``)."""
 
-    def write(self, entry: Entry) -> None:
-        """Blocks. Raises ``JournalUnavailable``."""
+    @property
+    def is_flush_long(self) -> bool:
+        """Whether nothing can be appended during the next ``flush``."""
+
+    def append(self, entry: Entry) -> None:
+        """Safe from the end of this process. Raises ``JournalUnavailable``."""
+
+    def flush(self) -> None:
+        """All that was appended is safe from a power cut. Blocks; raises the same."""

@@ -71,6 +71,7 @@ log = logging.getLogger(__name__)
 
 #: While tasks are stopped on exit: their own grace, and this much for the rest of the ladder.
 STOP_MARGIN_S = 15.0
+STOP_LOOK_S = 0.2
 #: Also how often the kernel's counts of killed processes are noted.
 DISK_LOOK_S = 5.0
 GIB = 1024**3
@@ -248,6 +249,7 @@ class Runner:
             number = await anext(signals)
             self._is_ending = True
             log.info("ending", extra={"signal": signal.Signals(number).name})
+            self._hand_back_waiting()
             if self._stop_tasks_on_exit:
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._stop_all, group.cancel_scope)
@@ -270,8 +272,16 @@ class Runner:
             self._shims.stop(attempt, StopCause.SHUTDOWN)
         grace_ms = max((attempt.dispatch.grace_ms for attempt in attempts), default=0)
         with anyio.move_on_after(grace_ms / 1000 + STOP_MARGIN_S):
-            await self._hands.all_ended()
+            while self._hands.executor.attempts():
+                with anyio.move_on_after(STOP_LOOK_S):
+                    await self._hands.all_ended()
+                self._hand_back_waiting()
         scope.cancel()
+
+    def _hand_back_waiting(self) -> None:
+        """Whoever was sent ahead of a place is not started any more when that is free."""
+        for attempt_id in self._hands.executor.waiting():
+            self._shims.hand_back(attempt_id)
 
     # ── what the connection asks (Peer) ───────────────────────────────────────────────────────
 

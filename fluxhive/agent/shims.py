@@ -112,6 +112,10 @@ class Shims:
         elif self._group is not None:
             self._group.start_soon(self._help_kill, attempt_id)
 
+    def hand_back(self, attempt_id: AttemptId) -> None:
+        """It was never asked for and never will be: the agent ends."""
+        self._note_end(attempt_id, _not_started("the agent ended before it was started"))
+
     def forget(self, attempt_id: AttemptId) -> None:
         """The attempt is over and told."""
         self._started.pop(attempt_id, None)

@@ -13,7 +13,7 @@ from .events import DispatchReceived
 from .node import GpuReport, GpuState
 from .node_record import FOREIGN_MIB, FOREIGN_PER_CENT
 from .request import GpuShare, show_mib, show_ms
-from .values import GpuUuid, Mib, Ms
+from .values import AttemptId, GpuUuid, Mib, Ms, NodeId
 
 
 def contact_problem(now_ms: Ms, contact_at_ms: Ms | None, max_age_ms: Ms) -> str | None:
@@ -27,6 +27,31 @@ def contact_problem(now_ms: Ms, contact_at_ms: Ms | None, max_age_ms: Ms) -> str
         f"the node's last contact with the server was {show_ms(age_ms)} ago; "
         f"it starts nothing after {show_ms(max_age_ms)}"
     )
+
+
+def problem_of(
+    dispatch: DispatchReceived,
+    *,
+    node_id: NodeId | None,
+    contact: tuple[Ms, Ms | None, Ms],
+    disk_problem: str,
+    earlier_id: AttemptId | None,
+    gpus: Mapping[GpuUuid, GpuReport] | None,
+    others: Iterable[NodeAttempt],
+) -> str | None:
+    """Why a node cannot take this attempt on now; None when it can.
+
+    ``node_id``: whose it must be, None: anybody's; ``contact``: now, the latest, and how old it may
+    be; ``earlier_id``: one of the same task that has not ended here.
+    """
+    if node_id is not None and dispatch.reservation.node_id != node_id:
+        return f"it is reserved on another node: {dispatch.reservation.node_id}"
+    problem = contact_problem(*contact) or disk_problem
+    if problem:
+        return problem
+    if earlier_id is not None:
+        return f"an earlier attempt of the task has not ended here: {earlier_id}"
+    return gpu_problem(dispatch, gpus, others)
 
 
 def gpu_problem(

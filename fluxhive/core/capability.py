@@ -17,6 +17,8 @@ SECRETS = "secrets"
 GANGS = "gangs"
 CHECKPOINT_SIGNALS = "checkpoint-signals"
 FUNCTIONS = "functions"
+#: Starts an attempt by itself when the one whose place it takes has ended (ahead.py).
+AHEAD = "ahead"
 
 #: Each word with what it stands for in a sentence: "the agent is too old for …".
 MEANINGS = {
@@ -28,6 +30,7 @@ MEANINGS = {
     GANGS: "tasks on several nodes",
     CHECKPOINT_SIGNALS: "`--checkpoint-signal`",
     FUNCTIONS: "functions and their results",
+    AHEAD: "tasks that are sent ahead",
 }
 #: All that an agent of this version can do; its hello says so.
 CAPABILITIES = tuple(MEANINGS)

@@ -155,6 +155,11 @@ class NodeAttempt(Value, frozen=True, kw_only=True):
     exited_at_ms: Ms | None = None
     #: The final word about it, said again whenever asked.
     final: AttemptEnded | AttemptRefused | None = None
+    #: The attempt whose place it takes; None: its turn has come. It stays where that never came.
+    waits_for: AttemptId | None = None
+    #: Its workspace is made, and by when it is handed back unless its turn has come.
+    is_ready: bool = False
+    turn_by_ms: Ms | None = None
 
 
 class SaveHeld(Tagged, frozen=True, kw_only=True):

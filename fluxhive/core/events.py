@@ -230,6 +230,10 @@ class DispatchReceived(Tagged, frozen=True, kw_only=True):
     rendezvous: Rendezvous | None = None
     #: The most that a process of it may take of its GPU; None: it has no cap.
     gpu_cap_mib: Mib | None = None
+    #: It starts when this attempt has ended here; None: now.
+    after: AttemptId | None = None
+    #: Handed back where its turn has not come so long after it was ready.
+    turn_ms: Ms = 0
 
 
 class StopReceived(Tagged, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from . import executor_words as words
-from .admission import contact_problem, gpu_problem
+from .admission import problem_of
 from .effects import (
     Discard,
     KillTree,
@@ -47,7 +47,7 @@ from .events import (
     WorkspaceReady,
 )
 from .executor_records import ExecutorRecords, NodeSettings, with_process
-from .executor_table import ON_HAPPENING, Happening, Move, cause_of, stand_of, told_phase
+from .executor_table import OF_PROCESS, ON_HAPPENING, Happening, Move, cause_of, stand_of
 from .gpu_trend import GpuTrend
 from .judge import has_exited
 from .node import HeldAttempt, HeldPhase
@@ -110,18 +110,17 @@ class Executor:
         """The attempts that have not exited."""
         return tuple(self._records.attempts[attempt_id] for attempt_id in self._records.live)
 
+    def waiting(self) -> tuple[AttemptId, ...]:
+        """Those that are ready and whose turn has not come."""
+        return self._records.waiting()
+
     def attempt(self, attempt_id: AttemptId) -> NodeAttempt | None:
         """One attempt, exited or not; None when it is not (or no longer) here."""
         return self._records.attempts.get(attempt_id)
 
     def held(self) -> tuple[HeldAttempt, ...]:
         """What this node says in its hello."""
-        return tuple(
-            HeldAttempt(
-                attempt_id=attempt_id, epoch=attempt.dispatch.epoch, phase=told_phase(attempt)
-            )
-            for attempt_id, attempt in self._records.attempts.items()
-        )
+        return self._records.held()
 
     def gpu_holders(self) -> dict[GpuUuid, tuple[AttemptId, ...]]:
         """By GPU: the attempts that may have processes on it. For the GPU monitor."""
@@ -153,14 +152,8 @@ class Executor:
                 if event.session == self._session:
                     for attempt_id in event.attempt_ids:
                         self._happened(Happening.FORGET_RECEIVED, attempt_id)
-            case WorkspaceReady():
-                self._happened(Happening.WORKSPACE_READY, event.attempt_id)
-            case WorkspaceFailed():
-                self._happened(Happening.WORKSPACE_FAILED, event.attempt_id, event)
-            case ProcessStarted():
-                self._happened(Happening.PROCESS_STARTED, event.attempt_id, event)
-            case ProcessExited():
-                self._happened(Happening.PROCESS_EXITED, event.attempt_id, event)
+            case WorkspaceReady() | WorkspaceFailed() | ProcessStarted() | ProcessExited():
+                self._happened(OF_PROCESS[type(event)], event.attempt_id, event)
             case ReadingTaken():
                 self._reading_taken(event)
             case DiskChanged():
@@ -212,6 +205,11 @@ class Executor:
                 self._conclude(attempt)
             case Move.END_WITHDRAWN:
                 self._finish(attempt, words.withdrawn(attempt))
+            case Move.WITHDRAW_AND_END:
+                stopped = replace(attempt, stop_cause=cause_of(happening, event))
+                self._finish(stopped, words.withdrawn(stopped))
+            case Move.GIVE_UP_TURN:
+                self._finish(attempt, words.turn_missed(attempt))
             case Move.DISCARD:
                 self._records.discard(attempt_id)
                 self._effects.append(Discard(attempt_id=attempt_id))
@@ -257,9 +255,18 @@ class Executor:
         self._happened(Happening.DISPATCH_RECEIVED, attempt_id, event)
 
     def _admit(self, event: DispatchReceived) -> None:
-        problem = self._problem(event)
+        problem = problem_of(
+            event,
+            node_id=self._node_id,
+            contact=(self._now_ms, self._contact_at_ms, self._settings.contact_max_age_ms),
+            disk_problem=self._disk_problem,
+            earlier_id=self._records.live_beside(event.attempt_id),
+            gpus=self._trend.latest,
+            others=self.attempts() if event.reservation.gpus else (),
+        )
         self._records.remember(event.attempt_id, event.epoch)
-        attempt = NodeAttempt(dispatch=event, phase=HeldPhase.PREPARING)
+        waits_for = self._records.turn_after(event.after)
+        attempt = NodeAttempt(dispatch=event, phase=HeldPhase.PREPARING, waits_for=waits_for)
         if problem is not None:
             self._finish(attempt, words.refused(attempt, problem))
             return
@@ -268,22 +275,6 @@ class Executor:
         if event.failover_ms is not None and self._contact_at_ms is not None:
             self._effects.append(WriteContact(contact_at_ms=self._contact_at_ms))
         self._effects.append(PrepareWorkspace(attempt_id=event.attempt_id))
-
-    def _problem(self, event: DispatchReceived) -> str | None:
-        """Why this attempt cannot be taken on now; None when it can."""
-        if self._node_id is not None and event.reservation.node_id != self._node_id:
-            return f"it is reserved on another node: {event.reservation.node_id}"
-        max_age_ms = self._settings.contact_max_age_ms
-        problem = contact_problem(self._now_ms, self._contact_at_ms, max_age_ms)
-        if problem is not None:
-            return problem
-        if self._disk_problem:
-            return self._disk_problem
-        earlier_id = self._records.live_beside(event.attempt_id)
-        if earlier_id is not None:
-            return f"an earlier attempt of the task has not ended here: {earlier_id}"
-        others = self.attempts() if event.reservation.gpus else ()
-        return gpu_problem(event, self._trend.latest, others)
 
     def _stop_received(self, event: StopReceived) -> None:
         if event.session != self._session:
@@ -303,7 +294,10 @@ class Executor:
 
     def _launch(self, attempt: NodeAttempt) -> None:
         attempt_id = attempt.dispatch.attempt_id
-        if self._records.is_lease_over(attempt_id, self._now_ms, self._contact_at_ms):
+        if attempt.waits_for is not None:
+            by_ms = self._now_ms + attempt.dispatch.turn_ms
+            self._put(replace(attempt, is_ready=True, turn_by_ms=by_ms))
+        elif self._records.is_lease_over(attempt_id, self._now_ms, self._contact_at_ms):
             # A paused agent learns of both at once: by now it may run elsewhere.
             late = replace(attempt, stop_cause=StopCause.LEASE)
             self._finish(late, words.withdrawn(late))
@@ -369,6 +363,11 @@ class Executor:
         self._put(replace(attempt, phase=HeldPhase.EXITED, exited=None, final=final))
         self._stopped_in_session.pop(final.attempt_id, None)
         self._say(final)
+        for follower in self._records.followers(final.attempt_id):
+            # Whoever never had its turn leaves its place in the row, any other the room it had.
+            self._put(replace(follower, waits_for=attempt.waits_for))
+            if attempt.waits_for is None:
+                self._happened(Happening.TURN_CAME, follower.dispatch.attempt_id)
 
     # ── readings and contact ──────────────────────────────────────────────────────────────────
 

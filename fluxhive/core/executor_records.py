@@ -10,15 +10,17 @@ from msgspec.structs import replace
 
 from .effects import NodeAttempt
 from .events import ProcessStarted
-from .executor_table import Happening, Stand, stand_of
+from .executor_table import Happening, Stand, stand_of, told_phase
 from .ids import task_of
+from .node import HeldAttempt
 from .values import AttemptId, GpuUuid, Ms, TaskId, Value
 
 #: Tasks whose newest epoch is remembered after their attempts are forgotten: a repeat that comes
 #: later than this many other tasks is stopped by its session alone.
 EPOCHS_MAX = 10_000
 _MAY_RUN = (Stand.LAUNCHING, Stand.RUNNING, Stand.STOPPING)
-_LEASED = (Stand.PREPARING, Stand.LAUNCHING, Stand.RUNNING)
+_LEASED = (Stand.PREPARING, Stand.WAITING, Stand.LAUNCHING, Stand.RUNNING)
+_EARLY = (Stand.PREPARING, Stand.WITHDRAWN, Stand.WAITING)
 
 
 class NodeSettings(Value, frozen=True, kw_only=True):
@@ -45,12 +47,15 @@ class ExecutorRecords:
         #: Failover lengths of those that end with the node's contact.
         self.leased: dict[AttemptId, Ms] = {}
         self._newest_epoch: dict[TaskId, int] = {}
+        #: By attempt: those that wait for its end.
+        self._followers: dict[AttemptId, dict[AttemptId, None]] = {}
 
     def put(self, attempt: NodeAttempt) -> None:
         """Take the attempt as it is now."""
         attempt_id = attempt.dispatch.attempt_id
-        self.attempts[attempt_id] = attempt
         stand = stand_of(attempt)
+        self._index_turn(attempt, stand)
+        self.attempts[attempt_id] = attempt
         task_id = task_of(attempt_id)
         if stand is not Stand.EXITED:
             self.live[attempt_id] = None
@@ -71,9 +76,40 @@ class ExecutorRecords:
         else:
             self.leased.pop(attempt_id, None)
 
+    def turn_after(self, attempt_id: AttemptId | None) -> AttemptId | None:
+        """Whom one waits for that is to take an attempt's place; None: for nobody.
+
+        One that ended before its turn came has left its place in the row to the next.
+        """
+        while attempt_id is not None:
+            attempt = self.attempts.get(attempt_id)
+            if attempt is None:
+                return None
+            if stand_of(attempt) is not Stand.EXITED:
+                return attempt_id
+            attempt_id = attempt.waits_for
+        return None
+
+    def waiting(self) -> tuple[AttemptId, ...]:
+        """Those that are ready and wait for the end of another."""
+        return tuple(name for name in self.live if stand_of(self.attempts[name]) is Stand.WAITING)
+
+    def followers(self, attempt_id: AttemptId) -> list[NodeAttempt]:
+        """Those that wait for the end of an attempt."""
+        return [self.attempts[each] for each in sorted(self._followers.get(attempt_id, ()))]
+
     def discard(self, attempt_id: AttemptId) -> None:
         """Forget an attempt that has exited; its epoch stays known."""
         del self.attempts[attempt_id]
+
+    def held(self) -> tuple[HeldAttempt, ...]:
+        """Every attempt as the server is told of it."""
+        return tuple(
+            HeldAttempt(
+                attempt_id=attempt_id, epoch=attempt.dispatch.epoch, phase=told_phase(attempt)
+            )
+            for attempt_id, attempt in self.attempts.items()
+        )
 
     def remember(self, attempt_id: AttemptId, epoch: int) -> None:
         """This attempt was seen: older ones of its task, and itself once forgotten, never start."""
@@ -129,12 +165,26 @@ class ExecutorRecords:
                     holders[share.uuid] = (*holders.get(share.uuid, ()), attempt_id)
         return holders
 
+    def _index_turn(self, attempt: NodeAttempt, stand: Stand) -> None:
+        attempt_id = attempt.dispatch.attempt_id
+        before = self.attempts.get(attempt_id)
+        waited_for = None if before is None else before.waits_for
+        if waited_for is not None:
+            followers = self._followers.get(waited_for, {})
+            followers.pop(attempt_id, None)
+            if not followers:
+                self._followers.pop(waited_for, None)
+        if attempt.waits_for is not None and stand in _EARLY:
+            self._followers.setdefault(attempt.waits_for, {})[attempt_id] = None
+
     def _deadline(self, attempt: NodeAttempt, stand: Stand) -> tuple[Ms, Happening] | None:
         dispatch = attempt.dispatch
         if stand is Stand.RUNNING and dispatch.time_limit_ms is not None:
             return (attempt.started_at_ms or 0) + dispatch.time_limit_ms, Happening.TIME_LIMIT_OVER
         if stand is Stand.STOPPING and not attempt.kill_sent:
             return (attempt.stopping_at_ms or 0) + dispatch.grace_ms, Happening.GRACE_OVER
+        if stand is Stand.WAITING and attempt.turn_by_ms is not None:
+            return attempt.turn_by_ms, Happening.TURN_MISSED
         if stand is Stand.CLEARING:
             waits_from_ms = attempt.exited_at_ms or 0
             return waits_from_ms + self._memory_return_ms, Happening.MEMORY_WAIT_OVER

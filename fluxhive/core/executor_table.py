@@ -9,7 +9,14 @@ from __future__ import annotations
 from enum import Enum
 
 from .effects import NodeAttempt
-from .events import NodeEvent, StopReceived
+from .events import (
+    NodeEvent,
+    ProcessExited,
+    ProcessStarted,
+    StopReceived,
+    WorkspaceFailed,
+    WorkspaceReady,
+)
 from .node import HeldPhase
 from .outcome import StopCause
 
@@ -21,6 +28,8 @@ class Stand(Enum):
     PREPARING = "preparing"
     #: Asked to stop while its workspace is being made: never launched.
     WITHDRAWN = "withdrawn"
+    #: Ready, and starts when the attempt whose place it takes has ended.
+    WAITING = "waiting"
     LAUNCHING = "launching"
     RUNNING = "running"
     STOPPING = "stopping"
@@ -40,6 +49,8 @@ def stand_of(attempt: NodeAttempt | None) -> Stand:
         return Stand.CLEARING
     if attempt.phase is HeldPhase.PREPARING and attempt.stop_cause is not None:
         return Stand.WITHDRAWN
+    if attempt.phase is HeldPhase.PREPARING and attempt.is_ready:
+        return Stand.WAITING
     return Stand(attempt.phase.value)
 
 
@@ -67,8 +78,18 @@ class Happening(Enum):
     TIME_LIMIT_OVER = "time-limit-over"
     #: Out of contact for the attempt's failover length.
     LEASE_OVER = "lease-over"
+    #: The attempt before it has ended, or has run on for longer than it waits.
+    TURN_CAME = "turn-came"
+    TURN_MISSED = "turn-missed"
 
 
+#: What workspace and supervisor say.
+OF_PROCESS: dict[type[NodeEvent], Happening] = {
+    WorkspaceReady: Happening.WORKSPACE_READY,
+    WorkspaceFailed: Happening.WORKSPACE_FAILED,
+    ProcessStarted: Happening.PROCESS_STARTED,
+    ProcessExited: Happening.PROCESS_EXITED,
+}
 #: Why an attempt is stopped when a deadline passes.
 DEADLINE_CAUSES = {
     Happening.TIME_LIMIT_OVER: StopCause.TIME_LIMIT,
@@ -102,6 +123,10 @@ class Move(Enum):
     #: Nothing runs yet: remember that nothing may.
     WITHDRAW = "withdraw"
     END_WITHDRAWN = "end it, never started"
+    #: Nothing of it runs or is being made: both at once.
+    WITHDRAW_AND_END = "withdraw and end it"
+    #: What it waits for runs on: it is handed back, for another place.
+    GIVE_UP_TURN = "hand it back, its turn has not come"
     #: Ask the tree to end; the grace begins.
     STOP = "stop"
     #: The first stop that the server repeats within a session kills at once.
@@ -124,6 +149,7 @@ ON_HAPPENING: dict[Happening, dict[Stand, Move]] = {
         S.UNKNOWN: M.ADMIT,
         S.PREPARING: M.SAY_ACCEPTED,
         S.WITHDRAWN: M.NOTHING,
+        S.WAITING: M.SAY_ACCEPTED,
         S.LAUNCHING: M.SAY_ACCEPTED,
         S.RUNNING: M.SAY_STARTED,
         S.STOPPING: M.NOTHING,
@@ -135,6 +161,7 @@ ON_HAPPENING: dict[Happening, dict[Stand, Move]] = {
         S.UNKNOWN: M.SAY_UNKNOWN,
         S.PREPARING: M.WITHDRAW,
         S.WITHDRAWN: M.NOTHING,
+        S.WAITING: M.WITHDRAW_AND_END,
         S.LAUNCHING: M.STOP,
         S.RUNNING: M.STOP,
         S.STOPPING: M.STOP_AGAIN,
@@ -146,6 +173,7 @@ ON_HAPPENING: dict[Happening, dict[Stand, Move]] = {
         # The server broke the protocol: the attempt is kept.
         S.PREPARING: M.NOTHING,
         S.WITHDRAWN: M.NOTHING,
+        S.WAITING: M.NOTHING,
         S.LAUNCHING: M.NOTHING,
         S.RUNNING: M.NOTHING,
         S.STOPPING: M.NOTHING,
@@ -156,6 +184,7 @@ ON_HAPPENING: dict[Happening, dict[Stand, Move]] = {
         S.UNKNOWN: M.NOTHING,
         S.PREPARING: M.LAUNCH,
         S.WITHDRAWN: M.END_WITHDRAWN,
+        S.WAITING: M.NOTHING,
         S.LAUNCHING: M.NOTHING,
         S.RUNNING: M.NOTHING,
         S.STOPPING: M.NOTHING,
@@ -166,6 +195,7 @@ ON_HAPPENING: dict[Happening, dict[Stand, Move]] = {
         S.UNKNOWN: M.NOTHING,
         S.PREPARING: M.NOT_LAUNCHED,
         S.WITHDRAWN: M.END_WITHDRAWN,
+        S.WAITING: M.NOTHING,
         # Too late: a shim may have it by now, and the shim's word counts.
         S.LAUNCHING: M.NOTHING,
         S.RUNNING: M.NOTHING,
@@ -177,6 +207,7 @@ ON_HAPPENING: dict[Happening, dict[Stand, Move]] = {
         S.UNKNOWN: M.NOTHING,
         S.PREPARING: M.NOTHING,
         S.WITHDRAWN: M.NOTHING,
+        S.WAITING: M.NOTHING,
         S.LAUNCHING: M.RUN,
         S.RUNNING: M.NOTHING,
         S.STOPPING: M.SIGNAL,
@@ -188,6 +219,7 @@ ON_HAPPENING: dict[Happening, dict[Stand, Move]] = {
         # The agent was restarted before it launched it.
         S.PREPARING: M.HAND_BACK,
         S.WITHDRAWN: M.END_WITHDRAWN,
+        S.WAITING: M.HAND_BACK,
         S.LAUNCHING: M.CLEAR,
         S.RUNNING: M.CLEAR,
         S.STOPPING: M.CLEAR,
@@ -198,6 +230,7 @@ ON_HAPPENING: dict[Happening, dict[Stand, Move]] = {
         S.UNKNOWN: M.NOTHING,
         S.PREPARING: M.NOTHING,
         S.WITHDRAWN: M.NOTHING,
+        S.WAITING: M.NOTHING,
         S.LAUNCHING: M.NOTHING,
         S.RUNNING: M.NOTHING,
         S.STOPPING: M.NOTHING,
@@ -208,6 +241,7 @@ ON_HAPPENING: dict[Happening, dict[Stand, Move]] = {
         S.UNKNOWN: M.NOTHING,
         S.PREPARING: M.NOTHING,
         S.WITHDRAWN: M.NOTHING,
+        S.WAITING: M.NOTHING,
         S.LAUNCHING: M.NOTHING,
         S.RUNNING: M.NOTHING,
         S.STOPPING: M.NOTHING,
@@ -218,6 +252,7 @@ ON_HAPPENING: dict[Happening, dict[Stand, Move]] = {
         S.UNKNOWN: M.NOTHING,
         S.PREPARING: M.NOTHING,
         S.WITHDRAWN: M.NOTHING,
+        S.WAITING: M.NOTHING,
         S.LAUNCHING: M.NOTHING,
         S.RUNNING: M.NOTHING,
         S.STOPPING: M.KILL,
@@ -228,6 +263,7 @@ ON_HAPPENING: dict[Happening, dict[Stand, Move]] = {
         S.UNKNOWN: M.NOTHING,
         S.PREPARING: M.NOTHING,
         S.WITHDRAWN: M.NOTHING,
+        S.WAITING: M.NOTHING,
         S.LAUNCHING: M.NOTHING,
         S.RUNNING: M.STOP,
         S.STOPPING: M.NOTHING,
@@ -238,8 +274,32 @@ ON_HAPPENING: dict[Happening, dict[Stand, Move]] = {
         S.UNKNOWN: M.NOTHING,
         S.PREPARING: M.WITHDRAW,
         S.WITHDRAWN: M.NOTHING,
+        S.WAITING: M.WITHDRAW_AND_END,
         S.LAUNCHING: M.STOP,
         S.RUNNING: M.STOP,
+        S.STOPPING: M.NOTHING,
+        S.CLEARING: M.NOTHING,
+        S.EXITED: M.NOTHING,
+    },
+    H.TURN_CAME: {
+        S.UNKNOWN: M.NOTHING,
+        # It is launched as soon as it is ready.
+        S.PREPARING: M.NOTHING,
+        S.WITHDRAWN: M.NOTHING,
+        S.WAITING: M.LAUNCH,
+        S.LAUNCHING: M.NOTHING,
+        S.RUNNING: M.NOTHING,
+        S.STOPPING: M.NOTHING,
+        S.CLEARING: M.NOTHING,
+        S.EXITED: M.NOTHING,
+    },
+    H.TURN_MISSED: {
+        S.UNKNOWN: M.NOTHING,
+        S.PREPARING: M.NOTHING,
+        S.WITHDRAWN: M.NOTHING,
+        S.WAITING: M.GIVE_UP_TURN,
+        S.LAUNCHING: M.NOTHING,
+        S.RUNNING: M.NOTHING,
         S.STOPPING: M.NOTHING,
         S.CLEARING: M.NOTHING,
         S.EXITED: M.NOTHING,

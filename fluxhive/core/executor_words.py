@@ -78,6 +78,11 @@ def never_ran(attempt: NodeAttempt, event: ProcessExited) -> AttemptEnded | Atte
     return refused(attempt, detail)
 
 
+def turn_missed(attempt: NodeAttempt) -> AttemptRefused:
+    """It was sent ahead of a free place, and none became free in time."""
+    return refused(attempt, f"{attempt.waits_for}, whose place it was to take, runs on")
+
+
 def withdrawn(attempt: NodeAttempt) -> AttemptEnded:
     """It was stopped before anything of it ran."""
     assert attempt.stop_cause is not None, "nobody stopped it"

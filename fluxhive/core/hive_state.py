@@ -8,11 +8,11 @@ task.py, keep every index true, and append exactly one save and one publish for 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
-from . import line_up, promises, urgency
+from . import line_up, promises, turns, urgency
 from .array_record import ArrayRecord
 from .dependency import Dependency
 from .durations import Durations
@@ -93,6 +93,8 @@ class HiveState:
         #: Queued tasks that are urgent, and live attempts that may give way to them.
         self.urgent: dict[TaskId, None] = {}
         self.preemptible: dict[AttemptId, None] = {}
+        #: Attempts that wait on their nodes for the places of others.
+        self.turns = turns.Turns()
         self.durations = Durations()
         #: Nodes on which room may have appeared since the last placement pass.
         self.roomy: dict[NodeId, NodeRecord] = {}
@@ -205,6 +207,7 @@ class HiveState:
         elif attempt.state is AttemptState.ENDED and old_state is not AttemptState.ENDED:
             self._release(attempt)
             self.durations.learn(self.tasks[attempt.task_id], attempt)
+            turns.pass_on(self, attempt)
         else:
             if old is not None and attempt.reservation != old.reservation:
                 self._change(attempt, old)
@@ -231,6 +234,13 @@ class HiveState:
     def live_on(self, node_id: NodeId) -> list[Attempt]:
         """The attempts on a node that have not ended, oldest first."""
         return [self.attempts[attempt_id] for attempt_id in self.nodes[node_id].holders]
+
+    def each_live_on(self, node_id: NodeId) -> Iterator[Attempt]:
+        """The same one by one, each as it is then: the end of one changes who waits for it."""
+        for attempt_id in list(self.nodes[node_id].holders):
+            attempt = self.attempts[attempt_id]
+            if attempt.state is not AttemptState.ENDED:
+                yield attempt
 
     def spec_of(self, attempt: Attempt) -> TaskSpec:
         """What an attempt's author wrote."""
@@ -414,6 +424,7 @@ class HiveState:
                 record.hold(attempt.id, reservation)
                 record.ends[attempt.id] = attempt.expected_end_ms
             charge(self, attempt, by=1)
+            turns.note(self, attempt)
 
     def _change(self, attempt: Attempt, old: Attempt) -> None:
         """What a live attempt holds was changed."""

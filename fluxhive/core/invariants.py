@@ -31,6 +31,8 @@ in the simulator, and once when a hive is restored. The numbers are those used a
 24 of an array each member waits, lives or has ended, once; no more run than may at once; it is
    active when none waits to be made, and ended when none is left
 25 nobody is placed beyond a quota of its user or project, and who stands in line would not be
+26 whoever was sent ahead holds nothing until its turn, waits for a live attempt on its own node,
+   each for another, and will hold no more than that one
 
 Law 11 speaks of repair after running out of memory, 20, 22 and 23 of what comes in the end (tests);
 16 (restore behaves the same), 17 and 19 need two runs and stand in tests.
@@ -55,6 +57,7 @@ from .quota_laws import check_quotas
 from .retry import is_uncounted
 from .task import Attempt, AttemptState, Task, TaskState
 from .timers import TimerKind
+from .turn_laws import check_turns
 from .values import AttemptId, Mib, NodeId
 
 if TYPE_CHECKING:
@@ -92,6 +95,7 @@ def check(manager: TaskManager, *, full: bool) -> None:
         real = holders_of.get(attempt.id, set())
         assert real == due, f"law 3 and 6: {attempt.id} {attempt.state} holds on {real}, not {due}"
         _check_gang(manager, attempt)
+    check_turns(hive)
     for array in hive.arrays.values():
         check_array(hive, array)
     check_quotas(hive)

@@ -93,7 +93,7 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
     for claim in event.held:
         if not unknown_attempts.took(hive, event, claim) and _settle_held(hive, record, claim):
             held[claim.attempt_id] = None
-    for attempt in hive.live_on(node.id):
+    for attempt in hive.each_live_on(node.id):
         if attempt.id not in held:
             member = member_of(attempt, node.id)
             _settle_absent(hive, attempt, member, is_intact=is_intact, rebooted=rebooted)
@@ -318,7 +318,7 @@ def given_up(hive: HiveState, event: NodeGivenUp) -> None:
     label = record.node.label
     _close(hive, record, f"{label} was given up by {event.by}")
     hive.put_node(replace(record.live(), state=NodeState.LOST), f"given up by {event.by}")
-    for attempt in hive.live_on(event.node_id):
+    for attempt in hive.each_live_on(event.node_id):
         member = member_of(attempt, event.node_id)
         if member.state is not AttemptState.ENDED:
             _lost(hive, attempt, member, f"{label} was given up by {event.by}")

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from . import arrays, line_up, promises, quota_gate
+from .ahead import next_ahead, nothing_on
 from .gang import new_members
 from .gpu_caps import cap_mib
 from .hive_state import HiveState
@@ -24,7 +25,7 @@ from .placement import find
 from .policy import Backfill
 from .rendezvous import meets, rendezvous_port
 from .request import Reservation
-from .task import Attempt, AttemptState, TaskState
+from .task import Attempt, AttemptState, TaskState, Turn
 from .task_queue import Line, Shape
 from .values import Mib, Ms, NodeId, TaskId
 
@@ -47,6 +48,8 @@ def place_waiting(hive: HiveState) -> None:
     shapes = [queue.shapes[key] for key in keys]
     _Pass(hive, shapes, roomy).run()
     queue.mark_proven()
+    while (ahead := next_ahead(hive)) is not None:
+        _start(hive, ahead.line, ahead.task_id, (nothing_on(ahead.turn),), turn=ahead.turn)
     promises.promise_more(hive)
 
 
@@ -145,7 +148,12 @@ class _Pass:
 
 
 def _start(
-    hive: HiveState, line: Line, task_id: TaskId, reservations: tuple[Reservation, ...]
+    hive: HiveState,
+    line: Line,
+    task_id: TaskId,
+    reservations: tuple[Reservation, ...],
+    *,
+    turn: Turn | None = None,
 ) -> None:
     old = hive.tasks[task_id]
     if old.spec.array is not None:
@@ -171,7 +179,10 @@ def _start(
         estimate=line.need.estimate,
         gpu_cap_mib=_cap(hive, line, first),
         expected_end_ms=hive.now_ms + line.need.expected.latest_ms,
+        turn=turn,
     )
+    if turn is not None:
+        on += f", next after {turn.after}"
     hive.put_task(
         replace(
             old,

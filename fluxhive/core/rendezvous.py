@@ -7,9 +7,13 @@ an attempt is placed.
 
 from __future__ import annotations
 
-from .hive_state import HiveState
+from typing import TYPE_CHECKING
+
 from .task import ExecutorKind, TaskSpec
 from .values import NodeId
+
+if TYPE_CHECKING:
+    from .hive_state import HiveState
 
 
 def meets(spec: TaskSpec) -> bool:

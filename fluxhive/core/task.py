@@ -155,6 +155,18 @@ class Member(Value, frozen=True, kw_only=True):
     excludes_node: bool = False
 
 
+#: An attempt that is ready and whose turn has not come is handed back after this time.
+TURN_MS: Ms = 5_000
+
+
+class Turn(Value, frozen=True, kw_only=True):
+    """An attempt's place in a row on its node: it starts when the one before it has ended."""
+
+    after: AttemptId
+    #: What it holds from then on; until then nothing.
+    reservation: Reservation
+
+
 class Attempt(Value, frozen=True, kw_only=True):
     """One try at a task: on one node, or on several at once (a gang).
 
@@ -203,6 +215,8 @@ class Attempt(Value, frozen=True, kw_only=True):
     grew_at_ms: Ms = 0
     #: The most that a process of it may take of its GPU (gpu_caps.py); None: it has no cap.
     gpu_cap_mib: Mib | None = None
+    #: Sent ahead of the place that it takes (ahead.py); None: it holds its place.
+    turn: Turn | None = None
 
     @property
     def members(self) -> tuple[Member, ...]:

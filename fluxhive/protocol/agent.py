@@ -191,6 +191,10 @@ class Dispatch(Tagged, frozen=True, kw_only=True):
     #: The most that a process of it may take of its GPU, told to its PyTorch or JAX by environment
     #: where that is understood; None: it has no cap.
     gpu_cap_mib: Mib | None = None
+    #: Start it when this attempt has ended here, in its place; None: now.
+    after: AttemptId | None = None
+    #: Hand it back where it has been ready for so long and its turn has not come.
+    turn_ms: Ms = 0
 
 
 class Stop(Tagged, frozen=True, kw_only=True):

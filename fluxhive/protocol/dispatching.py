@@ -14,7 +14,7 @@ from fluxhive.core.events import (
     NodeJoined,
     StopReceived,
 )
-from fluxhive.core.task import Task
+from fluxhive.core.task import TURN_MS, Task
 from fluxhive.core.values import NodeId
 
 from .agent import Dispatch, Forget, HeartbeatAck, Hello, Launch, ServerMessage, Stop
@@ -42,7 +42,7 @@ def launch_of(task: Task) -> Launch:
 
 def dispatch_of(effect: effects.Dispatch, launch: Launch | None) -> Dispatch:
     """The message; without its launch where that travels another way."""
-    attempt, spec = effect.attempt, effect.task.spec
+    attempt, spec, turn = effect.attempt, effect.task.spec, effect.attempt.turn
     member = attempt.members[effect.rank]
     return Dispatch(
         session=effect.session,
@@ -50,7 +50,7 @@ def dispatch_of(effect: effects.Dispatch, launch: Launch | None) -> Dispatch:
         task_id=attempt.task_id,
         epoch=attempt.epoch,
         channel=attempt.channel_of(member.rank),
-        reservation=member.reservation,
+        reservation=member.reservation if turn is None else turn.reservation,
         grace_ms=spec.grace_ms,
         time_limit_ms=spec.time_limit_ms,
         failover_ms=spec.failover_ms,
@@ -60,6 +60,8 @@ def dispatch_of(effect: effects.Dispatch, launch: Launch | None) -> Dispatch:
         n_nodes=len(attempt.members),
         rendezvous=effect.rendezvous,
         gpu_cap_mib=attempt.gpu_cap_mib,
+        after=None if turn is None else turn.after,
+        turn_ms=0 if turn is None else TURN_MS,
     )
 
 
@@ -80,6 +82,8 @@ def received(message: Dispatch) -> DispatchReceived:
         n_nodes=message.n_nodes,
         rendezvous=message.rendezvous,
         gpu_cap_mib=message.gpu_cap_mib,
+        after=message.after,
+        turn_ms=message.turn_ms,
     )
 
 

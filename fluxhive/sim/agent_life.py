@@ -75,6 +75,8 @@ class AgentLife:
         self._inbox: list[NodeEvent] = []
         self._mark: Mark | None = None
         self._waiting: list[NodeEffect] = []
+        #: Steps that are written and wait for a flush.
+        self._unflushed: list[tuple[_Commit, list[NodeEffect], Mark | None]] = []
         self._is_stepping = False
         self._wakeup_ms: Ms | None = None
         self.disk_problem = ""
@@ -176,11 +178,46 @@ class AgentLife:
             effects += self.executor.handle(TimePassed(), now_ms)
         effects = [*self._waiting, *effects]
         self._waiting = []
+        self._is_stepping = False
         commit = self._commit_of(effects)
-        is_early = self.chance.random() < 0.5
-        if is_early and not self.node.disk_is_full:
-            commit.write()
-        self._soon(2_000 if self.node.is_slow else 6, self._stored, commit, effects, mark)
+        if commit.is_needed and self.node.disk_is_full:
+            self._step_later(effects, mark)
+            return
+        self._say_disk("")
+        commit.append()
+        # What starts or ends a process does not wait for the flush.
+        self._carry_out([e for e in effects if isinstance(e, Spawn | Signal | KillTree)])
+        rest = [e for e in effects if not isinstance(e, Spawn | Signal | KillTree)]
+        self._unflushed.append((commit, rest, mark))
+        if len(self._unflushed) == 1:
+            self._soon(2_000 if self.node.is_slow else 6, self._flush)
+        if self._inbox or self._mark is not None:
+            self._go_on()
+        self._watch_time()
+
+    def _step_later(self, effects: list[NodeEffect], mark: Mark | None) -> None:
+        self.world.sometimes("a step waited for a full disk")
+        self._say_disk("no space left")
+        # What must end can be ended without a journal; the rest waits.
+        self._carry_out([e for e in effects if isinstance(e, Signal | KillTree)])
+        done = Signal | KillTree | WriteContact
+        self._waiting = [e for e in effects if not isinstance(e, done)]
+        self._mark = mark if self._mark is None else self._mark
+        self._is_stepping = True
+        self._soon(COMMIT_AGAIN_MS, self._step)
+
+    def _flush(self) -> None:
+        """All that was written so far is safe from a power cut, too: now it may be told."""
+        steps, self._unflushed = self._unflushed, []
+        if any(commit.durable for commit, _, _ in steps):
+            self.node.journal.flush()
+        for commit, effects, mark in steps:
+            for _, body in commit.said:
+                self.line.link.send_encoded(body)
+            self._carry_out(effects)
+            if mark is not None:
+                self.line.committed(*mark)
+        self.line.flush()
 
     def _commit_of(self, effects: list[NodeEffect]) -> _Commit:
         commit = _Commit(self)
@@ -197,34 +234,10 @@ class AgentLife:
             elif isinstance(effect, WriteContact):
                 self.node.contact_file_ms = effect.contact_at_ms
         link = self.line.link
-        commit.said = list(enumerate(bodies, link.last_n + 1))
+        n_unsent = sum(len(earlier.said) for earlier, _, _ in self._unflushed)
+        commit.said = list(enumerate(bodies, link.last_n + n_unsent + 1))
         commit.acknowledged = link.acknowledged
         return commit
-
-    def _stored(self, commit: _Commit, effects: list[NodeEffect], mark: Mark | None) -> None:
-        self._is_stepping = False
-        if commit.is_needed and not commit.is_done and self.node.disk_is_full:
-            self.world.sometimes("a step waited for a full disk")
-            self._say_disk("no space left")
-            # What must end can be ended without a journal; the rest waits.
-            self._carry_out([e for e in effects if isinstance(e, Signal | KillTree)])
-            done = Signal | KillTree | WriteContact
-            self._waiting = [e for e in effects if not isinstance(e, done)]
-            self._mark = mark if self._mark is None else self._mark
-            self._is_stepping = True
-            self._soon(COMMIT_AGAIN_MS, self._step)
-            return
-        self._say_disk("")
-        commit.write()
-        for _, body in commit.said:
-            self.line.link.send_encoded(body)
-        self._carry_out(effects)
-        if mark is not None:
-            self.line.committed(*mark)
-        self.line.flush()
-        if self._inbox or self._mark is not None:
-            self._go_on()
-        self._watch_time()
 
     def _say_disk(self, problem: str) -> None:
         if problem != self.disk_problem:
@@ -298,7 +311,7 @@ class AgentLife:
 
 
 class _Commit:
-    """What one step changes in the journal; written at once or never."""
+    """What one step changes in the journal."""
 
     def __init__(self, life: AgentLife) -> None:
         self._journal = life.node.journal
@@ -307,17 +320,13 @@ class _Commit:
         self.said: list[tuple[int, bytes]] = []
         self.acknowledged = 0
         self.durable = False
-        self.is_done = False
 
     @property
     def is_needed(self) -> bool:
         """Whether anything has to be written."""
         return bool(self.held or self.dropped or self.said)
 
-    def write(self) -> None:
-        """Into the journal; a second time does nothing."""
-        if self.is_needed and not self.is_done:
-            self._journal.write(
-                self.held, self.dropped, self.said, self.acknowledged, durable=self.durable
-            )
-        self.is_done = True
+    def append(self) -> None:
+        """Into the journal, as a whole."""
+        if self.is_needed:
+            self._journal.append(self.held, self.dropped, self.said, self.acknowledged)

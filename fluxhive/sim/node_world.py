@@ -42,14 +42,12 @@ class SimJournal:
         self._flushed: tuple[dict[AttemptId, NodeAttempt], list[tuple[int, bytes]], int]
         self._flushed = ({}, [], 0)
 
-    def write(
+    def append(
         self,
         held: dict[AttemptId, NodeAttempt],
         dropped: list[AttemptId],
         said: list[tuple[int, bytes]],
         acknowledged: int,
-        *,
-        durable: bool,
     ) -> None:
         """One transaction."""
         self.held.update(held)
@@ -58,8 +56,10 @@ class SimJournal:
         self.said = [*(each for each in self.said if each[0] > acknowledged), *said]
         if said:
             self.last_n = max(self.last_n, said[-1][0])
-        if durable:
-            self._flushed = (dict(self.held), list(self.said), self.last_n)
+
+    def flush(self) -> None:
+        """All of it survives a power cut."""
+        self._flushed = (dict(self.held), list(self.said), self.last_n)
 
     def lose_power(self) -> None:
         """Only what was flushed is there."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .protocol_world import ProtocolWorld
 
 ASK_AGAIN_MS = 1_500
+#: In some histories people submit many tasks that are over in no time.
+SHORT, SHORT_SHARE, SHORT_TASKS = "short", 0.4, 24
 Answered: TypeAlias = Callable[[], None]
 
 
@@ -44,10 +46,19 @@ class People:
             world.agenda.at(at_ms, self._submit, self._spec())
         for _ in range(n_tasks // 2):
             world.agenda.at(self._chance.randrange(until_ms), self._meddle)
+        self._short_chance = random.Random(seed * 104_729 + 3)
+        if self._short_chance.random() < SHORT_SHARE:
+            for _ in range(SHORT_TASKS):
+                at_ms = self._short_chance.choice((0, until_ms // 3, until_ms // 2))
+                at_ms += self._short_chance.randrange(500)
+                world.agenda.at(at_ms, self._submit, self._short_spec())
 
     def fate(self, name: TaskId) -> Fate:
         """What the next program of this task does."""
         chance = self._chance
+        if self.specs[name].name == SHORT:
+            lasts_ms = self._short_chance.choice((5, 5, 20, 60, 60, 60, 60, 60, 60, 8_000))
+            return Fate(lasts_ms=lasts_ms, code=0, hears_ms=5)
         # Where people are mistaken, what runs on has to be seen running on.
         mean_ms = 400_000 if self._world.has_mistakes else 25_000
         return Fate(
@@ -109,6 +120,20 @@ class People:
         else:
             priority = chance.choice(list(Priority))
             self.ask([TaskReprioritised(task_id=name, priority=priority, by="ann")])
+
+    def _short_spec(self) -> TaskSpec:
+        """One of many that are over in no time, so that they are sent ahead of free places."""
+        chance = self._short_chance
+        return apply_defaults(
+            TaskSpec(
+                command=("simulated",),
+                name=SHORT,
+                request=Request(cpus=1),
+                retry=chance.choice((0, 2)),
+                at_most_once=False,
+                failover_ms=chance.choice((None, 10_000)),
+            )
+        )
 
     def _spec(self) -> TaskSpec:
         chance = self._chance

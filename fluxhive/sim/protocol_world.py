@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 
-from fluxhive.core.effects import HiveEffect, TurnAway
+from fluxhive.core.effects import HiveEffect, Publish, TurnAway
 from fluxhive.core.events import (
     DispatchReceived,
     HiveEvent,
@@ -168,6 +168,10 @@ class ProtocolWorld:
         elif isinstance(event, NodeJoined):
             stale = any(isinstance(e, TurnAway) and "later hello" in e.reason for e in said)
             self.sometimes("a stale snapshot was ignored", stale)
+        for effect in said:
+            if isinstance(effect, Publish) and effect.attempt_id is not None:
+                self.sometimes("a turn came", effect.reason.startswith("its turn on"))
+                self.sometimes("a place in a row was left", effect.reason.startswith("next after"))
         if not isinstance(event, NodeReported | TimePassed) or said:
             effects = ", ".join(_short(each) for each in said if "save" not in _tag(each))
             self.tell(f"server: {_short(event)} → {effects}")
@@ -179,6 +183,7 @@ class ProtocolWorld:
             if "last contact" in report.reason:
                 self.counters["a late start was refused"] += 1
             self.counters["an attempt was handed back"] += 1
+            self.sometimes("an attempt gave up its turn", "place it was to take" in report.reason)
         if attempt is None:
             return
         known = self.server.manager.node(event.node_id)

@@ -2,7 +2,7 @@
 
 ``python -m tests.helpers.journal_scenario DIRECTORY N [normal]``: its disk is recorded
 (power_cut.py) and looked at after a power cut at any moment. With ``normal`` it makes a mistake on
-purpose: no fsync before it acknowledges (SQLite's synchronous=NORMAL).
+purpose: no fsync before it acknowledges.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from fluxhive.agent.journal import Entry, Journal, open_journal
+from fluxhive.agent import journal as journal_module
+from fluxhive.agent.journal import Entry, open_journal
 from fluxhive.core.node import HeldPhase
 from tests.helpers.nth_journal import held
 from tests.helpers.power_cut import ACKNOWLEDGED
@@ -23,14 +24,7 @@ KEPT = 8
 def main(directory: Path, n: int, mutant: str) -> None:
     """Intent, running and end of each attempt; now and then the oldest is forgotten."""
     if mutant == "normal":
-        Journal._set_durable = lambda self, durable: None  # type: ignore[method-assign]
-        real = Journal._prepare
-
-        def prepare(self: Journal, path: Path) -> None:
-            real(self, path)
-            self._db.execute("pragma synchronous = normal")
-
-        Journal._prepare = prepare  # type: ignore[method-assign]
+        journal_module._flush = lambda descriptor: None
     journal = open_journal(directory / "journal.db")
     told = os.open(directory / ACKNOWLEDGED, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for number in range(1, n + 1):

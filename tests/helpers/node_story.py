@@ -173,6 +173,8 @@ def dispatch_of(
     rank: int = 0,
     n_nodes: int = 1,
     port: int | None = None,
+    after: str | None = None,
+    turn: str | int = "5s",
 ) -> DispatchReceived:
     """A dispatch; ``gpus`` is the reserved memory by UUID, the epoch is the attempt's number."""
     task, _, number = attempt.rpartition(".")
@@ -197,6 +199,8 @@ def dispatch_of(
         rank=rank,
         n_nodes=n_nodes,
         rendezvous=None if port is None else Rendezvous(address="10.0.0.1", port=port),
+        after=None if after is None else AttemptId(after),
+        turn_ms=0 if after is None else ms(turn) or 0,
     )
 
 

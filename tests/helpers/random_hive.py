@@ -5,6 +5,8 @@ Used by the Hypothesis machine and by random_story.py; the numbers alone decide.
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from msgspec.structs import replace
 
 from fluxhive.core.array import ArraySpec, member_id
@@ -308,6 +310,10 @@ class RandomHive:
         """
         snapshot = self.manager.snapshot()
         other = TaskManager.restore(snapshot, self.now_ms, settings=SETTINGS)
+        # How long runs took, and so which tasks are short enough to be sent ahead, is known to the
+        # one that saw them alone: it decides when something starts, not what is right.
+        other.hive.durations = deepcopy(self.manager.hive.durations)
+        other.hive.turns = deepcopy(self.manager.hive.turns)
         self.last = TimePassed()
         assert {task.id: task for task in other.tasks()} == {
             task.id: task for task in snapshot.tasks

@@ -233,6 +233,7 @@ class NodeMachine(RuleBasedStateMachine):
             grace="3s",
             time_limit=time_limit,
             failover=failover,
+            after=ATTEMPTS[step.pick % len(ATTEMPTS)] if step.pick % 3 == 0 else None,
         )
         effects = self.happens(event)
         assert not (step.is_old and effects), "a dispatch of an old session counted"
@@ -275,6 +276,8 @@ class NodeMachine(RuleBasedStateMachine):
                 self.dispatch(attempt, step)
             case Stand.PREPARING | Stand.WITHDRAWN:
                 self.workspace_ready(attempt, step)
+            case Stand.WAITING:
+                self.goes_on(self.first_of_row(attempt), step)
             case Stand.LAUNCHING:
                 self.process_started(attempt, step)
             case Stand.RUNNING | Stand.STOPPING:
@@ -283,6 +286,12 @@ class NodeMachine(RuleBasedStateMachine):
                 self.reads(gpu("A", 0))
             case Stand.EXITED:
                 self.forget(attempt, step)
+
+    def first_of_row(self, attempt: AttemptId) -> AttemptId:
+        """Whose end it waits for, or who that one waits for."""
+        known = self.executor.attempt(attempt)
+        assert known is not None
+        return attempt if known.waits_for is None else self.first_of_row(known.waits_for)
 
     def wait(self, attempt: AttemptId, step: Step) -> None:
         end_ms = self.now_ms + step.age_ms
@@ -364,6 +373,13 @@ class NodeMachine(RuleBasedStateMachine):
     def the_journal_has_all(self) -> None:
         snapshot = self.executor.snapshot()
         assert self.journal == {attempt.dispatch.attempt_id: attempt for attempt in snapshot}
+
+    @invariant()
+    def whoever_waits_its_turn_waits_for_one_that_lives(self) -> None:
+        live = {attempt.dispatch.attempt_id for attempt in self.executor.attempts()}
+        for attempt in self.executor.attempts():
+            assert attempt.waits_for is None or attempt.waits_for in live
+            assert attempt.waits_for is None or attempt.dispatch.attempt_id not in self.spawned
 
     @invariant()
     def two_attempts_of_a_task_are_never_here_at_once(self) -> None:

@@ -13,8 +13,8 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
+from fluxhive.agent import flushing, preparation
 from fluxhive.agent import hands as module
-from fluxhive.agent import preparation
 from fluxhive.agent.hands import Hands
 from fluxhive.agent.journal import Entry, JournalUnavailable
 from fluxhive.core.effects import NodeAttempt
@@ -59,7 +59,10 @@ class Node:
 
     def __init__(self) -> None:
         self.happened: list[str] = []
-        self.is_full = False
+        self.is_full = self.is_broken = False
+        self.last_n = 0
+        self.hold_flush = threading.Event()
+        self.hold_flush.set()
         self.quick = True
         self.slow = False
         self.hold_prepare = threading.Event()
@@ -70,13 +73,21 @@ class Node:
         self.hands.on_committed = lambda mark: mark and self.happened.append(f"committed {mark}")
 
     # journal
-    def write(self, entry: Entry) -> None:
+    is_flush_long = False
+
+    def append(self, entry: Entry) -> None:
         if self.is_full:
             raise JournalUnavailable("disk full")
         names = [f"{attempt.phase.value}" for attempt in entry.held.values()]
         names += ["dropped" for _ in entry.dropped]
-        word = "flushed" if entry.durable else "written"
-        self.happened.append(f"{word} {' '.join(names)} said={len(entry.said)}")
+        numbers = ",".join(str(n) for n, _ in entry.said)
+        self.happened.append(f"written {' '.join(names)}{numbers and f' said {numbers}'}")
+
+    def flush(self) -> None:
+        self.hold_flush.wait(10)
+        if self.is_broken:
+            raise JournalUnavailable("the flush failed")
+        self.happened.append("flushed")
 
     # rooms
     def is_quick(self, launch: Launch | None) -> bool:
@@ -116,7 +127,10 @@ class Node:
 
     # out
     def number(self, reports: Sequence[Report]) -> list[tuple[int, bytes]]:
-        return [(n, b"") for n, _ in enumerate(reports, 1)]
+        return [(n, b"") for n, _ in enumerate(reports, self.last_n + 1)]
+
+    def keep(self, said: Sequence[tuple[int, bytes]]) -> None:
+        self.last_n += len(said)
 
     def send(self, reports: Sequence[Report]) -> None:
         for report in reports:
@@ -172,11 +186,12 @@ def test_nothing_is_told_or_started_before_it_is_journalled() -> None:
     async def story(node: Node) -> None:
         node.receive_dispatch(mark=5)
         await node.sees(
-            "flushed preparing said=1",
+            "written preparing said 1",
+            "flushed",
             "prepared",
             "said AttemptAccepted",
             "committed 5",
-            "written launching said=0",
+            "written launching",
             "started",
         )
 
@@ -187,15 +202,18 @@ def test_a_start_waits_for_company_and_an_end_does_not() -> None:
     async def story(node: Node) -> None:
         node.receive_dispatch()
         await node.sees(
-            "flushed preparing said=1",
+            "written preparing said 1",
+            "flushed",
             "prepared",
             "said AttemptAccepted",
-            "written launching said=0",
+            "written launching",
             "started",
         )
         node.hands.put(ProcessStarted(attempt_id=ATTEMPT, pid=5, started_at_ms=now_ms()))
         node.hands.put(ProcessExited(attempt_id=ATTEMPT, facts=ExitFacts(exit_code=0)))
-        await node.sees("flushed exited said=2", "said AttemptStarted", "said AttemptEnded")
+        await node.sees(
+            "written exited said 2,3", "flushed", "said AttemptStarted", "said AttemptEnded"
+        )
 
     told(story)
 
@@ -206,7 +224,7 @@ def test_a_start_is_told_soon_without_company_too() -> None:
         await anyio.sleep(0.1)
         node.happened.clear()
         node.hands.put(ProcessStarted(attempt_id=ATTEMPT, pid=5, started_at_ms=now_ms()))
-        await node.sees("written running said=1", "said AttemptStarted")
+        await node.sees("written running said 2", "said AttemptStarted")
 
     told(story)
 
@@ -221,7 +239,7 @@ def test_a_forgotten_attempt_goes_from_the_journal_first(monkeypatch: pytest.Mon
         await anyio.sleep(0.1)
         node.happened.clear()
         node.hands.put(ForgetReceived(session=1, attempt_ids=(ATTEMPT,)), mark=9)
-        await node.sees("written dropped said=0", "forgotten", "committed 9", "discarded")
+        await node.sees("written dropped", "forgotten", "committed 9", "discarded")
         assert node.hands.attempts == {}
 
     told(story)
@@ -247,7 +265,7 @@ def test_with_a_full_disk_nothing_starts_but_what_must_end_is_ended(
         await anyio.sleep(0.2)
         assert node.happened == []
         node.is_full = False
-        await node.sees("flushed exited said=1", "said AttemptEnded", "committed 3")
+        await node.sees("written exited said 3", "flushed", "said AttemptEnded", "committed 3")
         assert node.hands.disk_problem == ""
 
     told(story)
@@ -330,7 +348,9 @@ def test_a_disk_without_room_refuses_also_after_the_journal_had_its_own_trouble(
                 await anyio.sleep(0.002)
         node.happened.clear()
         node.receive_dispatch_of(AttemptId("t-9999.1"))
-        await node.sees("flushed exited said=1", "said AttemptRefused", "the disk has no room")
+        await node.sees(
+            "written exited said 2", "flushed", "said AttemptRefused", "the disk has no room"
+        )
 
     told(story)
 
@@ -345,9 +365,11 @@ def test_a_workspace_that_never_gets_ready_is_handed_back(
         node.hold_prepare.clear()
         node.receive_dispatch()
         await node.sees(
-            "flushed preparing said=1",
+            "written preparing said 1",
+            "flushed",
             "said AttemptAccepted",
-            "flushed exited said=1",
+            "written exited said 2",
+            "flushed",
             "said AttemptRefused",
             "the workspace was not ready after 0 s: the disk does not answer",
         )
@@ -360,11 +382,12 @@ def test_the_contact_is_written_before_anything_that_reads_it_starts() -> None:
     async def story(node: Node) -> None:
         node.receive_dispatch(failover_ms=60_000)
         await node.sees(
+            "written preparing said 1",
             "contact",
-            "flushed preparing said=1",
+            "flushed",
             "prepared",
             "said AttemptAccepted",
-            "written launching said=0",
+            "written launching",
             "started",
         )
 
@@ -380,9 +403,71 @@ def test_a_workspace_that_is_fetched_for_is_not_held_to_the_time_of_the_others(
         node.quick, node.slow = False, True
         node.hold_prepare.clear()
         node.receive_dispatch()
-        await node.sees("flushed preparing said=1", "said AttemptAccepted")
+        await node.sees("written preparing said 1", "flushed", "said AttemptAccepted")
         await anyio.sleep(0.05)
         node.hold_prepare.set()
-        await node.sees("prepared", "written launching said=0", "started")
+        await node.sees("prepared", "written launching", "started")
+
+    told(story)
+
+
+def test_who_was_sent_ahead_starts_at_once_and_the_end_is_told_after_the_flush() -> None:
+    async def story(node: Node) -> None:
+        node.receive_dispatch()
+        ahead = AttemptId("t-9999.1")
+        node.hands.launch(ahead, LAUNCH)
+        task_id = TaskId("t-9999")
+        node.hands.put(
+            replace(dispatch(), attempt_id=ahead, task_id=task_id, after=ATTEMPT, turn_ms=9_000)
+        )
+        await anyio.sleep(0.2)
+        node.hands.put(ProcessStarted(attempt_id=ATTEMPT, pid=5, started_at_ms=now_ms()))
+        await anyio.sleep(0.1)
+        node.happened.clear()
+        node.hold_flush.clear()
+        node.hands.put(ProcessExited(attempt_id=ATTEMPT, facts=ExitFacts(exit_code=0)))
+        await node.sees("written exited launching said 4", "started")
+        node.hands.put(ProcessExited(attempt_id=ahead, facts=ExitFacts(exit_code=0)))
+        await node.sees("written exited said 5")
+        node.hold_flush.set()
+        await node.sees("flushed", "said AttemptEnded", "flushed", "said AttemptEnded")
+
+    told(story)
+
+
+def test_what_cannot_be_flushed_is_told_once_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flushing, "FLUSH_AGAIN_S", 0.02)
+
+    async def story(node: Node) -> None:
+        node.is_broken = True
+        node.receive_dispatch(mark=5)
+        with anyio.fail_after(10):
+            while not node.hands.disk_problem:  # noqa: ASYNC110  the journal is flushed in a thread
+                await anyio.sleep(0.002)
+        await node.sees("written preparing said 1")
+        node.is_broken = False
+        await node.sees(
+            "flushed", "prepared", "said AttemptAccepted", "committed 5", "written launching",
+            "started",
+        )  # fmt: skip
+        assert node.hands.disk_problem == ""
+
+    told(story)
+
+
+def test_nothing_is_written_while_the_log_is_moved_into_its_file() -> None:
+    async def story(node: Node) -> None:
+        node.is_flush_long = True
+        node.hold_flush.clear()
+        node.receive_dispatch()
+        await node.sees("written preparing said 1")
+        node.hands.put(StopReceived(session=1, attempt_id=ATTEMPT, epoch=1, cause=StopCause.CANCEL))
+        await anyio.sleep(0.1)
+        assert node.happened == []
+        node.hold_flush.set()
+        await node.sees(
+            "flushed", "prepared", "said AttemptAccepted", "written exited said 2", "flushed",
+            "said AttemptEnded",
+        )  # fmt: skip
 
     told(story)

@@ -42,6 +42,11 @@ def bring_to(stand: Stand) -> NodeStory:
     node = node_with_card()
     if stand is Stand.UNKNOWN:
         return node
+    if stand is Stand.WAITING:
+        node.dispatch("t0.1")
+        node.dispatch(after="t0.1")
+        node.ready()
+        return node
     node.dispatch(gpus={"A": "20G"})
     if stand is Stand.WITHDRAWN:
         node.stop()
@@ -64,7 +69,7 @@ def bring_to(stand: Stand) -> NodeStory:
 def _end_of(node: NodeStory) -> dict[str, ExitFacts]:
     """What is found of an attempt that was being prepared is that it never started."""
     attempt = node.executor.attempt(AttemptId("t1.1"))
-    is_early = stand_of(attempt) is Stand.PREPARING
+    is_early = stand_of(attempt) in (Stand.PREPARING, Stand.WAITING)
     return {"facts": ExitFacts(exec_error="ECANCELED")} if is_early else {}
 
 
@@ -82,6 +87,7 @@ ASKS: dict[Move, list[str]] = {
     Move.HAND_BACK: ["say refused t1.1"],
     Move.WITHDRAW: [],
     Move.END_WITHDRAWN: ["say ended t1.1: cancelled"],
+    Move.WITHDRAW_AND_END: ["say ended t1.1: cancelled"],
     Move.STOP: ["signal t1.1 cancel"],
     Move.STOP_AGAIN: ["kill t1.1"],
     Move.SIGNAL: ["signal t1.1 cancel"],
@@ -106,6 +112,7 @@ SAVING = {
     Move.HAND_BACK,
     Move.WITHDRAW,
     Move.END_WITHDRAWN,
+    Move.WITHDRAW_AND_END,
     Move.STOP,
     Move.STOP_AGAIN,
     Move.CLEAR,
@@ -136,7 +143,11 @@ def test_every_cell_does_what_the_table_says(happening: Happening, stand: Stand)
 @pytest.mark.parametrize("stand", Stand)
 def test_only_what_waits_for_something_has_a_deadline(stand: Stand) -> None:
     node = bring_to(stand)
-    waits = {Stand.STOPPING: ["kill t1.1"], Stand.CLEARING: ["say ended t1.1: success"]}
+    waits = {
+        Stand.STOPPING: ["kill t1.1"],
+        Stand.CLEARING: ["say ended t1.1: success"],
+        Stand.WAITING: ["say refused t1.1"],
+    }
     assert words(node.waits("1h")) == waits.get(stand, [])
 
 
