@@ -70,8 +70,7 @@ from .workspace import Workspace
 log = logging.getLogger(__name__)
 
 #: While tasks are stopped on exit: their own grace, and this much for the rest of the ladder.
-STOP_MARGIN_S = 15.0
-STOP_LOOK_S = 0.2
+STOP_MARGIN_S, STOP_LOOK_S = 15.0, 0.2
 #: Also how often the kernel's counts of killed processes are noted.
 DISK_LOOK_S = 5.0
 GIB = 1024**3

@@ -187,7 +187,9 @@ class AgentLife:
         commit.append()
         # What starts or ends a process does not wait for the flush.
         self._carry_out([e for e in effects if isinstance(e, Spawn | Signal | KillTree)])
-        rest = [e for e in effects if not isinstance(e, Spawn | Signal | KillTree)]
+        rest: list[NodeEffect] = [
+            e for e in effects if not isinstance(e, Spawn | Signal | KillTree)
+        ]
         self._unflushed.append((commit, rest, mark))
         if len(self._unflushed) == 1:
             self._soon(2_000 if self.node.is_slow else 6, self._flush)
