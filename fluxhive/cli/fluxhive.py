@@ -20,6 +20,10 @@ COMPLETION_VARIABLE = "_FLUXHIVE_COMPLETE"
 """Set by the shell's completion, which click answers: `_FLUXHIVE_COMPLETE=bash_source fluxhive`."""
 
 
+AS_SBATCH = "--as-sbatch"
+"""First word after `submit` where options are meant as Slurm's are; nobody types it."""
+
+
 class Verb(NamedTuple):
     """One command: where it lives and the line that the overview shows."""
 
@@ -81,8 +85,8 @@ VERBS: dict[str, Verb] = {name: verb for verbs in SECTIONS.values() for name, ve
 #: What people's fingers know from other tools, and the words that it stands for.
 ALIASES: dict[str, tuple[str, ...]] = {
     "add": ("submit",),
-    "sbatch": ("submit",),
-    "srun": ("submit", "-f"),
+    "sbatch": ("submit", AS_SBATCH),
+    "srun": ("submit", AS_SBATCH, "-f"),
     "ls": ("ps",),
     "queue": ("ps",),
     "squeue": ("ps",),
@@ -104,7 +108,8 @@ def overview() -> str:
         lines += [f"  {name:<12}{verb.summary}" for name, verb in verbs.items()]
     understood: dict[str, list[str]] = {}
     for alias, words in ALIASES.items():
-        understood.setdefault(" ".join(words), []).append(alias)
+        told = " ".join(word for word in words if word != AS_SBATCH)
+        understood.setdefault(told, []).append(alias)
     lines += ["", "Also understood:"]
     lines += [f"  {', '.join(names):<22}as {verb}" for verb, names in understood.items()]
     lines += [

@@ -55,7 +55,7 @@ def follow(client: Calls, task_id: str, *, rank: int = 0, is_raw: bool = False) 
     try:
         task = show_until_end(client, task_id, Printer(is_raw=is_raw), rank=rank)
     except KeyboardInterrupt:
-        return _detach(client, task_id)
+        return detach(client, task_id)
     except FluxhiveError as error:
         messages.show(error)
         return tasks.TROUBLE_EXIT
@@ -124,7 +124,8 @@ def usage(task: TaskView) -> list[tuple[str, str]]:
     return found
 
 
-def _detach(client: Calls, task_id: str) -> int:
+def detach(client: Calls, task_id: str) -> int:
+    """Lets go of the task and says how to go on or to cancel; Ctrl-C again soon cancels it."""
     messages.say(
         f"\nno longer following {task_id}; it goes on\n"
         f"  cancel it:        fluxhive cancel {task_id}   (or Ctrl-C again now)\n"

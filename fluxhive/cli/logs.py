@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import click
 
-from fluxhive.cli import messages, options, session
+from fluxhive.cli import options, session
 from fluxhive.cli.completing import TASK_NAMES
 from fluxhive.cli.follow import Printer, follow, show_until_end, tell_gap
+from fluxhive.cli.follow_many import Source, follow_many, print_many
 from fluxhive.core.errors import InputError, NotFound
 from fluxhive.protocol.rest import LogGapView, TaskView
 from fluxhive.sdk import tasks
@@ -52,7 +54,8 @@ def command(
 ) -> int:
     """Print what a task wrote: its standard output to ours, its errors to our errors.
 
-    With -f it goes on until the task has ended, and ends with the task's own exit code.
+    With -f it goes on until the task has ended, and ends with the task's own exit code. Of an array
+    all members are shown, of a task on several nodes all ranks, each line behind its mark.
     """
     parts = {"stream": stream, "tail": tail, "offset": offset}
     chosen = [name for name, value in parts.items() if value is not None]
@@ -67,9 +70,12 @@ def command(
         )
     client = session.client(control_url)
     found = client.task(task)
-    n_nodes = found.spec.request.nodes
-    if rank is None and n_nodes > 1:
-        messages.say(f"what rank 0 of {n_nodes} writes; another's: --rank 1")
+    is_many = found.members is not None or (rank is None and found.spec.request.nodes > 1)
+    if is_many and is_followed:
+        return follow_many(client, found, is_raw=is_raw)
+    if is_many:
+        shown = STREAMS if stream is None else (stream,)
+        return print_many(client, found, _reader(client, attempt, tail), shown, is_raw=is_raw)
     rank = rank or 0
     if is_followed:
         return follow(client, found.id, rank=rank, is_raw=is_raw)
@@ -83,6 +89,33 @@ def command(
         which = Which(stream=name, attempt=number, rank=rank)
         _print_range(client, found, printer, which, tail=tail, offset=offset or 0)
     return 0
+
+
+def _reader(client: Calls, attempt: int | None, tail: int | None) -> Callable[[Source, str], bytes]:
+    """Reads a stream of one of many: the newest attempt's, whole or its last lines."""
+
+    def read(source: Source, stream: str) -> bytes:
+        task = client.task(source.task_id)
+        if not task.attempts:
+            return b""
+        which = Which(stream=stream, attempt=attempt or _last_number(task), rank=source.rank)
+        kept = _Kept()
+        _print_range(client, task, kept, which, tail=tail, offset=0)
+        return bytes(kept.data)
+
+    return read
+
+
+class _Kept(Printer):
+    """Keeps what would be printed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = bytearray()
+
+    def write(self, attempt: str, stream: str, data: bytes) -> None:
+        """One stream alone is read through it."""
+        self.data += data
 
 
 def _last_number(task: TaskView) -> int:

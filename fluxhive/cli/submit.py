@@ -12,7 +12,9 @@ from fluxhive.cli import messages, options, output, session
 from fluxhive.cli.array import spread
 from fluxhive.cli.code import upload_code
 from fluxhive.cli.completing import NODE_NAMES
+from fluxhive.cli.fluxhive import AS_SBATCH
 from fluxhive.cli.follow import follow
+from fluxhive.cli.headers import Head, head_of, slurm_line
 from fluxhive.cli.queueing import QUEUE_NAMES, queue_options, queued
 from fluxhive.cli.told import line_of, tell_submitted
 from fluxhive.cli.why import show
@@ -67,7 +69,41 @@ class _Submit(click.Command):
     """Takes `--array a=1,2 b=3,4` as two values of one option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, spread(args))
+        """Options of the command line, and before them those of the script's head."""
+        if args[:1] == [AS_SBATCH]:
+            twin, args = slurm_line(args[1:], self._followed_by_value())
+            args = [*twin.options, *args]
+            for text in twin.warnings:
+                messages.warn(text)
+        left = super().parse_args(ctx, spread(args))
+        head = None if ctx.resilient_parsing else head_of(ctx.params["words"])
+        if head is None:
+            return left
+        for text in head.warnings:
+            messages.warn(text)
+        if head.options:
+            ctx.params.clear()
+            left = self._with_head(ctx, args, head)
+        given = ctx.params
+        if head.interpreter and not (given["python"] or given["is_torchrun"] or given["is_shell"]):
+            given["words"] = head.command(given["words"])
+        return left
+
+    def _with_head(self, ctx: click.Context, args: list[str], head: Head) -> list[str]:
+        try:
+            return super().parse_args(ctx, spread([*head.options, *args]))
+        except click.UsageError as error:
+            # The command line alone was in order.
+            text = error.format_message().rstrip(".")
+            raise InputError(
+                f"the head of `{head.path}`: {text[:1].lower()}{text[1:]}",
+                field="header",
+                hint="`#FLUXHIVE` lines hold the options of `fluxhive submit --help`",
+            ) from error
+
+    def _followed_by_value(self) -> set[str]:
+        found = [each for each in self.params if isinstance(each, click.Option)]
+        return {name for each in found if not each.is_flag for name in each.opts}
 
 
 @click.command(cls=_Submit, context_settings={"allow_interspersed_args": False})
@@ -121,6 +157,7 @@ def command(**given: Any) -> int:
     With --python the words are what Python is given: a script or -m MODULE, and arguments. So they
     are with --torchrun, which starts them in one process for each GPU, on --nodes nodes.
     With --code DIR each attempt runs in a fresh copy of DIR as it was now.
+    A script may carry options in its head, as #FLUXHIVE --gpus 1, or the common ones of #SBATCH.
 
     With -f this ends with the task's own exit code, 128 + n for signal n, 124 for the time limit,
     125 when following fails. Ctrl-C lets go of the task; a second one cancels it.
