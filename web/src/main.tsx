@@ -27,7 +27,7 @@ const router = createAppRouter(client);
 
 onSignedOut(() => {
   if (router.state.location.pathname === "/sign-in") return;
-  void router.navigate({ to: "/sign-in", search: { to: router.state.location.href } });
+  void router.navigate({ to: "/sign-in", search: { next: router.state.location.href } });
 });
 
 const root = document.getElementById("root");

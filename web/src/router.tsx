@@ -26,9 +26,9 @@ const signIn = createRoute({
   getParentRoute: () => root,
   path: "/sign-in",
   component: SignIn,
-  validateSearch: (search): { to?: string } =>
+  validateSearch: (search): { next?: string } =>
     // Only a path of ours: a link must not lead elsewhere.
-    typeof search.to === "string" && /^\/(?!\/)/.test(search.to) ? { to: search.to } : {},
+    typeof search.next === "string" && /^\/(?!\/)/.test(search.next) ? { next: search.next } : {},
 });
 
 const shell = createRoute({
@@ -41,7 +41,7 @@ const shell = createRoute({
       await context.client.ensureQueryData(meQuery);
     } catch (error) {
       if (error instanceof ProblemError && error.status === 401) {
-        throw redirect({ to: "/sign-in", search: { to: location.href } });
+        throw redirect({ to: "/sign-in", search: { next: location.href } });
       }
       throw error;
     }

@@ -112,7 +112,7 @@ export function LogView({
             <span className={classes.dot} /> following
           </span>
         ) : (
-          <span>not following: you scrolled up</span>
+          <span>not following: you are further up</span>
         )}
         {!isFollowing && (
           <button type="button" className={classes.toEnd} onClick={toEnd}>

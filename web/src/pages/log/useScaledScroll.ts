@@ -82,6 +82,8 @@ export function useScaledScroll(box: RefObject<HTMLDivElement | null>, options: 
     window.clearTimeout(anchoring.current);
     anchoring.current = window.setTimeout(() => {
       const { place: last, geometry: current } = now.current;
+      // The bar was moved again, and the browser is about to say so: not back from under the hand.
+      if (Math.abs(element.scrollTop - last.barPx) >= 1) return;
       put({ ...last, barPx: barFor(last.topPx, current) });
     }, ANCHOR_MS);
   }, [box, put]);

@@ -14,7 +14,7 @@ import classes from "./SignIn.module.css";
 type Credentials = { username: string; password: string } | { token: string } | { code: string };
 
 export function SignIn() {
-  const { to } = useSearch({ from: "/sign-in" });
+  const { next } = useSearch({ from: "/sign-in" });
   const client = useQueryClient();
   const [way, setWay] = useState("password");
   const [error, setError] = useState<unknown>();
@@ -28,7 +28,7 @@ export function SignIn() {
       client.clear();
       client.setQueryData(meQuery.queryKey, await send<Me>("POST", "/auth/session", credentials));
       // A full load: nothing of an earlier person's page stays in memory.
-      window.location.assign(to ?? "/");
+      window.location.assign(next ?? "/");
     } catch (problem) {
       setError(problem);
       setIsBusy(false);
