@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from fluxhive.core.errors import QuotaExceeded as QuotaExceeded
     from fluxhive.core.errors import RemoteError as RemoteError
     from fluxhive.core.errors import Unreachable as Unreachable
+    from fluxhive.sdk.async_client import AsyncClient as AsyncClient
     from fluxhive.sdk.client import Client as Client
+    from fluxhive.sdk.decorator import task as task
+    from fluxhive.sdk.executor import Executor as Executor
     from fluxhive.sdk.failures import ResultLost as ResultLost
     from fluxhive.sdk.failures import TaskCancelled as TaskCancelled
     from fluxhive.sdk.failures import TaskFailed as TaskFailed
@@ -44,10 +47,13 @@ _WHERE = {
     **dict.fromkeys(_ERRORS, "fluxhive.core.errors"),
     **dict.fromkeys(_FAILURES, "fluxhive.sdk.failures"),
     "CallFailed": "fluxhive.sdk.functions",
+    "AsyncClient": "fluxhive.sdk.async_client",
     "Client": "fluxhive.sdk.client",
+    "Executor": "fluxhive.sdk.executor",
     "Task": "fluxhive.sdk.task_handle",
     "as_completed": "fluxhive.sdk.groups",
     "log": "fluxhive.sdk.metrics",
+    "task": "fluxhive.sdk.decorator",
 }
 
 __all__ = ["__version__", *_WHERE]  # names that are loaded when they are used

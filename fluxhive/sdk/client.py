@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from msgspec.structs import replace
 
@@ -23,7 +23,7 @@ from fluxhive.core.array import MEMBERS_MAX, ArraySpec
 from fluxhive.core.errors import InputError
 from fluxhive.core.task import ExecutorKind, TaskSpec, TaskState
 from fluxhive.core.values import Value
-from fluxhive.protocol.rest import GpuView, NodeView
+from fluxhive.protocol.rest import GpuView, NodeView, TaskView
 from fluxhive.protocol.why import OutlookView
 from fluxhive.transport import Transport
 
@@ -31,7 +31,7 @@ from .calls import Calls
 from .groups import Group
 from .options import Options, check_names, spec_of, words_of_python
 from .program import Program, program
-from .task_handle import Task
+from .task_handle import R, Task
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -77,6 +77,20 @@ class Client:
 
     # ── submitting ───────────────────────────────────────────────────────────────────────────
 
+    @overload
+    def submit(
+        self,
+        what: Callable[..., R],
+        /,
+        *args: Any,
+        kwargs: Mapping[str, Any] | None = None,
+        modules: Sequence[ModuleType] = (),
+        **options: Unpack[Options],
+    ) -> Task[R]: ...
+    @overload
+    def submit(
+        self, what: str | Sequence[str] | TaskSpec, /, *args: object, **options: Unpack[Options]
+    ) -> Task[TaskView]: ...
     def submit(
         self,
         what: str | Sequence[str] | TaskSpec | Callable[..., Any],
@@ -85,7 +99,7 @@ class Client:
         kwargs: Mapping[str, Any] | None = None,
         modules: Sequence[ModuleType] = (),
         **options: Unpack[Options],
-    ) -> Task:
+    ) -> Task[Any]:
         """Hands a task in; when this returns it is stored.
 
         One text is a line for the shell; several (or a list) are a program and its arguments. Of a
@@ -107,12 +121,12 @@ class Client:
 
     def map(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., R],
         /,
         *iterables: Iterable[Any],
         modules: Sequence[ModuleType] = (),
         **options: Unpack[Options],
-    ) -> Group:
+    ) -> Group[R]:
         """Calls the function with each of these arguments, as ``map`` does: one array of tasks.
 
         ``at_most`` says how many of them run at once.
@@ -149,7 +163,7 @@ class Client:
         plain.pop("code", None)
         return self.calls.dry_run(self._spec(words, plain))
 
-    def _submit(self, spec: TaskSpec, *, hold: bool) -> Task:
+    def _submit(self, spec: TaskSpec, *, hold: bool) -> Task[Any]:
         view = self.calls.submit(spec, hold=hold)
         return Task(self.calls, view.id, view, is_trusted=True)
 
@@ -199,7 +213,7 @@ class Client:
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────
 
-    def task(self, task_id: str) -> Task:
+    def task(self, task_id: str) -> Task[Any]:
         """A task by its id, a unique beginning of that, or its name. Raises ``NotFound``."""
         view = self.calls.task(task_id)
         return Task(self.calls, view.id, view)
@@ -213,7 +227,7 @@ class Client:
         array: str | None = None,
         since_ms: int | None = None,
         limit: int | None = None,
-    ) -> Iterator[Task]:
+    ) -> Iterator[Task[Any]]:
         """Tasks, newest first; an array counts as one, and ``array`` gives its members."""
         found = self.calls.tasks(
             state=_state(state),

@@ -13,18 +13,18 @@ from fluxhive.protocol.rest import TaskView
 
 from .calls import Calls
 from .failures import WaitTimeout, failure_of
-from .task_handle import Task
+from .task_handle import R, Task
 from .watching import watcher_of
 
 
-class Group(Sequence[Task]):
+class Group(Sequence[Task[R]]):
     """The tasks of a map, in the order of their arguments: members of one array."""
 
-    def __init__(self, calls: Calls, whole: Task, count: int) -> None:
+    def __init__(self, calls: Calls, whole: Task[Any], count: int) -> None:
         self._calls = calls
         #: The array as one task: to cancel, hold and show all of them.
         self.whole = whole
-        self._tasks = [
+        self._tasks: list[Task[R]] = [
             Task(calls, f"{whole.id}[{index}]", is_trusted=True) for index in range(count)
         ]
 
@@ -37,13 +37,13 @@ class Group(Sequence[Task]):
         return len(self._tasks)
 
     @overload
-    def __getitem__(self, index: int) -> Task: ...
+    def __getitem__(self, index: int) -> Task[R]: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Task]: ...
-    def __getitem__(self, index: int | slice) -> Task | list[Task]:
+    def __getitem__(self, index: slice) -> list[Task[R]]: ...
+    def __getitem__(self, index: int | slice) -> Task[R] | list[Task[R]]:
         return self._tasks[index]
 
-    def results(self, timeout: float | None = None) -> list[Any]:
+    def results(self, timeout: float | None = None) -> list[R]:
         """What all of them returned, in order. Raises what the first one without a result raised.
 
         That one is known as soon as it has ended; the others go on, unless ``cancel`` is called.
@@ -53,13 +53,13 @@ class Group(Sequence[Task]):
                 task.result()
         return [task.result() for task in self._tasks]
 
-    def wait(self, timeout: float | None = None) -> Group:
+    def wait(self, timeout: float | None = None) -> Group[R]:
         """Returns when all have ended, however. Raises ``WaitTimeout``."""
         for _ in as_completed(self._tasks, timeout=timeout):
             pass
         return self
 
-    def cancel(self) -> Group:
+    def cancel(self) -> Group[R]:
         """Cancels all that have not ended."""
         self.whole.cancel()
         return self
@@ -79,14 +79,14 @@ class Group(Sequence[Task]):
         return self.whole._repr_mimebundle_()
 
 
-def as_completed(tasks: Iterable[Task], *, timeout: float | None = None) -> Iterator[Task]:
+def as_completed(tasks: Iterable[Task[R]], *, timeout: float | None = None) -> Iterator[Task[R]]:
     """The tasks in the order in which they end, each once; their ``view`` is of then.
 
     Raises ``WaitTimeout`` when some have not ended after so many seconds.
     """
     until_s = None if timeout is None else time.monotonic() + timeout
     left = {id(task): task for task in tasks}
-    ended: queue.SimpleQueue[tuple[Task, TaskView | FluxhiveError]] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[tuple[Task[R], TaskView | FluxhiveError]] = queue.SimpleQueue()
     for task in list(left.values()):
         _watch(task, ended)
     while left:
@@ -103,7 +103,9 @@ def as_completed(tasks: Iterable[Task], *, timeout: float | None = None) -> Iter
             yield task
 
 
-def _watch(task: Task, ended: queue.SimpleQueue[tuple[Task, TaskView | FluxhiveError]]) -> None:
+def _watch(
+    task: Task[R], ended: queue.SimpleQueue[tuple[Task[R], TaskView | FluxhiveError]]
+) -> None:
     view = task.seen_view
     if view is not None and view.state.is_final:
         ended.put((task, view))

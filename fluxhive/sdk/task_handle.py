@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fluxhive.core.errors import AuthError, Conflict
 from fluxhive.core.outcome import Outcome
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 RESULT_READ_BYTES = 4 << 20
 
+R = TypeVar("R")
 
-class Task:
-    """One task of a hive. Made by ``Client.submit`` and ``Client.task``.
+
+class Task(Generic[R]):
+    """One task of a hive and the type of its result. ``Client.submit`` and ``Client.task`` give it.
 
     ``view`` is the task as it was last seen; ``refresh`` and everything that waits renew it. May be
     used from several threads. In a notebook it shows itself.
@@ -97,7 +99,7 @@ class Task:
         """Whether it has ended, however."""
         return self.state.is_final
 
-    def refresh(self) -> Task:
+    def refresh(self) -> Task[R]:
         """Looks how it stands now; what has ended stays as it is."""
         if self._view is None or not self._view.state.is_final:
             self._view = self.calls.task(self.id)
@@ -114,7 +116,7 @@ class Task:
 
     # ── its end ──────────────────────────────────────────────────────────────────────────────
 
-    def wait(self, timeout: float | None = None) -> Task:
+    def wait(self, timeout: float | None = None) -> Task[R]:
         """Returns when it has ended, however. Raises ``WaitTimeout`` after so many seconds."""
         if self._view is None or not self._view.state.is_final:
             self._view = self.calls.wait(self.id, timeout_s=timeout)
@@ -122,7 +124,7 @@ class Task:
             raise WaitTimeout(self.view, timeout or 0.0)
         return self
 
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> R:
         """What its function returned; of a command, its view once it has succeeded.
 
         Waits for that. Raises what the function raised, ``TaskFailed`` (also ``TaskCancelled``) for
@@ -132,7 +134,8 @@ class Task:
         if not self.view.spec.function:
             if self.view.state is not TaskState.SUCCEEDED:
                 raise failure_of(self.view)
-            return self.view
+            view: Any = self.view
+            return view  # type: ignore[no-any-return]  # R is TaskView for a command
         if self.view.state is TaskState.CANCELLED:
             raise failure_of(self.view)
         data = self._result_bytes()
@@ -142,7 +145,8 @@ class Task:
         from .functions import value_of
 
         try:
-            return value_of(data, function=self.view.spec.function, task_id=self.id)
+            value: R = value_of(data, function=self.view.spec.function, task_id=self.id)
+            return value
         except ResultLost:
             if self.view.state is TaskState.SUCCEEDED:
                 raise
@@ -159,7 +163,7 @@ class Task:
             return error
         return None
 
-    def trust(self) -> Task:
+    def trust(self) -> Task[R]:
         """Lets ``result`` unpickle what a task of somebody else gave: that runs code of theirs."""
         self._is_trusted = True
         return self
@@ -236,27 +240,27 @@ class Task:
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────
 
-    def cancel(self) -> Task:
+    def cancel(self) -> Task[R]:
         """When this returns no new attempt starts, and one that runs is being stopped."""
         self._view = self.calls.cancel(self.id)
         return self
 
-    def hold(self) -> Task:
+    def hold(self) -> Task[R]:
         """Keeps it from starting until it is released."""
         self._view = self.calls.hold(self.id)
         return self
 
-    def release(self) -> Task:
+    def release(self) -> Task[R]:
         """Takes the hold of a person away."""
         self._view = self.calls.release(self.id)
         return self
 
-    def edit(self, change: TaskChange) -> Task:
+    def edit(self, change: TaskChange) -> Task[R]:
         """Changes what it asks for while it waits; its priority also while it runs."""
         self._view = self.calls.edit(self.id, change)
         return self
 
-    def __getitem__(self, index: int) -> Task:
+    def __getitem__(self, index: int) -> Task[R]:
         """A member of an array, by its index."""
         if self.view.spec.array is None:
             raise Conflict(f"{self.id} is a single task", hint="only arrays have members")

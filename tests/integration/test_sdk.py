@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import os
+import signal
 import time
 from collections.abc import Iterator
 
@@ -96,3 +99,71 @@ def test_a_cancelled_map_ends_for_all_who_wait(client: Client) -> None:
 def test_a_large_result_comes_back_byte_for_byte(client: Client) -> None:
     data = client.submit(lambda: bytes(range(256)) * 40_000).result(60)
     assert data == bytes(range(256)) * 40_000
+
+
+def test_a_decorated_function_runs_here_and_there(client: Client) -> None:
+    @fluxhive.task(client=client, name="square", cpus=1)
+    def square(n: int) -> int:
+        return n * n
+
+    assert square(3) == 9
+    task = square.options(name="other").submit(4)
+    assert (task.result(60), task.name) == (16, "other")
+    assert square.map([1, 2]).results(60) == [1, 4]
+
+
+def test_an_executor_has_real_futures(client: Client) -> None:
+    with fluxhive.Executor(client) as executor:
+        good, bad = executor.submit(pow, 2, 5), executor.submit(divmod, 1, 0)
+        done, left = concurrent.futures.wait([good, bad], timeout=60)
+        assert (len(done), len(left), good.result()) == (2, 0, 32)
+        assert isinstance(bad.exception(), ZeroDivisionError)
+        assert list(executor.map(pow, [2, 3, 4], [2, 2, 2], chunksize=2, timeout=60)) == [4, 9, 16]
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(pow, 1, 1)
+
+
+def test_a_future_that_waits_can_be_cancelled_and_one_that_runs_cannot(client: Client) -> None:
+    executor = fluxhive.Executor(client, gpus=4)
+    runs = executor.submit(time.sleep, 60)
+    until(runs.running)
+    waits = executor.submit(time.sleep, 60)
+    assert not runs.cancel()
+    assert waits.cancel()
+    assert waits.cancelled()
+    assert concurrent.futures.wait([waits], timeout=1).done == {waits}
+    assert waits.task.view.state.value == "cancelled"
+    executor.shutdown(wait=False, cancel_futures=True)
+    assert runs.running()
+    runs.task.cancel()
+    with pytest.raises(TaskCancelled):
+        runs.result(30)
+
+
+def test_all_of_it_can_be_awaited(hive: CliHive) -> None:
+    async def told() -> list[object]:
+        async with fluxhive.AsyncClient(transport=hive.transport) as client:
+            task = await client.submit("echo hello; exit 4")
+            with pytest.raises(TaskFailed):
+                await task.result(30)
+            out = b"".join([piece async for piece in task.logs()])
+            group = await client.map(abs, [-1, -2, -3])
+            first = await client.submit(max, 3, 7)
+            sleeper = await client.submit("sleep 60")
+            with pytest.raises(WaitTimeout):
+                await sleeper.wait(0.1)
+            await sleeper.cancel()
+            return [out, await first, await group.results(60)]
+
+    assert asyncio.run(told()) == [b"hello\n", 7, [1, 2, 3]]
+
+
+def test_waiting_outlives_a_lost_connection_and_the_server(client: Client, hive: CliHive) -> None:
+    """The server is killed and comes back; what ended meanwhile is known all the same."""
+    executor = fluxhive.Executor(client)
+    future = executor.submit(time.sleep, 2)
+    until(future.running)
+    os.kill(hive.processes["server_pid"], signal.SIGKILL)
+    hive.ok("up", "--detach", "--port", client.url.rpartition(":")[2])
+    assert future.result(60) is None
+    executor.shutdown()
