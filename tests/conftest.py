@@ -98,12 +98,19 @@ def _imports_of(start: Path) -> set[str]:
     while left:
         for module in _imports(left.pop()):
             modules.add(module)
-            base = TESTS.parent.joinpath(*module.split("."))
-            for path in (base.with_suffix(".py"), base / "__init__.py"):
-                if path not in seen and path.exists():
-                    seen.add(path)
-                    left.append(path)
+            path = _file_of(module)
+            if path is not None and path not in seen:
+                seen.add(path)
+                left.append(path)
     return modules
+
+
+@cache
+def _file_of(module: str) -> Path | None:
+    """Where a module of ours is; None: it is not ours."""
+    base = TESTS.parent.joinpath(*module.split("."))
+    paths = (base.with_suffix(".py"), base / "__init__.py")
+    return next((path for path in paths if path.exists()), None)
 
 
 @cache
