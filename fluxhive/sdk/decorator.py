@@ -81,11 +81,17 @@ class TaskFunction(Generic[P, R]):
 
 
 @overload
-def task(function: Callable[P, R], /) -> TaskFunction[P, R]: ...
+def task(function: Callable[P, R], /) -> TaskFunction[P, R]:
+    """``@fluxhive.task``."""
+
+
 @overload
 def task(
     *, client: Client | None = None, **options: Unpack[Options]
-) -> Callable[[Callable[P, R]], TaskFunction[P, R]]: ...
+) -> Callable[[Callable[P, R]], TaskFunction[P, R]]:
+    """``@fluxhive.task(gpus=1)``."""
+
+
 def task(
     function: Callable[..., Any] | None = None,
     /,
