@@ -128,10 +128,11 @@ def route(
 def _query_names(endpoint: Callable[..., Any]) -> list[str]:
     # Not get_type_hints: on 3.10 it hides Annotated in an Optional where the default is None.
     return [
-        name
+        each.alias or name
         for name, parameter in signature(endpoint, eval_str=True).parameters.items()
         if get_origin(parameter.annotation) is Annotated
-        and any(isinstance(each, params.Query) for each in get_args(parameter.annotation)[1:])
+        for each in get_args(parameter.annotation)[1:]
+        if isinstance(each, params.Query)
     ]
 
 

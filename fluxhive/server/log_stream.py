@@ -246,6 +246,26 @@ class LogStream:
             found += self._without_gaps(time_ms, begin, min(until, end))
         return found
 
+    def offset_at(self, time_ms: Ms) -> int:
+        """Where the first byte lies that was read after a time; the end when there is none."""
+        try:
+            handle = os.open(_index_path(self.path), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return self.received
+        try:
+            low, high = 0, os.fstat(handle).st_size // _RECORD.size
+            while low < high:
+                middle = (low + high) // 2
+                read_ms, _ = _RECORD.unpack(os.pread(handle, _RECORD.size, middle * _RECORD.size))
+                if read_ms <= time_ms:
+                    low = middle + 1
+                else:
+                    high = middle
+            record = os.pread(handle, _RECORD.size, low * _RECORD.size)
+        finally:
+            os.close(handle)
+        return min(_RECORD.unpack(record)[1], self.received) if record else self.received
+
     def _without_gaps(self, time_ms: Ms, start: int, end: int) -> list[Segment]:
         found: list[Segment] = []
         for gap in self.gaps:

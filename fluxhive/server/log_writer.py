@@ -17,7 +17,7 @@ from functools import partial
 from typing import Protocol
 
 from fluxhive.core.values import AttemptId, NodeId
-from fluxhive.protocol.agent import LogGap
+from fluxhive.protocol.agent import LogGap, LogUpTo
 from fluxhive.protocol.wire import STREAM_NAMES, LogChunk, WireError, decode_log
 
 from .log_stream import GAP_BYTES_MAX, Gap, LogStream
@@ -274,3 +274,15 @@ def _checked(gap: LogGap) -> LogGap:
     if not 0 <= gap.stream < len(STREAM_NAMES):
         raise WireError(f"unknown log stream: {gap.stream}")
     return gap
+
+
+def mark(where: AttemptLogs, stream: int) -> LogUpTo:
+    """The message that says how much of a stream is here."""
+    found = where.stream(stream)
+    return LogUpTo(
+        channel=where.channel,
+        stream=stream,
+        received=found.received,
+        durable=found.durable,
+        is_full=found.is_full,
+    )

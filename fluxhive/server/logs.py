@@ -27,7 +27,7 @@ from fluxhive.protocol.wire import EXTRAS, STREAM_NAMES
 
 from .log_marks import PUT_MARKS, LogKey, Marks, gaps_json, read_marks, stored_number
 from .log_stream import QUOTA_BYTES, LogStream, Segment
-from .log_writer import Answer, AttemptLogs, LogSource, LogWriter
+from .log_writer import Answer, AttemptLogs, LogSource, LogWriter, mark
 from .store.failures import StoreUnavailable
 from .store.store import Store
 
@@ -295,6 +295,10 @@ class LogStore:
         ended = attempt.members[rank].state is AttemptState.ENDED
         return ended and where.stream(stream).received >= length
 
+    def part(self, attempt_id: AttemptId, rank: int) -> AttemptLogs | None:
+        """The streams of one member, for readers of lines."""
+        return self._logs.get((attempt_id, rank))
+
     def size(self, attempt_id: AttemptId, stream: int, *, rank: int = 0) -> int:
         """How many bytes of a stream are here."""
         where = self._logs.get((attempt_id, rank))
@@ -373,18 +377,6 @@ class LogStore:
 def lengths_of(facts: ExitFacts) -> tuple[int, ...]:
     """How long the streams of an attempt are that is over, by their numbers."""
     return facts.stdout_bytes, facts.stderr_bytes, facts.metrics_bytes, facts.result_bytes
-
-
-def mark(where: AttemptLogs, stream: int) -> LogUpTo:
-    """The message that says how much of a stream is here."""
-    found = where.stream(stream)
-    return LogUpTo(
-        channel=where.channel,
-        stream=stream,
-        received=found.received,
-        durable=found.durable,
-        is_full=found.is_full,
-    )
 
 
 def _sync_each(streams: list[LogStream], synced: dict[LogStream, int]) -> None:

@@ -15,6 +15,7 @@ from .browser import BrowserSessions
 from .code import CodeStore
 from .feed import Feed
 from .hive import Hive
+from .log_lines import LineReader
 from .secrets import Secrets
 from .tally import Tally
 from .task_metrics import TaskMetrics
@@ -61,6 +62,7 @@ class Services(NamedTuple):
     browsers: BrowserSessions
     feed: Feed
     tally: Tally
+    lines: LineReader
     answers: LongAnswers
     #: Threads that read output for people at the same time.
     log_readers: anyio.CapacityLimiter

@@ -34,8 +34,8 @@ from fluxhive.protocol.link import Link
 from fluxhive.protocol.wire import FRAME_BYTES_MAX, STREAM_NAMES, Codec, WireError
 
 from .brain import Brain
-from .log_writer import AttemptLogs
-from .logs import LogStore, mark
+from .log_writer import AttemptLogs, mark
+from .logs import LogStore
 from .node_checks import BadNode, ForeignAttempt, check
 from .store.failures import StoreUnavailable
 

@@ -30,6 +30,7 @@ from .dashboard import add_dashboard
 from .feed import Feed
 from .gate import API, Gate
 from .hive import Hive
+from .log_lines import LineReader
 from .pages import add_pages
 from .problems import on_bad_parameters, on_error, on_http_error
 from .rest import (
@@ -37,6 +38,7 @@ from .rest import (
     blobs,
     changes,
     health,
+    log_lines,
     logs,
     metrics,
     nodes,
@@ -76,6 +78,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         task_list,
         tasks,
         changes,
+        log_lines,
         logs,
         metrics,
         nodes,
@@ -127,6 +130,7 @@ async def open_services(hive: Hive) -> AsyncIterator[Services]:
         BrowserSessions(auth, accounts),
         feed,
         tally,
+        LineReader(hive.logs),
         LongAnswers(),
         limiter,
         kept,

@@ -132,6 +132,7 @@ async def read_log(
 
 
 def check_rank(task: Task, rank: int) -> None:
+    """Raises ``NotFound`` for a member that the task does not have."""
     """Raises ``NotFound`` for a member that a task does not have."""
     n_nodes = task.spec.request.nodes
     if rank >= n_nodes:

@@ -112,7 +112,7 @@ class Checked:
         self.seen: set[str] = set()
 
     async def __call__(
-        self, operation_id: str, status: int, *, body: object = None, **names: str
+        self, operation_id: str, status: int, *, body: object = None, query: str = "", **names: str
     ) -> Any:
         (found,) = [
             (m, p, o) for m, p, o in operations(self.document) if o["operationId"] == operation_id
@@ -120,7 +120,7 @@ class Checked:
         method, path, operation = found
         if body is not None:
             check(body, _schema(operation["requestBody"]["content"]), self.document)
-        path = path.removeprefix("/api/v1").format(**names)
+        path = path.removeprefix("/api/v1").format(**names) + query
         answer = await self.client.request(method, path, json=body)
         assert answer.status_code == status, answer.text
         described = operation["responses"].get(str(status)) or operation["responses"]["default"]
@@ -169,6 +169,8 @@ async def test_every_answer_is_what_the_document_says(
             await ask("list_logs", 200, task=done["id"])
             await ask("show_metrics", 200, task=done["id"])
             await ask("read_log", 200, task=done["id"], stream="stdout")
+            await ask("read_log_lines", 200, task=done["id"])
+            await ask("search_log", 200, query="?q=a", task=done["id"])
             await ask("follow_logs", 200, task=done["id"])
             await ask("show_attempt_usage", 200, attempt=f"{done['id']}.1")
             await ask("show_gpu_history", 200, node="gpu-a", uuid="GPU-a")

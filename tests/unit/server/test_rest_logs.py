@@ -393,3 +393,21 @@ async def n_open(it: RestHive, wanted: int) -> None:
 
 def admin_token(it: RestHive) -> str:
     return str(it.admin.headers["authorization"]).removeprefix("Bearer ")
+
+
+async def test_lines_are_read_and_searched_by_number(it: RestHive) -> None:
+    async with running(it) as run:
+        path = f"/tasks/{run.task_id}/logs"
+        output = b"one\ntwo \x1b[31mred\x1b[0m\nthree"
+        await run.agent.send_log(run.dispatch.channel, b"trouble\n", stream=1)
+        await run.agent.send_log(run.dispatch.channel, output)
+        await until_stored(it, run.dispatch, len(output))
+        found = (await run.http.get(f"{path}/lines?from=-2&n=1&stream=stdout")).json()
+        assert (found["first"], found["total"]) == (1, 3)
+        assert [line["text"] for line in found["lines"]] == ["two \x1b[31mred\x1b[0m"]
+        hits = (await run.http.get(f"{path}/search?q=TROUBLE&stream=stderr")).json()["hits"]
+        assert [(hit["n"], hit["stream"], hit["text"]) for hit in hits] == [
+            (0, "stderr", "trouble")
+        ]
+        for query in ("lines?stream=metrics", "lines?n=0", "search?q=", "lines?first=1"):
+            assert (await run.http.get(f"{path}/{query}")).status_code == 422, query
