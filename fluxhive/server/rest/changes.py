@@ -38,7 +38,7 @@ async def hold_task(task: TaskName, caller: OfCaller, services: OfServices) -> R
     """
     found = (await find_task(services.hive, task)).task
     check_owner(caller, found)
-    _check_waits(found, "a hold keeps a task from starting", "cancel it: `fluxhive cancel`")
+    _check_waits(found, "a hold keeps a task from starting", "stop it: fluxhive cancel")
     await services.hive.brain.handle(TaskHeld(task_id=found.id, by=caller.username))
     return await _shown(services, caller, found)
 
@@ -52,7 +52,7 @@ async def release_task(task: TaskName, caller: OfCaller, services: OfServices) -
     """
     found = (await find_task(services.hive, task)).task
     check_owner(caller, found)
-    _check_waits(found, "there is nothing to release", "see it: `fluxhive show`")
+    _check_waits(found, "there is nothing to release", "see it: fluxhive show")
     if found.held_by is None and found.state is TaskState.HELD:
         raise Conflict(
             f"nobody holds {found.id}: {describe(found, services.hive.clock.now_ms())}",
@@ -85,7 +85,7 @@ async def edit_task(
         )
     spec = _changed(found.spec, change)
     if spec != found.spec:
-        _check_waits(found, "only its priority can be edited now", "cancel it and submit another")
+        _check_waits(found, "only its priority can be edited now", "stop it: fluxhive cancel")
         check_spec(spec)
         _check_retry(found, spec)
         wanted = TaskEdited(task_id=found.id, spec=spec, by=caller.username)
@@ -119,6 +119,8 @@ def _given(body: Value) -> dict[str, Any]:
 def _check_waits(task: Task, why: str, hint: str) -> None:
     if not task.is_waiting:
         where = "is running or about to" if task.state is TaskState.ACTIVE else task.state.value
+        if task.state.is_final:
+            hint = "submit it again, with changes: fluxhive rerun"
         raise Conflict(f"{task.id} {where}: {why}", hint=f"{hint} {task.id}")
 
 
