@@ -1,6 +1,6 @@
 """A thousand agents dial again after the server was killed: how long until all are back.
 
-One process plays the agents with the pauses of the real one (1 to 2 s, doubled up to 10) and its
+One process plays the agents with the pauses of the real one (1 to 2 s, doubled up to 6) and its
 heartbeat of 2 s, while the API is asked without a break. Prints the time from the new server's
 first answer until the last agent is welcome, the API's latency meanwhile, and the server's memory.
 """
@@ -38,7 +38,7 @@ from fluxhive.protocol.wire import SUBPROTOCOL, encode_envelope, encode_message,
 from fluxhive.transport import Transport
 
 #: A pause is up to twice as long, so that a thousand agents do not dial at once.
-BACKOFF_S_MIN, BACKOFF_S_MAX = 1.0, 5.0
+BACKOFF_S_MIN, BACKOFF_S_MAX = 1.0, 3.0
 HEARTBEAT_S = 2.0
 
 

@@ -59,7 +59,7 @@ WELCOME_S = 20.0
 CLOSE_S = 2.0
 GOODBYE_S = 5.0
 #: A pause is up to twice as long, so that a thousand agents do not dial at once.
-BACKOFF_S_MIN, BACKOFF_S_MAX = 1.0, 5.0
+BACKOFF_S_MIN, BACKOFF_S_MAX = 1.0, 3.0
 #: Unanswered for so many intervals (and a little), the connection is taken for dead.
 HEARTBEATS_MISSED = 3
 HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX = 200, 5_000

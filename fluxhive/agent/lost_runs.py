@@ -106,7 +106,7 @@ def _make(directory: str, pid: int, files: dict[str, str]) -> bool:
             continue
         try:
             # A shim that has yet to write its start does so where only it can.
-            if file in _COPIED and os.stat(source).st_size:
+            if file in _COPIED and Path(source).read_bytes().strip():
                 _copy(source, target)
             else:
                 os.symlink(source, target)

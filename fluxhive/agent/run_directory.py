@@ -134,10 +134,10 @@ def write_spec(run_dir: str | Path, spec: RunSpec) -> None:
     """Write ``spec.json``, readable by this user alone: it holds the task's secrets."""
     # json, not msgspec: only it writes a surrogate escape so that it comes back as it was.
     text = json.dumps(msgspec.structs.asdict(spec)).encode()
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    descriptor = os.open(f"{run_dir}/spec.json", flags, 0o600)
+    descriptor = os.open(f"{run_dir}/spec.json", os.O_WRONLY | os.O_CREAT, 0o600)
     with open(descriptor, "wb", buffering=0) as file:
-        file.write(text)
+        # Over the blanks of a directory that is used again (spare_rooms.py).
+        file.write(text.ljust(os.fstat(descriptor).st_size))
 
 
 def read_spec(run_dir: str | Path) -> RunSpec:
@@ -243,7 +243,7 @@ def _read_started(run_dir: str | Path) -> tuple[Started | None, str | None]:
         content = Path(run_dir, "started").read_bytes()
     except OSError as error:
         return None, f"started cannot be read: {error.strerror}"
-    if not content:
+    if not content.strip():
         return None, None
     try:
         started = _started_decoder.decode(content)

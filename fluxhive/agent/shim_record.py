@@ -30,7 +30,7 @@ def now_ms() -> int:
 def claim_start(run_dir: str) -> int:
     """Make ``started``, which only one can; its descriptor. Raises FileExistsError.
 
-    Of a directory that is used again, the empty file of before gets its name back: a link fails as
+    Of a directory that is used again, the blank file of before gets its name back: a link fails as
     an exclusive open does.
     """
     path = run_dir + "/started"

@@ -17,10 +17,11 @@ from pathlib import Path
 from fluxhive.protocol.wire import STREAM_NAMES
 
 from .run_directory import is_lock_held
-from .shim_record import RECORD_BYTES
 
 #: As many as end within a few seconds; each takes about 16 KiB of disk.
 ROOMS_MAX = 256
+#: A larger spec (a long environment) would only take room.
+SPEC_BYTES_MAX = 16 * 1024
 #: What is removed of a run directory, and what is kept in it and emptied.
 _REMOVED = frozenset((*STREAM_NAMES, *(f"{name}.marks" for name in STREAM_NAMES), "done", "stop"))
 _KEPT = frozenset(("spec.json", "shim.lock", "started", "exit"))
@@ -46,6 +47,8 @@ class SpareRooms:
         if len(self._rooms) >= ROOMS_MAX:
             return False
         try:
+            if os.stat(f"{directory}/spec.json").st_size > SPEC_BYTES_MAX:
+                return False
             names = set(os.listdir(directory))
             # A shim that is about to leave still holds the lock: the next could not claim it.
             if not names >= _KEPT or names - _KEPT - _REMOVED or is_lock_held(directory):
@@ -56,8 +59,8 @@ class SpareRooms:
             for name in names & _REMOVED:
                 os.unlink(f"{directory}/{name}")
             # The spec holds what the task was told in secret.
-            os.truncate(f"{directory}/spec.json", 0)
-            os.truncate(f"{directory}/started", 0)
+            _blank(f"{directory}/spec.json")
+            _blank(f"{directory}/started")
             os.rename(f"{directory}/started", f"{directory}/.started.spare")
             _blank(f"{directory}/exit")
             os.rename(f"{directory}/exit", f"{directory}/.exit.tmp")
@@ -78,9 +81,13 @@ class SpareRooms:
 
 
 def _blank(path: str) -> None:
-    """What was recorded must not be taken for the end of the next attempt."""
+    """What was recorded must not be taken for the next attempt's.
+
+    Not by cutting the file: where one is cut and written again ext4 writes it to the disk at once
+    (``auto_da_alloc``), thirty times the price.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
     try:
-        os.pwrite(descriptor, b" " * RECORD_BYTES, 0)
+        os.pwrite(descriptor, b" " * os.fstat(descriptor).st_size, 0)
     finally:
         os.close(descriptor)

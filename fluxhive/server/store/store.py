@@ -24,7 +24,7 @@ from fluxhive.core.effects import HiveEffect
 from fluxhive.core.values import Ms
 
 from . import queries
-from .engine import open_engine, open_reading_engine
+from .engine import READERS, open_engine, open_reading_engine
 from .failures import StateInUse, StoreUnavailable, passing_problem
 from .migrate import migrate
 from .writes import Saves
@@ -41,8 +41,6 @@ Extra = Callable[[sa.Connection], object]
 CALLS_PER_TRANSACTION = 1_000
 #: Most calls that wait; more are turned away, since the disk does not keep up.
 WAITING_MAX = 20_000
-#: Threads that read lists for people at the same time; further ones wait.
-READERS = 2
 #: How long ``close`` waits for what is under way.
 CLOSE_TIMEOUT_S = 30.0
 
