@@ -40,6 +40,7 @@ OPEN_PATHS = frozenset(
 _AGENT = f"{API}/agent"
 #: What every token may: ask who it is, and end itself.
 _OF_EVERYBODY = frozenset({("GET", f"{API}/auth/me"), ("POST", f"{API}/auth/logout")})
+_OF_READERS = frozenset({("WEBSOCKET", f"{API}/feed")})
 _OF_NODE_SCOPE = frozenset({("POST", f"{API}/nodes")})
 
 
@@ -112,7 +113,8 @@ def _check_scope(caller: Caller, method: str, path: str) -> None:
     elif is_agent:
         may, what = False, "a person's token"
     elif caller.scope is TokenScope.READ:
-        may, what = method in SAFE_METHODS or (method, path) in _OF_EVERYBODY, "a `read` token"
+        may = method in SAFE_METHODS or (method, path) in _OF_EVERYBODY | _OF_READERS
+        what = "a `read` token"
     elif caller.scope is TokenScope.NODE:
         may, what = (method, path) in _OF_EVERYBODY | _OF_NODE_SCOPE, "a `node` token"
     else:

@@ -16,6 +16,7 @@ from fastapi.openapi.utils import get_openapi
 
 from fluxhive import __version__
 from fluxhive.protocol.feed import FeedEvent
+from fluxhive.protocol.live import LiveMessage, Watch
 from fluxhive.protocol.rest import LogEnd, LogEvent, Problem
 
 from . import bridge
@@ -29,7 +30,7 @@ _DESCRIPTION = (
 )
 _REF = "#/components/schemas/{name}"
 #: Events of streams: no route names them, readers need them.
-_EVENTS = (LogEvent, LogEnd, FeedEvent)
+_EVENTS = (LogEvent, LogEnd, FeedEvent, Watch, LiveMessage)
 
 
 def document(app: FastAPI) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from .browser import BrowserSessions
 from .code import CodeStore
 from .feed import Feed
 from .hive import Hive
+from .live import Live
 from .log_lines import LineReader
 from .secrets import Secrets
 from .tally import Tally
@@ -63,6 +64,7 @@ class Services(NamedTuple):
     feed: Feed
     tally: Tally
     lines: LineReader
+    live: Live
     answers: LongAnswers
     #: Threads that read output for people at the same time.
     log_readers: anyio.CapacityLimiter

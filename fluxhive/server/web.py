@@ -30,6 +30,7 @@ from .dashboard import add_dashboard
 from .feed import Feed
 from .gate import API, Gate
 from .hive import Hive
+from .live import Live
 from .log_lines import LineReader
 from .pages import add_pages
 from .problems import on_bad_parameters, on_error, on_http_error
@@ -38,6 +39,7 @@ from .rest import (
     blobs,
     changes,
     health,
+    live,
     log_lines,
     logs,
     metrics,
@@ -78,6 +80,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         task_list,
         tasks,
         changes,
+        live,
         log_lines,
         logs,
         metrics,
@@ -131,6 +134,7 @@ async def open_services(hive: Hive) -> AsyncIterator[Services]:
         feed,
         tally,
         LineReader(hive.logs),
+        Live(hive, tally),
         LongAnswers(),
         limiter,
         kept,

@@ -87,6 +87,7 @@ def test_every_reference_leads_somewhere_and_nothing_is_left_over(document: dict
             place = place[step]
     schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
     events = {"LogEvent", "LogEnd", "Lagged", "NodeChanged", "ReadingsChanged", "TaskChanged"}
+    events |= {"Watch", "Snapshot", "Resumed", "Changes", "LogGrown", "Alive"}
     assert {each.rpartition("/")[2] for each in schemas - found} <= events
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
