@@ -6,6 +6,7 @@ import type {
   Me,
   NodePage,
   OutlookView,
+  Summary,
   TaskPage,
   TaskView,
   UsagePoint,
@@ -32,7 +33,14 @@ export function tasksQuery(choice: Query) {
 }
 
 /** All that holds a GPU or is about to: the GPU bars name their segments by it. */
-export const activeQuery = tasksQuery({ state: "active", limit: 1000 });
+export const activeQuery = tasksQuery({ state: "active", limit: 1000, brief: true });
+
+/** The hive in numbers. */
+export const summaryQuery = queryOptions({
+  queryKey: ["summary"],
+  queryFn: ({ signal }) => get<Summary>("/summary", {}, signal),
+  refetchInterval: 15_000,
+});
 
 export function taskQuery(task: string) {
   return queryOptions({

@@ -1,47 +1,63 @@
-import type { NodeView, TaskPage, TaskView } from "../../api/types";
-import { counted } from "../../format/amount";
+import { Link } from "@tanstack/react-router";
+import type { ReactNode } from "react";
+import type { CauseCount, Summary } from "../../api/types";
+import { count, counted } from "../../format/amount";
 import { causeOf } from "../../format/state";
 import { length } from "../../format/time";
-import { isFree } from "../../parts/gpu/bar";
-import { useNow } from "../../parts/useNow";
 import classes from "./Overview.module.css";
 
 interface Props {
-  nodes?: readonly NodeView[];
-  nRunning?: number;
-  queued?: TaskPage;
-  failed?: readonly TaskView[];
+  summary?: Summary;
+  nNodes?: number;
 }
 
 /** The hive in four numbers. */
-export function Headline({ nodes, nRunning, queued, failed }: Props) {
-  const now = useNow(10_000);
-  const gpus = nodes
-    ?.filter((node) => node.state === "ready" && !node.draining)
-    .flatMap((node) => node.gpus ?? []);
-  const nAll = nodes?.reduce((sum, node) => sum + (node.gpus ?? []).length, 0);
-  const oldest = Math.min(...(queued?.items ?? []).map((task) => task.submitted_at_ms));
-  const nQueued = queued && (queued.next ? `${queued.items.length}+` : `${queued.items.length}`);
+export function Headline({ summary, nNodes }: Props) {
+  const held = summary?.counts.held ?? 0;
+  const nFailed = summary?.ended_24h?.failed ?? 0;
+  const oldest = summary?.oldest_wait_ms;
   return (
     <dl className={classes.headline}>
       <Figure
         name="GPUs free"
-        value={gpus && `${gpus.filter(isFree).length}`}
-        of={nAll === undefined ? "" : ` of ${nAll}`}
-        detail={nodes && `on ${counted(nodes.length, "node")}`}
+        value={summary && count(summary.gpus.free ?? 0)}
+        of={summary && ` of ${count(summary.gpus.total ?? 0)}`}
+        detail={
+          summary?.gpus.faulty
+            ? `${summary.gpus.faulty} out of use`
+            : nNodes !== undefined && `on ${counted(nNodes, "node")}`
+        }
       />
-      <Figure name="Running" value={nRunning?.toString()} detail="tasks" tone="running" />
-      <Figure
-        name="Waiting"
-        value={nQueued}
-        detail={Number.isFinite(oldest) ? `oldest for ${length(now - oldest)}` : "nobody waits"}
-      />
-      <Figure
-        name="Failed in 24 h"
-        value={failed?.length.toString()}
-        detail={failed && causesOf(failed)}
-        tone={failed?.length ? "failed" : undefined}
-      />
+      <Link to="/tasks" search={{ state: ["active"] }}>
+        <Figure
+          name="Running"
+          value={summary && count(summary.counts.active ?? 0)}
+          tone="running"
+          detail="tasks"
+        />
+      </Link>
+      <Link to="/tasks" search={{ order: "queue" }}>
+        <Figure
+          name="Waiting"
+          value={summary && count(summary.counts.queued ?? 0)}
+          detail={[
+            summary && oldest != null
+              ? `oldest for ${length(summary.now_ms - oldest)}`
+              : "nobody waits",
+            held ? `${count(held)} held` : "",
+          ]
+            .filter(Boolean)
+            .join(", ")}
+        />
+      </Link>
+      <Link to="/tasks" search={{ state: ["failed"], order: "ended" }}>
+        <Figure
+          name="Failed in 24 h"
+          value={summary && count(nFailed)}
+          tone={nFailed ? "failed" : undefined}
+          detail={summary && causesOf(summary.failed_24h ?? [])}
+        />
+      </Link>
     </dl>
   );
 }
@@ -50,7 +66,7 @@ interface FigureProps {
   name: string;
   value?: string;
   of?: string;
-  detail?: string;
+  detail?: ReactNode;
   tone?: string;
 }
 
@@ -68,12 +84,7 @@ function Figure({ name, value, of, detail, tone }: FigureProps) {
 }
 
 /** `3 own error, 1 time limit`: the most frequent first. */
-export function causesOf(failed: readonly TaskView[]): string {
-  const counts = new Map<string, number>();
-  for (const task of failed) {
-    const cause = causeOf(task.outcome?.kind ?? "failure");
-    counts.set(cause, (counts.get(cause) ?? 0) + 1);
-  }
-  const sorted = [...counts].sort(([, a], [, b]) => b - a);
-  return sorted.map(([cause, n]) => `${n} ${cause}`).join(", ") || "nothing failed";
+export function causesOf(counts: readonly CauseCount[]): string {
+  const sorted = [...counts].sort((a, b) => b.count - a.count);
+  return sorted.map(({ kind, count: n }) => `${n} ${causeOf(kind)}`).join(", ") || "nothing failed";
 }

@@ -1,7 +1,8 @@
 /** The five-second look: is my task running, is it healthy, when is it my turn, is a GPU free? */
 import { useQuery } from "@tanstack/react-query";
-import { useMemo } from "react";
-import { activeQuery, meQuery, nodesQuery, tasksQuery } from "../../api/queries";
+import { Link } from "@tanstack/react-router";
+import { meQuery, nodesQuery, summaryQuery, tasksQuery } from "../../api/queries";
+import { useTasksOnGpus } from "../../parts/gpu/useTasksOnGpus";
 import { Panel } from "../../parts/Panel";
 import { Trouble } from "../../parts/Trouble";
 import { Headline } from "./Headline";
@@ -17,43 +18,67 @@ const DAY_MS = 24 * 3_600_000;
 export function Overview() {
   const me = useQuery(meQuery);
   const nodes = useQuery(nodesQuery);
-  const active = useQuery(activeQuery);
+  const summary = useQuery(summaryQuery);
   const owner = me.data?.username ?? "";
   // To the hour, so that the question stays the same and its answer is kept.
   const sinceMs = Math.floor((Date.now() - DAY_MS) / 3_600_000) * 3_600_000;
-  const mine = useQuery({ ...tasksQuery({ owner, limit: MINE_SHOWN }), enabled: owner !== "" });
-  const queue = useQuery(tasksQuery({ state: "queued", limit: QUEUE_SHOWN }));
-  const failed = useQuery(tasksQuery({ state: "failed", since_ms: sinceMs, limit: 200 }));
-  const tasks = useMemo(
-    () => new Map((active.data?.items ?? []).map((task) => [task.id, task])),
-    [active.data],
+  const mine = useQuery({
+    ...tasksQuery({ owner, limit: MINE_SHOWN, brief: true }),
+    enabled: owner !== "",
+  });
+  const queue = useQuery(tasksQuery({ order: "queue", limit: QUEUE_SHOWN, brief: true }));
+  const failed = useQuery(
+    tasksQuery({
+      state: "failed",
+      since_ms: sinceMs,
+      limit: FAILED_SHOWN,
+      order: "ended",
+      brief: true,
+    }),
   );
+  const tasks = useTasksOnGpus(nodes.data);
   if (nodes.error) return <Trouble error={nodes.error} retry={() => void nodes.refetch()} />;
   return (
     <>
       <h1 className="hidden-text">Overview</h1>
-      <Headline
-        nodes={nodes.data}
-        nRunning={active.data?.items.length}
-        queued={queue.data}
-        failed={failed.data?.items}
-      />
+      <Headline summary={summary.data} nNodes={nodes.data?.length} />
       <div className={classes.columns}>
         <NodeRows nodes={nodes.data} tasks={tasks} />
         <div className={classes.side}>
-          <Panel title="My tasks">
+          <Panel
+            title="My tasks"
+            aside={
+              <Link to="/tasks" search={{ owner }}>
+                all
+              </Link>
+            }
+          >
             <TaskList
               page={mine.data}
               empty="Your newest tasks stand here."
               command="fluxhive submit --gpus 1 --gpu-mem 20G -- python train.py"
             />
           </Panel>
-          <Panel title="Next in the queue">
+          <Panel
+            title="Next in the queue"
+            aside={
+              <Link to="/tasks" search={{ order: "queue" }}>
+                all
+              </Link>
+            }
+          >
             <QueueList page={queue.data} />
           </Panel>
-          <Panel title="Failed in 24 h">
+          <Panel
+            title="Failed in 24 h"
+            aside={
+              <Link to="/tasks" search={{ state: ["failed"], order: "ended" }}>
+                all
+              </Link>
+            }
+          >
             <TaskList
-              page={failed.data && { items: failed.data.items.slice(0, FAILED_SHOWN) }}
+              page={failed.data}
               empty="Nothing has failed in the last 24 hours."
               showsCause
             />

@@ -27,10 +27,21 @@ interface Props {
 }
 
 /** The filters: states, mine, text, and by what else one may choose; each set one is a chip. */
-export function Filters({ filters, change }: Props) {
+export function Filters({ filters, change: give }: Props) {
   const me = useQuery(meQuery).data?.username;
   const nodes = useQuery(nodesQuery).data ?? [];
   const box = useRef<HTMLInputElement>(null);
+  // The line is one, of all who wait: its order knows no filters.
+  const change = (next: TaskFilters) =>
+    give(
+      filters.order === "queue" && next.order === "queue" ? { ...next, order: undefined } : next,
+    );
+  const order = (value: string) =>
+    give(
+      value === "queue"
+        ? { order: value }
+        : { ...filters, order: value === "newest" ? undefined : value },
+    );
   useKeys({ "/": () => box.current?.focus() });
   // When the text is taken away by its chip or by going back, the box says so too.
   useEffect(() => {
@@ -122,7 +133,7 @@ export function Filters({ filters, change }: Props) {
         aria-label="Order"
         value={filters.order ?? "newest"}
         data={Object.entries(ORDERS).map(([value, label]) => ({ value, label }))}
-        onChange={(event) => change({ ...filters, order: event.currentTarget.value })}
+        onChange={(event) => order(event.currentTarget.value)}
       />
     </div>
   );
