@@ -10,6 +10,7 @@ import {
 import { ProblemError } from "./api/http";
 import { meQuery } from "./api/queries";
 import { logSearch } from "./pages/log/search";
+import { nodeSearch } from "./pages/nodes/ranges";
 import { Overview } from "./pages/overview/Overview";
 import { SignIn } from "./pages/sign-in/SignIn";
 import { taskFilters } from "./pages/tasks/search";
@@ -85,6 +86,25 @@ const diff = createRoute({
   validateSearch: (search): { a?: string; b?: string } => texts(search, ["a", "b"]),
 });
 
+const nodes = createRoute({
+  getParentRoute: () => shell,
+  path: "/nodes",
+  component: lazyRouteComponent(() => import("./pages/nodes/NodesPage"), "NodesPage"),
+});
+
+const node = createRoute({
+  getParentRoute: () => shell,
+  path: "/nodes/$node",
+  component: lazyRouteComponent(() => import("./pages/nodes/NodePage"), "NodePage"),
+  validateSearch: nodeSearch,
+});
+
+const tokens = createRoute({
+  getParentRoute: () => shell,
+  path: "/tokens",
+  component: lazyRouteComponent(() => import("./pages/tokens/TokensPage"), "TokensPage"),
+});
+
 /** The texts of these names; what else the address says is left out. */
 function texts<N extends string>(
   search: Record<string, unknown>,
@@ -100,7 +120,7 @@ function texts<N extends string>(
 
 const routes = root.addChildren([
   signIn,
-  shell.addChildren([overview, tasks, task, log, submit, diff]),
+  shell.addChildren([overview, tasks, task, log, nodes, node, submit, diff, tokens]),
 ]);
 
 export function createAppRouter(client: QueryClient) {

@@ -14,7 +14,7 @@ const GATHER_MS = 250;
 /** Lists are read again at most so often while tasks change. */
 const RELIST_MS = 1_500;
 
-export function followFeed(client: QueryClient): () => void {
+export function followFeed(client: QueryClient, told: (tasks: TaskView[]) => void): () => void {
   const source = new EventSource(`${API}/events`);
   const gathered = { tasks: new Map<string, TaskView>(), nodes: new Map<string, NodeView>() };
   let readings = new Map<string, Readings>();
@@ -52,6 +52,7 @@ export function followFeed(client: QueryClient): () => void {
       );
     }
     if (tasks.length) {
+      told(tasks);
       client.setQueriesData<TaskPage>(
         { queryKey: ["tasks"] },
         (page) => page && withTasks(page, tasks),

@@ -1,7 +1,10 @@
 import { ActionIcon, Menu, useComputedColorScheme, useMantineColorScheme } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
+import { useNavigate } from "@tanstack/react-router";
+import { useState } from "react";
 import { send } from "../api/http";
 import type { Me } from "../api/types";
+import { canNotify, isNotifying, setNotifying } from "../live/notify";
 import { Icon } from "../parts/Icon";
 
 /** Who is logged in, light or dark, and the way out. */
@@ -10,13 +13,15 @@ export function Person({ me }: { me: Me }) {
   const { setColorScheme } = useMantineColorScheme();
   const scheme = useComputedColorScheme();
   const other = scheme === "dark" ? "light" : "dark";
+  const [notifies, setNotifies] = useState(isNotifying);
+  const navigate = useNavigate();
   const leave = async () => {
     await send("DELETE", "/auth/session");
     client.clear();
     window.location.assign("/sign-in");
   };
   return (
-    <Menu position="bottom-end" width={190}>
+    <Menu position="bottom-end" width={230}>
       <Menu.Target>
         <ActionIcon variant="subtle" color="gray" aria-label={`${me.username}: menu`}>
           <Icon name="user" />
@@ -31,6 +36,24 @@ export function Person({ me }: { me: Me }) {
           onClick={() => setColorScheme(other)}
         >
           {other === "dark" ? "Dark" : "Light"}
+        </Menu.Item>
+        <Menu.Item
+          leftSection={<Icon name="bell" />}
+          disabled={!canNotify()}
+          closeMenuOnClick={false}
+          onClick={() => void setNotifying(!notifies).then(setNotifies)}
+        >
+          {!canNotify()
+            ? "Notifications need HTTPS"
+            : notifies
+              ? "Notifying when mine end"
+              : "Notify me when mine end"}
+        </Menu.Item>
+        <Menu.Item
+          leftSection={<Icon name="key" />}
+          onClick={() => void navigate({ to: "/tokens" })}
+        >
+          Tokens
         </Menu.Item>
         <Menu.Item onClick={() => void leave()}>Sign out</Menu.Item>
       </Menu.Dropdown>

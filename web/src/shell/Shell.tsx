@@ -1,25 +1,41 @@
 /** What stands around every page: where one is, the way elsewhere, and whether what is shown is live. */
+import { useDisclosure, useHotkeys } from "@mantine/hooks";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { Link, Outlet } from "@tanstack/react-router";
-import { useEffect } from "react";
+import { Link, Outlet, useNavigate } from "@tanstack/react-router";
+import { lazy, Suspense, useEffect, useState } from "react";
 import { meQuery } from "../api/queries";
 import hive from "../hive.svg";
 import { followFeed } from "../live/feed";
+import { isNotifying, notify, toTell } from "../live/notify";
+import { Icon } from "../parts/Icon";
 import { FeedState } from "./FeedState";
+import { Help } from "./Help";
 import { Person } from "./Person";
+import { PLACES } from "./places";
 import classes from "./Shell.module.css";
+import { useKeys } from "./useKeys";
 
-const PLACES = [
-  { to: "/", label: "Overview" },
-  { to: "/tasks", label: "Tasks" },
-  { to: "/submit", label: "Submit" },
-] as const;
+const Palette = lazy(async () => ({ default: (await import("./Palette")).Palette }));
 
 export function Shell() {
   const client = useQueryClient();
   const me = useQuery(meQuery);
   const username = me.data?.username;
-  useEffect(() => (username ? followFeed(client) : undefined), [client, username]);
+  const navigate = useNavigate();
+  useEffect(() => {
+    if (!username) return;
+    const [sinceMs, told] = [Date.now(), new Set<string>()];
+    return followFeed(client, (tasks) => {
+      if (!isNotifying()) return;
+      for (const task of toTell(tasks, username, sinceMs, told)) {
+        notify(task, (id) => void navigate({ to: "/t/$task", params: { task: id } }));
+      }
+    });
+  }, [client, username, navigate]);
+  const [wish, setWish] = useState(0);
+  const [helps, help] = useDisclosure();
+  useKeys({ "?": help.open });
+  useHotkeys([["mod+K", () => setWish((n) => n + 1)]], []);
   return (
     <div className={classes.shell}>
       <a className={classes.skip} href="#main">
@@ -43,10 +59,21 @@ export function Shell() {
           ))}
         </nav>
         <div className={classes.tools}>
+          <button type="button" className={classes.search} onClick={() => setWish((n) => n + 1)}>
+            <Icon name="search" size={13} />
+            <span>Search</span>
+            <kbd>Ctrl K</kbd>
+          </button>
           <FeedState />
           {me.data && <Person me={me.data} />}
         </div>
       </header>
+      <Help isOpen={helps} close={help.close} />
+      {wish > 0 && (
+        <Suspense>
+          <Palette wish={wish} help={help.open} />
+        </Suspense>
+      )}
       <main id="main" className={classes.main} tabIndex={-1}>
         <Outlet />
       </main>

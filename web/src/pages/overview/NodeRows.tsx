@@ -1,4 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { gpuHistoryQuery } from "../../api/queries";
 import type { NodeView, TaskView, UsagePoint } from "../../api/types";
@@ -60,7 +61,11 @@ function NodeRow({ node, tasks, points }: RowProps) {
       aria-label={node.label}
     >
       <header className={classes.nodeHead}>
-        <h2 className="ellipsis">{node.label}</h2>
+        <h2 className="ellipsis">
+          <Link to="/nodes/$node" params={{ node: node.label }}>
+            {node.label}
+          </Link>
+        </h2>
         {trouble && (
           <span className={classes.trouble} data-tone={trouble.tone}>
             <Icon name={trouble.icon} size={13} />

@@ -1,7 +1,9 @@
 import { Link } from "@tanstack/react-router";
 import type { TaskPage, TaskView } from "../../api/types";
 import { gibOf } from "../../format/amount";
+import { duration } from "../../format/time";
 import { Empty } from "../../parts/Empty";
+import { membersText } from "../../parts/MembersBar";
 import { StateMark } from "../../parts/StateMark";
 import { Ago, Elapsed } from "../../parts/Times";
 import { endOf } from "../task/story";
@@ -93,6 +95,15 @@ function placeText(task: TaskView): string {
     return reserved ? `${where}, ${gibOf(attempt.gpu_memory_used_mib, reserved)}` : where;
   }
   if (task.state === "failed") return causeText(task);
+  if (task.members) return membersText(task.members);
+  if (
+    task.state === "succeeded" &&
+    attempt &&
+    task.started_at_ms != null &&
+    task.ended_at_ms != null
+  ) {
+    return `${attempt.node_label}, ran ${duration(task.ended_at_ms - task.started_at_ms)}`;
+  }
   return task.waiting?.[0]?.text || task.reason || task.id;
 }
 

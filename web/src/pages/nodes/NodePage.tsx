@@ -1,0 +1,176 @@
+/** One node: its GPUs and how they were used, what runs on it, how it is; `?gpu=0` shows one alone. */
+import { SegmentedControl } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
+import { gpuHistoryQuery, nodesQuery, tasksQuery } from "../../api/queries";
+import type { NodeView } from "../../api/types";
+import { gibOf } from "../../format/amount";
+import { length } from "../../format/time";
+import { GpuBar } from "../../parts/gpu/GpuBar";
+import { useTasksOnGpus } from "../../parts/gpu/useTasksOnGpus";
+import { Panel } from "../../parts/Panel";
+import { Trouble } from "../../parts/Trouble";
+import { TaskList } from "../overview/TaskLists";
+import { Drain } from "./Drain";
+import { GpuHistory } from "./GpuHistory";
+import { NodeState } from "./NodeState";
+import classes from "./Nodes.module.css";
+import { RANGES, type Range } from "./ranges";
+
+const TASKS_SHOWN = 30;
+
+export function NodePage() {
+  const { node: name } = useParams({ from: "/shell/nodes/$node" });
+  const nodes = useQuery(nodesQuery);
+  if (nodes.error) return <Trouble error={nodes.error} retry={() => void nodes.refetch()} />;
+  if (!nodes.data) return null;
+  const node = nodes.data.find((one) => one.label === name || one.id === name);
+  if (!node) {
+    return <Trouble error={new Error(`there is no node ${name}: it may have been removed`)} />;
+  }
+  return <Loaded node={node} />;
+}
+
+function Loaded({ node }: { node: NodeView }) {
+  const search = useSearch({ from: "/shell/nodes/$node" });
+  const navigate = useNavigate({ from: "/nodes/$node" });
+  const history = useQuery(gpuHistoryQuery).data?.gpus ?? [];
+  const tasks = useTasksOnGpus([node]);
+  const here = useQuery(tasksQuery({ node: node.label, limit: TASKS_SHOWN, brief: true }));
+  const range: Range = search.range ?? "hour";
+  const gpus = node.gpus ?? [];
+  const shown =
+    search.gpu === undefined ? gpus : gpus.filter((gpu) => gpu.report.index === search.gpu);
+  return (
+    <>
+      <div className={classes.head}>
+        <h1>
+          {node.label}
+          {search.gpu !== undefined && <span className="dim"> : GPU {search.gpu}</span>}
+        </h1>
+        <NodeState node={node} />
+        {search.gpu !== undefined && (
+          <Link
+            to="/nodes/$node"
+            params={{ node: node.label }}
+            search={{ range: search.range }}
+            className={classes.link}
+          >
+            all its GPUs
+          </Link>
+        )}
+        <Drain node={node} />
+      </div>
+      <div className={classes.columns}>
+        <div className={classes.main}>
+          {shown.length > 0 && (
+            <Panel
+              title="GPUs"
+              aside={
+                <SegmentedControl
+                  size="xs"
+                  value={range}
+                  data={Object.keys(RANGES)}
+                  onChange={(value) =>
+                    void navigate({
+                      search: (before) => ({ ...before, range: value as Range }),
+                      replace: true,
+                      resetScroll: false,
+                    })
+                  }
+                />
+              }
+            >
+              {shown.map((gpu) => (
+                <div key={gpu.report.uuid} className={classes.gpu}>
+                  <GpuBar
+                    gpu={gpu}
+                    nodeLabel={node.label}
+                    isDraining={node.draining}
+                    tasks={tasks}
+                    points={history.find((one) => one.uuid === gpu.report.uuid)?.points}
+                  />
+                  <Link
+                    to="/nodes/$node"
+                    params={{ node: node.label }}
+                    search={{ gpu: gpu.report.index, range: search.range }}
+                    className={classes.facts}
+                  >
+                    {[
+                      gpu.report.model,
+                      gpu.report.temperature_c != null && `${gpu.report.temperature_c} °C`,
+                      gpu.report.power_w != null && `${gpu.report.power_w} W`,
+                      gpu.report.uuid,
+                    ]
+                      .filter(Boolean)
+                      .join(" · ")}
+                  </Link>
+                  <GpuHistory
+                    node={node.id}
+                    gpu={gpu}
+                    range={range}
+                    isLarge={search.gpu !== undefined}
+                  />
+                </div>
+              ))}
+            </Panel>
+          )}
+        </div>
+        <aside className={classes.main}>
+          <Panel title="Machine">
+            <Machine node={node} />
+          </Panel>
+          <Panel
+            title="Tasks here"
+            aside={
+              <Link to="/tasks" search={{ node: node.label }}>
+                all
+              </Link>
+            }
+          >
+            <TaskList page={here.data} empty="Nothing ran here yet." />
+          </Panel>
+        </aside>
+      </div>
+    </>
+  );
+}
+
+function Machine({ node }: { node: NodeView }) {
+  const facts: [string, string | number | undefined][] = [
+    ["host", node.hostname],
+    ["system", node.system],
+    ["driver", node.driver],
+    ["agent", node.agent_version],
+    [
+      "CPUs",
+      `${node.cpus_reserved} reserved of ${node.cpus}${node.cpu_percent == null ? "" : `, ${node.cpu_percent} % busy`}`,
+    ],
+    ["memory", gibOf(node.memory_used_mib, node.memory_mib)],
+    [
+      "last heard",
+      node.last_contact_age_ms == null || node.state === "ready"
+        ? undefined
+        : `${length(node.last_contact_age_ms)} ago`,
+    ],
+    ["serves", node.only_for ? `${node.only_for} alone` : undefined],
+    ["tags", (node.tags ?? []).join(", ")],
+    [
+      "tasks on a GPU",
+      node.tasks_per_gpu_max == null ? undefined : `${node.tasks_per_gpu_max} at most`,
+    ],
+    ["unknown attempts", (node.unknown ?? []).join(", ")],
+  ];
+  return (
+    <dl className={classes.machine}>
+      {facts
+        .filter(([, value]) => value !== undefined && value !== "")
+        .map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+    </dl>
+  );
+}

@@ -1,0 +1,92 @@
+/** All nodes in a table: how each is, what it has, what is on it. */
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { nodesQuery } from "../../api/queries";
+import type { NodeView } from "../../api/types";
+import { gibOf } from "../../format/amount";
+import { Copyable } from "../../parts/Copyable";
+import { Empty } from "../../parts/Empty";
+import { isFree } from "../../parts/gpu/bar";
+import { Panel } from "../../parts/Panel";
+import { Trouble } from "../../parts/Trouble";
+import { inOrder } from "../overview/nodes";
+import { NodeState } from "./NodeState";
+import classes from "./Nodes.module.css";
+
+export function NodesPage() {
+  const nodes = useQuery(nodesQuery);
+  if (nodes.error) return <Trouble error={nodes.error} retry={() => void nodes.refetch()} />;
+  const join = `fluxhive run --control-url ${window.location.origin}`;
+  return (
+    <>
+      <div className={classes.head}>
+        <h1>Nodes</h1>
+        <span className={classes.join}>
+          add a machine, on it: <Copyable text={join} />
+        </span>
+      </div>
+      <Panel>
+        {nodes.data?.length === 0 ? (
+          <Empty text="Each machine that joins stands here. On the machine:" command={join} />
+        ) : (
+          <div className={classes.scroll}>
+            <table className={classes.table}>
+              <thead>
+                <tr>
+                  {[
+                    "Node",
+                    "State",
+                    "GPUs free",
+                    "CPUs",
+                    "Memory",
+                    "Running",
+                    "Driver",
+                    "Agent",
+                    "Tags",
+                  ].map((head) => (
+                    <th key={head} scope="col">
+                      {head}
+                    </th>
+                  ))}
+                </tr>
+              </thead>
+              <tbody>
+                {inOrder(nodes.data ?? []).map((node) => (
+                  <NodeRow key={node.id} node={node} />
+                ))}
+              </tbody>
+            </table>
+          </div>
+        )}
+      </Panel>
+    </>
+  );
+}
+
+function NodeRow({ node }: { node: NodeView }) {
+  const gpus = node.gpus ?? [];
+  const models = [...new Set(gpus.map((gpu) => gpu.report.model))].join(", ");
+  return (
+    <tr>
+      <th scope="row">
+        <Link to="/nodes/$node" params={{ node: node.label }}>
+          {node.label}
+        </Link>
+      </th>
+      <td>
+        <NodeState node={node} />
+      </td>
+      <td>
+        {gpus.length > 0 ? `${gpus.filter(isFree).length} of ${gpus.length} × ${models}` : "–"}
+      </td>
+      <td>
+        {node.cpus_reserved} / {node.cpus}
+      </td>
+      <td>{gibOf(node.memory_used_mib, node.memory_mib)}</td>
+      <td>{(node.attempts ?? []).length}</td>
+      <td>{node.driver || "–"}</td>
+      <td>{node.agent_version}</td>
+      <td>{(node.tags ?? []).join(", ") || "–"}</td>
+    </tr>
+  );
+}
