@@ -7,6 +7,7 @@ import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { nodesQuery, tasksQuery } from "../api/queries";
+import type { TaskView } from "../api/types";
 import { Icon } from "../parts/Icon";
 import { StateMark } from "../parts/StateMark";
 import classes from "./Palette.module.css";
@@ -50,6 +51,8 @@ export function Palette({ wish, help }: Props) {
       shortcut={null}
       scrollable
       maxHeight={460}
+      overlayProps={{ blur: 0, backgroundOpacity: 0.45 }}
+      classNames={{ action: classes.row }}
     >
       <Spotlight.Search
         placeholder="A task, a node, a page"
@@ -58,7 +61,7 @@ export function Palette({ wish, help }: Props) {
       />
       <Spotlight.ActionsList>
         <Spotlight.ActionsGroup label="Tasks">
-          {(tasks.data?.items ?? []).map((task) => (
+          {byName(tasks.data?.items ?? [], text).map((task) => (
             <Spotlight.Action
               key={task.id}
               onClick={() => void navigate({ to: "/t/$task", params: { task: task.id } })}
@@ -102,4 +105,11 @@ export function Palette({ wish, help }: Props) {
       </Spotlight.ActionsList>
     </Spotlight.Root>
   );
+}
+
+/** Those that are called so first; the others have the text in their command. */
+function byName(tasks: readonly TaskView[], text: string): TaskView[] {
+  const isNamed = (task: TaskView) =>
+    `${task.name} ${task.id}`.toLowerCase().includes(text.trim().toLowerCase());
+  return [...tasks.filter(isNamed), ...tasks.filter((task) => !isNamed(task))];
 }
