@@ -227,6 +227,7 @@ def test_docs_name_only_files_that_exist(path: Path) -> None:
 
 def test_the_lock_names_no_registry() -> None:
     assert "://" not in (ROOT / "requirements.lock").read_text()
+    assert "://" not in (ROOT / "docs" / "requirements.lock").read_text()
 
 
 def declared_dependencies() -> list[str]:
@@ -247,7 +248,8 @@ def test_the_lock_holds_what_the_project_asks_for() -> None:
     """Not that it is the newest: that `./dev lock` was not forgotten after a change."""
     requirements = pytest.importorskip("packaging.requirements")
     locked: dict[str, list[str]] = {}
-    pins = re.findall(r"^([\w.-]+)==([^\s;\\]+)", (ROOT / "requirements.lock").read_text(), re.M)
+    locks = [(ROOT / name).read_text() for name in ("requirements.lock", "docs/requirements.lock")]
+    pins = re.findall(r"^([\w.-]+)==([^\s;\\]+)", "\n".join(locks), re.M)
     for package, version in pins:
         locked.setdefault(package, []).append(version)
     for text in declared_dependencies():
