@@ -18,7 +18,6 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 import anyio
-import anyio.to_thread
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
@@ -49,6 +48,7 @@ from fluxhive.protocol.wire import (
 )
 
 from .bell import Bell
+from .disk_thread import DiskThread
 from .logs import LogTailer
 
 log = logging.getLogger(__name__)
@@ -127,18 +127,18 @@ class Connection:
         self._ca_file = ca_file
         self._heartbeat_ms = heartbeat_ms
         self._clock = clock
-        self._number = 0
-        self._bell = Bell()
+        self._number = self._answered_at_ms = self._n_refused = 0
+        self._bell, self._has_output = Bell(), Bell()
+        self._disk = DiskThread("output")
+        self._flushing = anyio.Lock()
         self._is_gathering = False
-        self._answered_at_ms = 0
         self._trouble = ""
-        self._n_refused = 0
         self._backoff_s = BACKOFF_S_MIN
         self._goodbye: str | None = None
         self._gone = anyio.Event()
         self._zstd = False
         self.is_open = False
-        logs.on_ready = self.wake
+        logs.on_ready = self._has_output.ring
         logs.on_flag = self._say_flag
 
     def wake(self) -> None:
@@ -157,7 +157,7 @@ class Connection:
 
     def _gathered(self) -> None:
         self._is_gathering = False
-        self._bell.ring()
+        self.wake()
 
     def committed(self, n: int, connection_number: int) -> None:
         """Everything up to ``n`` of that connection is stored; it is acknowledged."""
@@ -300,13 +300,12 @@ class Connection:
     async def _session(self, socket: ClientConnection) -> None:
         try:
             async with anyio.create_task_group() as group:
-                for part in (self._read, self._write, self._beat):
+                for part in (self._read, self._write, self._ship, self._beat):
                     group.start_soon(part, socket)
         except BaseException as error:
-            cause = first_cause(error)
-            if cause is error or not isinstance(cause, Exception):
-                raise
-            raise cause from error
+            if isinstance(cause := first_cause(error), Exception) and cause is not error:
+                raise cause from error
+            raise
 
     async def _read(self, socket: ClientConnection) -> None:
         while True:
@@ -326,30 +325,41 @@ class Connection:
 
     async def _write(self, socket: ClientConnection) -> None:
         while True:
+            while await self._flush(socket):
+                pass
+            if self._goodbye is not None:
+                goodbye = encode_message(Goodbye(reason=self._goodbye))
+                await socket.send(encode_envelope(0, [(0, goodbye)]))
+                raise _Finished
+            await self._bell.wait()
+
+    async def _flush(self, socket: ClientConnection) -> int:
+        """Sends what waits of control messages, in order; how many frames that were."""
+        async with self._flushing:
             frames = self._link.frames(most=CONTROL_FRAMES_AT_ONCE)
             for frame in frames:
                 await socket.send(frame)
-            if frames:
-                continue
-            if self._goodbye is not None:
-                await self._part(socket, self._goodbye)
-            if self._logs.has_work:
+            return len(frames)
+
+    async def _ship(self, socket: ClientConnection) -> None:
+        """Sends output, at the disk's pace: one that hangs costs no heartbeat."""
+        # An earlier session's read may still be under way, of files that ``plan`` would close.
+        await self._disk.run(lambda: None)
+        while True:
+            while self._logs.has_work:
                 await self._send_logs(socket)
-            else:
-                await self._bell.wait()
+            await self._has_output.wait()
 
     async def _send_logs(self, socket: ClientConnection) -> None:
         compress = self._zstd and self._logs.window.is_slow
-        read = partial(self._logs.read, self._logs.plan(), compress=compress)
-        reads = await anyio.to_thread.run_sync(read)
+        reads = await self._disk.run(partial(self._logs.read, self._logs.plan(), compress=compress))
         self._logs.sent(reads)
         for each in reads:
             if each.frame is not None:
                 await socket.send(each.frame)
             if each.gap is not None:
                 self._link.send_unnumbered(each.gap)
-            for frame in self._link.frames(most=CONTROL_FRAMES_AT_ONCE):
-                await socket.send(frame)
+            await self._flush(socket)
 
     async def _beat(self, socket: ClientConnection) -> None:
         limit_ms = HEARTBEATS_MISSED * self._heartbeat_ms + self._heartbeat_ms // 2
@@ -360,10 +370,6 @@ class Connection:
             if self._clock() - self._answered_at_ms > limit_ms:
                 socket.transport.abort()
                 raise _Lost(f"{HEARTBEATS_MISSED} heartbeats without an answer")
-
-    async def _part(self, socket: ClientConnection, reason: str) -> None:
-        await socket.send(encode_envelope(0, [(0, encode_message(Goodbye(reason=reason)))]))
-        raise _Finished
 
 
 def websocket_url(base_url: str) -> str:

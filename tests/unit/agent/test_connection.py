@@ -5,7 +5,8 @@ No real server and no agent: what is tested is dialling, the session, and what e
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -19,6 +20,7 @@ from websockets.typing import Subprotocol
 
 from fluxhive.agent import connection as module
 from fluxhive.agent.connection import Connection, websocket_url
+from fluxhive.agent.log_stream import Piece, Read
 from fluxhive.agent.logs import LogTailer
 from fluxhive.core.errors import AuthError, Conflict
 from fluxhive.core.node import Inventory
@@ -378,3 +380,57 @@ def test_trouble_of_one_kind_is_said_once(caplog: pytest.LogCaptureFixture) -> N
 
     anyio.run(story)
     assert len([record for record in caplog.records if record.msg == "no server"]) == 1
+
+
+def test_a_disk_that_hangs_costs_neither_heartbeats_nor_the_next_session(tmp_path: Path) -> None:
+    (tmp_path / "stdout").write_bytes(b"hello")
+    (tmp_path / "stderr").touch()
+    disk = threading.Event()
+
+    class Hanging(LogTailer):
+        n_reads = 0
+
+        def read(self, pieces: Iterable[Piece], *, compress: bool) -> list[Read]:
+            Hanging.n_reads += 1
+            disk.wait(60)
+            return super().read(pieces, compress=compress)
+
+    async def story() -> bytes:
+        got = bytearray()
+        came = anyio.Event()
+        n_connections = 0
+
+        async def script(server: Played) -> None:
+            nonlocal n_connections
+            n_connections += 1
+            await server.next()
+            mark = LogUpTo(channel=7, stream=0, received=0, durable=0)
+            await server.say(replace(WELCOME, log_marks=(mark,)))
+            for _ in range(4):
+                assert isinstance(await server.next(), Heartbeat)
+                await server.say(HeartbeatAck(sent_at_ms=2**50), numbered=False)
+            assert Hanging.n_reads == 1
+            if n_connections == 1:
+                return  # the line breaks while the disk hangs
+            disk.set()
+            while not got:
+                frame = await server.socket.recv()
+                if isinstance(frame, bytes):
+                    got.extend(decode_log(frame).data)
+            came.set()
+            await server.socket.wait_closed()
+
+        async with played_server(script) as url, anyio.create_task_group() as group:
+            logs = Hanging()
+            logs.follow(ATTEMPT, 7, str(tmp_path))
+            logs.end(ATTEMPT, 5, 0)
+            group.start_soon(connect(url, Peer(), logs).run)
+            with anyio.fail_after(20):
+                await came.wait()
+            group.cancel_scope.cancel()
+        return bytes(got)
+
+    try:
+        assert anyio.run(story) == b"hello"
+    finally:
+        disk.set()
