@@ -57,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Directories that containers may see, separated by commas; `:ro` behind one: only to read."""
     allow_root: bool = False
     """True: an agent of root may start, and runs every task as root."""
+    task_user: str | None = None  # as whom an agent of root runs tasks
     log_backlog_gib: float = 8.0
     """Output of one stream that a node keeps while the server does not take it."""
     log_quota_gib: float = 10.0
@@ -205,6 +206,7 @@ KEYS: tuple[Key, ...] = (
         check.truth,
         default=False,
     ),
+    Key("agent.task_user", "task_user", "as whom an agent of root runs tasks", check.text_of),
     Key(
         "agent.log_backlog_gib",
         "log_backlog_gib",

@@ -31,6 +31,7 @@ EXAMPLES = {
     "agent.heartbeat_s": f"for example {HEARTBEAT_S_DEFAULT:g}",
     "agent.max_cpus": "for example 8",
     "agent.allow_root": "`true` or `false`",
+    "agent.task_user": "for example nobody",
     "agent.address": "for example 192.168.1.7",
     "agent.rendezvous_ports": f"for example {PORTS_DEFAULT}",
     "agent.tags": "for example a100,nvme",

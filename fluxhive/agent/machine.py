@@ -10,7 +10,6 @@ import sys
 
 import psutil
 
-from fluxhive.core.errors import InputError
 from fluxhive.core.node import RENDEZVOUS_PORTS, GpuReport, Inventory
 
 log = logging.getLogger(__name__)
@@ -75,20 +74,6 @@ class Machine:
         if found.f_flag & os.ST_RDONLY:
             return "the disk of the state directory is read-only"
         return ""
-
-
-def check_user(*, allow_root: bool) -> None:
-    """Raises ``InputError`` for root, who has to be told that tasks would be root as well."""
-    if os.name != "posix" or os.getuid() != 0:
-        return
-    if not allow_root:
-        raise InputError(
-            "an agent that runs as root would run every task as root",
-            field="agent.allow_root",
-            hint="start it as another user; on a machine of your own or in a container: "
-            "fluxhive run --allow-root, or fluxhive config agent.allow_root true",
-        )
-    log.warning("tasks run as root", extra={"reason": "the agent runs as root, and was allowed to"})
 
 
 def raise_file_limit() -> None:

@@ -49,6 +49,10 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     before the tree is killed."""
     reusable: bool = False
     """Whether the shim may be given another attempt after this one, once nothing is left of it."""
+    uid: int | None = None
+    """As whom the program runs, where the shim is root's; None: as the shim."""
+    gid: int | None = None
+    groups: list[int] = []
     dispatch: dict[str, Any] | None = None
     """What the server asked, for an agent that lost its journal; nothing to the shim."""
     format: int = FORMAT

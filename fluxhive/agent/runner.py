@@ -59,12 +59,13 @@ from .identity import IdentityFile, label_of
 from .journal import begin_anew, open_journal
 from .logs import LogTailer
 from .lost_runs import make_again
-from .machine import Machine, check_user, raise_file_limit
+from .machine import Machine, raise_file_limit
 from .outbox import LinkOut
 from .process import Launcher
 from .run_directory import running_besides
 from .shims import Shims
 from .state_lock import StateLock
+from .task_user import TaskUser, check_user, open_way
 from .workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -81,20 +82,20 @@ def main(settings: Settings, *, allow_root: bool = False, stop_tasks_on_exit: bo
 
     Raises ``FluxhiveError`` for what a person has to repair.
     """
-    check_user(allow_root=allow_root)
+    user = check_user(allow_root=allow_root, task_user=settings.task_user)
     directory = places.agent_dir()
     lock = StateLock(directory)
     try:
         raise_file_limit()
-        runner = Runner(settings, directory, stop_tasks_on_exit=stop_tasks_on_exit)
+        open_way(places.state_root(), directory, user)
+        runner = Runner(settings, directory, user, stops_tasks=stop_tasks_on_exit)
         # What was loaded until now stays for life: the collector need not look at it again.
         gc.collect()
         gc.freeze()
         try:
             anyio.run(runner.run)
         except BaseException as error:
-            cause = first_cause(error)
-            if isinstance(cause, FluxhiveError):
+            if isinstance(cause := first_cause(error), FluxhiveError):
                 raise cause from None
             raise
         finally:
@@ -108,14 +109,12 @@ class Runner:
     """One life of the agent, from start to goodbye; to the connection it is the ``Peer``."""
 
     def __init__(
-        self, settings: Settings, directory: Path, *, stop_tasks_on_exit: bool = False
+        self, settings: Settings, directory: Path, user: TaskUser | None, *, stops_tasks: bool
     ) -> None:
         self._settings = settings
-        self._stop_tasks_on_exit = stop_tasks_on_exit
-        self._hello_sent_at_ms = 0
-        self._is_ending = False
-        self._life = secrets.token_hex(8)
-        self._disk_problem = ""
+        self._stop_tasks_on_exit = stops_tasks
+        self._hello_sent_at_ms, self._is_ending = 0, False
+        self._life, self._disk_problem = secrets.token_hex(8), ""
         self._identity = IdentityFile(directory)
         self._incarnation = self._identity.begin_life(process.boot_id())
         self._journal = open_journal(directory / "journal.db")
@@ -129,6 +128,7 @@ class Runner:
                 label_of(settings), settings.container_engine, settings.container_mounts
             ),
             code=CodeCache(str(directory / "code"), fetching.code),
+            user=user,
         )
         make_again(directory, self._workspace.root)
         missing = running_besides(self._workspace.root, self._journal.held)

@@ -44,6 +44,7 @@ _SPEC_KEYS = frozenset(
 )
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
 
 libc: Any = ctypes.CDLL(None)
 _prctl: Any = libc.prctl
@@ -53,7 +54,7 @@ _NO_SIGNALS: Any = ctypes.create_string_buffer(128)  # sigset_t of glibc and mus
 _SIG_SETMASK = int(signal.SIG_SETMASK)
 _execve.argtypes = (ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p)
 #: By their numbers in native_start.c.
-_STEPS = (b"", b"prepare", b"chdir", b"exec")
+_STEPS = (b"", b"prepare", b"chdir", b"exec", b"user")
 _native_start: Any = None
 
 
@@ -117,6 +118,11 @@ class Order(ctypes.Structure):
         ("joins", ctypes.c_char_p),
         ("out", ctypes.c_int),
         ("err", ctypes.c_int),
+        ("has_user", ctypes.c_int),
+        ("uid", ctypes.c_uint),
+        ("gid", ctypes.c_uint),
+        ("groups", ctypes.c_void_p),
+        ("n_groups", ctypes.c_int),
         ("failed_step", ctypes.c_int),
         ("failed_errno", ctypes.c_int),
     )
@@ -147,6 +153,8 @@ def start_main(run_dir: str, spec: dict[str, Any]) -> int:
         stdout,
         stderr,
     )
+    if spec.get("uid") is not None:
+        _name_user(order, spec)
     try:
         pid = _start_natively(order, spec) if _native_start is not None else _fork(order, spec)
     finally:
@@ -156,6 +164,16 @@ def start_main(run_dir: str, spec: dict[str, Any]) -> int:
     if spec["oom_score_adj"] is not None:
         proctree.write_if_possible(f"/proc/{pid}/oom_score_adj", str(spec["oom_score_adj"]))
     return pid
+
+
+def _name_user(order: Order, spec: dict[str, Any]) -> None:
+    """Whose the program will be, and its output, which it may open again by /dev/stdout."""
+    groups = spec["groups"]
+    order.has_user, order.uid, order.gid = 1, spec["uid"], spec["gid"]
+    order.n_groups = len(groups)
+    order.groups = ctypes.cast((ctypes.c_uint * len(groups))(*groups), ctypes.c_void_p)
+    for descriptor in {order.out, order.err}:
+        os.fchown(descriptor, order.uid, order.gid)
 
 
 def _start_natively(order: Order, spec: dict[str, Any]) -> int:
@@ -173,7 +191,7 @@ def _fork(order: Order, spec: dict[str, Any]) -> int:
     report_r, report_w = os.pipe()
     joins = None if order.joins is None else order.joins.decode()
     path, argv, envp, cwd = order.path, order.argv, order.envp, spec["cwd"]
-    stdout, stderr, shim_pid = order.out, order.err, os.getpid()
+    stdout, stderr, shim_pid, user = order.out, order.err, os.getpid(), spec.get("uid")
     pid = os.fork()
     if pid == 0:
         # All is made ready above: each page that is written to from here on is copied (3 µs), and
@@ -188,6 +206,15 @@ def _fork(order: Order, spec: dict[str, Any]) -> int:
                 proctree.write_if_possible(joins, "0")
             os.dup2(stdout, 1)
             os.dup2(stderr, 2)
+            if user is not None:
+                step = b"user"
+                os.setgroups(spec["groups"])
+                os.setresgid(spec["gid"], spec["gid"], spec["gid"])
+                os.setresuid(user, user, user)
+                _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+                _prctl(_PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)  # which a change of the user clears
+                if os.getppid() != shim_pid:
+                    os._exit(127)
             step = b"chdir"
             os.chdir(cwd)
             step = b"exec"
@@ -254,6 +281,8 @@ def _why_not(spec: dict[str, Any], step: bytes, number: int) -> str:
     argv, cwd = spec["argv"], spec["cwd"]
     if step == b"prepare":
         return f"cannot start the main process: {os.strerror(number)}"
+    if step == b"user":
+        return f"cannot run it as user {spec['uid']}: {os.strerror(number)}"
     if step == b"chdir" and number == errno.ENOENT:
         return f"working directory {cwd} does not exist"
     if step == b"chdir":

@@ -30,11 +30,12 @@ from fluxhive.protocol.agent import Launch
 
 from . import process
 from .code_cache import CodeCache, NotWanted
-from .containers import LEAD_MARGIN_MS, Containers, remove_container
+from .containers import LEAD_MARGIN_MS, Containers, Enclosed, remove_container
 from .gpu_libraries import capped
 from .launching import Unprepared, check_in_code, check_port, python_of, venv_bin_of, write_new
 from .run_directory import RunPhase, RunSpec, acknowledge, inspect_run, read_spec, write_spec
 from .spare_rooms import SpareRooms
+from .task_user import TaskUser, hand_over
 from .unpack import BadArchive
 
 log = logging.getLogger(__name__)
@@ -74,10 +75,13 @@ class Workspace:
         keep_output: bool = False,
         code: CodeCache | None = None,
         containers: Containers | None = None,
+        user: TaskUser | None = None,
     ) -> None:
         """``fetch`` gets a launch that was too large to be sent; ``keep_output``: the files with
-        what tasks printed stay when the rest is removed; ``code``: where tasks' code comes from."""
+        what tasks printed stay when the rest is removed; ``code``: where tasks' code comes from;
+        ``user``: as whom tasks run, where that is not the agent."""
         runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._user = user
         self.root = str(runs)
         self._contact_path = str(contact)
         self._label = label
@@ -105,6 +109,9 @@ class Workspace:
             if name in INHERITED or name.startswith("LC_")
         }
         self._home = os.environ.get("HOME") or os.path.expanduser("~")
+        if user is not None:
+            self._environ |= user.environ
+            self._home = user.home
 
     def directory(self, attempt_id: AttemptId) -> str:
         """Where an attempt lives."""
@@ -174,6 +181,9 @@ class Workspace:
         attempt_id = dispatch.attempt_id
         cookie = secrets.token_hex(16)
         directory = self.directory(attempt_id)
+        if launch.image is not None and self._user is not None:
+            text = f"node {self._label} runs tasks as {self._user.name}, and none in containers"
+            raise Unprepared(text, elsewhere=True)
         venv_bin = None if launch.venv is None else venv_bin_of(launch.venv)
         facts = NodeFacts(
             label=self._label,
@@ -197,8 +207,34 @@ class Workspace:
             plan = enclosed.plan
         elif launch.code is None or not plan.cwd.startswith(f"{directory}/"):
             self._check_directory(plan.cwd)
+        spec = self._spec(launch, dispatch, plan, cookie, enclosed)
+        if self._spare is None or not self._spare.take(directory):
+            os.mkdir(directory, 0o700)
+        if launch.code is not None:
+            self._copy_code(launch.code, attempt_id, facts.code_dir, is_wanted)
+            inner = launch.workdir if enclosed is not None else None
+            check_in_code(f"{facts.code_dir}/{inner}" if inner else plan.cwd, facts.code_dir)
+        if launch.secrets:
+            os.mkdir(facts.secrets_dir, 0o700)
+        for path, content in plan.files.items():
+            write_new(path, content)
+        if self._user is not None:
+            hand_over(directory, self._user)
+        write_spec(directory, spec)
+        self._note(attempt_id, spec)
+
+    def _spec(
+        self,
+        launch: Launch,
+        dispatch: DispatchReceived,
+        plan: LaunchPlan,
+        cookie: str,
+        enclosed: Enclosed | None,
+    ) -> RunSpec:
+        user = self._user
+        attempt_id = dispatch.attempt_id
         cgroup = process.make_cgroup(attempt_id, cookie) if dispatch.reservation.gpus else None
-        spec = RunSpec(
+        return RunSpec(
             attempt=attempt_id,
             argv=list(plan.argv),
             env=plan.env,
@@ -215,19 +251,10 @@ class Workspace:
             leads=enclosed is not None and enclosed.leads,
             reusable=not dispatch.reservation.gpus and enclosed is None,
             dispatch=msgspec.to_builtins(dispatch),
+            uid=None if user is None else user.uid,
+            gid=None if user is None else user.gid,
+            groups=[] if user is None else list(user.groups),
         )
-        if self._spare is None or not self._spare.take(directory):
-            os.mkdir(directory, 0o700)
-        if launch.code is not None:
-            self._copy_code(launch.code, attempt_id, facts.code_dir, is_wanted)
-            inner = launch.workdir if enclosed is not None else None
-            check_in_code(f"{facts.code_dir}/{inner}" if inner else plan.cwd, facts.code_dir)
-        if launch.secrets:
-            os.mkdir(facts.secrets_dir, 0o700)
-        for path, content in plan.files.items():
-            write_new(path, content)
-        write_spec(directory, spec)
-        self._note(attempt_id, spec)
 
     def _capped(self, plan: LaunchPlan, launch: Launch, dispatch: DispatchReceived) -> LaunchPlan:
         if dispatch.gpu_cap_mib is None or launch.image is not None:

@@ -30,7 +30,7 @@ DISPLAY_CLASS = "0x03"
 def look(settings: config.Settings) -> Iterator[Finding]:
     """Everything that needs no other program and no server."""
     yield python(sys.version_info[:2])
-    yield user(allow_root=settings.allow_root)
+    yield user(allow_root=settings.allow_root, task_user=settings.task_user)
     yield from state()
     yield from limits()
     yield clock(time.time())
@@ -47,7 +47,7 @@ def python(version: tuple[int, ...]) -> Finding:
     return ok("python", text)
 
 
-def user(*, allow_root: bool) -> Finding:
+def user(*, allow_root: bool, task_user: str | None = None) -> Finding:
     """As whom tasks would run."""
     import getpass
 
@@ -56,11 +56,13 @@ def user(*, allow_root: bool) -> Finding:
     except (KeyError, OSError):
         name = str(os.getuid())
     if os.name == "posix" and os.getuid() == 0:
+        if task_user:
+            return note("user", f"the agent is root's, its tasks run as {task_user}")
         if allow_root:
             says = "the agent is root's, and was allowed to run tasks as root"
         else:
             says = "this is root, as whom `fluxhive run` refuses to start tasks"
-        return warning("user", says, "start the agent as a plain user")
+        return warning("user", says, "start the agent as a plain user, or with --task-user NAME")
     return note("user", f"tasks run as {name}: users of one agent are not kept apart")
 
 

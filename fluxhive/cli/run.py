@@ -15,6 +15,7 @@ from fluxhive.core.errors import InputError
 @options.control_url
 @click.option("--label", help="Human name of this node. Default: the name of the machine.")
 @click.option("--allow-root", is_flag=True, help="Start although this is root: tasks are root too.")
+@click.option("--task-user", help="User as whom tasks run, where the agent is root.")
 @click.option("--stop-tasks-on-exit", is_flag=True, help="When the agent ends, end its tasks.")
 @options.log_level
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
@@ -23,6 +24,7 @@ def command(
     control_url: str | None,
     label: str | None,
     allow_root: bool,
+    task_user: str | None,
     stop_tasks_on_exit: bool,
     log_level: str | None,
     words: tuple[str, ...],
@@ -42,6 +44,7 @@ def command(
             "control_base_url": control_url,
             "label": label,
             "agent.allow_root": True if allow_root else None,
+            "agent.task_user": task_user,
         }
     )
     options.begin_logging(log_level)
