@@ -181,8 +181,6 @@ def _start(
         expected_end_ms=hive.now_ms + line.need.expected.latest_ms,
         turn=turn,
     )
-    if turn is not None:
-        on += f", next after {turn.after}"
     hive.put_task(
         replace(
             old,

@@ -51,3 +51,5 @@ class AttemptView(Value, frozen=True, kw_only=True):
     #: The most that a process of it may take of its GPU where its PyTorch or JAX can be told; None:
     #: it has no cap.
     gpu_cap_mib: int | None = None
+    #: Sent ahead: it holds nothing yet and starts when this attempt has ended on its node.
+    after: str | None = None

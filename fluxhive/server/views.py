@@ -61,7 +61,7 @@ class Views:
             word=word_of_array(task, self._manager.members_of(task.id))
             if task.spec.array is not None
             else word(task, live, nodes),
-            reason=task.reason,
+            reason=_reason(task, live),
             spec=shown_spec(task.spec, task.owner, caller),
             submitted_at_ms=task.submitted_at_ms,
             started_at_ms=started[0] if started else None,
@@ -127,6 +127,7 @@ class Views:
         node = self._node(attempt.node_id)
         return AttemptView(
             gpu_cap_mib=attempt.gpu_cap_mib,
+            after=None if attempt.turn is None else attempt.turn.after,
             estimate=attempt.estimate,
             estimate_text="" if attempt.estimate is None else describe(attempt.estimate),
             id=attempt.id,
@@ -230,6 +231,13 @@ class Views:
             gpus=tuple(_gpu(report, held.get(report.uuid)) for report in reports.values()),
             attempts=tuple(attempt.id for attempt in self._manager.running_on(node.id)),
         )
+
+
+def _reason(task: Task, live: Attempt | None) -> str:
+    """Why it is in its state; of one that waits for another's place on its node also for whose."""
+    if live is None or live.turn is None:
+        return task.reason
+    return f"{task.reason}, next after {live.turn.after}"
 
 
 def shown_reason(reason: Reason) -> ReasonView:

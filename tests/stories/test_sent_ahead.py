@@ -32,7 +32,9 @@ def test_a_short_task_waits_on_the_node_for_the_place_of_another(hive: Hive) -> 
     hive.submit("t1")
     hive.submit("t2")
     hive.sees("dispatch t1.1 on n1", "dispatch t2.1 on n1")
-    assert hive.task("t2").reason == "attempt 1 on n1, next after t1.1"
+    turn = hive.attempt("t2.1").turn
+    assert turn is not None
+    assert turn.after == "t1.1"
     goes(hive, "t1.1", "t2.1")
     assert hive.manager.reserved_on(NodeId("n1")).cpus == 1
     hive.ends("t1.1")
