@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from . import use_watch
 from .capability import missing, needed
 from .gang import cause_of, live_members, outcome_of, with_members
+from .going_back import HELD_BY_RESTORE, HELD_REASON
 from .hive_state import HiveState
 from .judge import has_exited, judge_again
 from .node import NodeState
@@ -180,10 +181,12 @@ def _repair(
 def _carry_out(hive: HiveState, task: Task, decision: RetryDecision, outcome: Outcome) -> None:
     again = decision.to is TaskState.QUEUED
     counted = decision.counted
+    is_held = again and _may_run_elsewhere(hive, task)
     hive.put_task(
         replace(
             task,
-            state=decision.to,
+            state=TaskState.HELD if is_held else decision.to,
+            held_by=HELD_BY_RESTORE if is_held else None,
             ended_at_ms=None if again else hive.now_ms,
             not_before_ms=hive.now_ms + decision.delay_ms if again else 0,
             retries_used=task.retries_used + (counted is Counted.RETRY),
@@ -194,9 +197,14 @@ def _carry_out(hive: HiveState, task: Task, decision: RetryDecision, outcome: Ou
             preempted_at_ms=(*task.preempted_at_ms, hive.now_ms)[-PREEMPTIONS_KEPT:]
             if counted is Counted.PREEMPTION
             else task.preempted_at_ms,
-            reason=decision.reason,
+            reason=f"{decision.reason}; {HELD_REASON}" if is_held else decision.reason,
         )
     )
+
+
+def _may_run_elsewhere(hive: HiveState, task: Task) -> bool:
+    """A backup was restored, so that the epoch is ahead of the attempts: a later one may run."""
+    return hive.attempts[hive.attempts_of[task.id][-1]].epoch < task.epoch
 
 
 def _has_choice(hive: HiveState, task: Task, *, without: NodeId | None = None) -> bool:

@@ -277,6 +277,7 @@ TASK_MOVES: dict[tuple[TaskState | None, TaskState], str] = {
     (T.ACTIVE, T.SUCCEEDED): "attempt ended: success",
     (T.ACTIVE, T.CANCELLED): "attempt ended, cancel wanted",
     (T.ACTIVE, T.QUEUED): "attempt ended, tried again",
+    (T.ACTIVE, T.HELD): "attempt ended, tried again; a backup was restored, so by a person's word",
     (T.ACTIVE, T.FAILED): "attempt ended, not tried again",
 }
 

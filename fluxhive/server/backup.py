@@ -7,7 +7,8 @@ moment (SQLite's backup API).
 A restored server is one that went back in time: nodes may hold attempts that it never heard of, and
 an attempt of which it knows may have ended. So a restore jumps ahead with every number that must
 never be used twice (tasks, attempts and their epochs, sessions, log channels), and holds what was
-queued: it may be running somewhere. People decide, once the nodes have said what they hold.
+queued: it may be running somewhere (core/going_back.py). People decide, once the nodes have said
+what they hold.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from msgspec.structs import replace
 
 from fluxhive import __version__
 from fluxhive.core.errors import Conflict, InputError, NotFound
-from fluxhive.core.task import FINAL_STATES, TaskState
+from fluxhive.core.going_back import JUMP, attempt_gone_back, task_gone_back
+from fluxhive.core.task import FINAL_STATES
 from fluxhive.core.values import Value
 
 from .known_before import KnownBefore, known_before
@@ -32,7 +34,14 @@ from .restored_logs import bring_logs, mark_logs
 from .store.engine import open_engine
 from .store.migrate import migrate
 from .store.queries import LAST_CHANNEL
-from .store.rows import TASK_COLUMNS, task_changes, task_of_row
+from .store.rows import (
+    ATTEMPT_COLUMNS,
+    TASK_COLUMNS,
+    attempt_of_row,
+    attempt_row,
+    task_changes,
+    task_of_row,
+)
 from .store.store import take_lock
 from .store.tables import attempts, meta, nodes, tasks
 from .store.writes import NEXT_NUMBER, TASK_CHANGES
@@ -41,11 +50,6 @@ DATABASE = "hive.db"
 NOTE = "backup.json"
 LOGS = "logs"
 FORMAT = 1
-HELD_BY = "restore"
-#: How far numbers jump: beyond all that can have been given since the backup was made.
-JUMP = 1 << 20
-#: The same for the attempts of one task.
-ATTEMPTS_JUMP = 1_000
 
 
 class BackupNote(Value, frozen=True, kw_only=True):
@@ -201,14 +205,17 @@ def _jump(connection: sa.Connection, before: KnownBefore, *, hold: bool) -> list
     query = sa.select(*(tasks.c[name] for name in TASK_COLUMNS)).where(tasks.c.state.not_in(final))
     for row in connection.execute(query).mappings().all():
         task = task_of_row(row)
-        epoch = max(task.epoch, before.epochs.get(task.id, 0))
-        raised = replace(task, epoch=epoch + ATTEMPTS_JUMP)
-        if hold and task.state is TaskState.QUEUED:
-            reason = "held by the restore of a backup: it may be running somewhere"
-            raised = replace(raised, state=TaskState.HELD, held_by=HELD_BY, reason=reason)
+        newest = max(task.epoch, before.epochs.get(task.id, 0))
+        raised = task_gone_back(replace(task, epoch=newest), hold=hold)
+        if raised.state is not task.state:
             held.append(task.id)
         values = dict(zip(TASK_CHANGES, task_changes(raised), strict=True))
         connection.execute(sa.update(tasks).where(tasks.c.id == task.id).values(values))
+    live = sa.select(*(attempts.c[name] for name in ATTEMPT_COLUMNS))
+    for row in connection.execute(live.where(attempts.c.state != "ended")).mappings().all():
+        attempt = attempt_gone_back(attempt_of_row(row))
+        values = dict(zip(ATTEMPT_COLUMNS, attempt_row(attempt), strict=True))
+        connection.execute(sa.update(attempts).where(attempts.c.id == attempt.id).values(values))
     return held
 
 

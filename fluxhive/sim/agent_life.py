@@ -60,8 +60,11 @@ class AgentLife:
         self.world = node.world
         self.agenda = node.agenda
         self.chance = node.chance
-        journal = node.journal
-        held = dict(journal.held)
+        if any(run.shim_lives and name not in node.journal.held for name, run in node.runs.items()):
+            # What runs is not in it: it was begun anew and could not be written (agent/runner.py).
+            self.world.sometimes("a journal did not know what ran", not node.journal_was_lost)
+            node.lose_journal(keeps=True)
+        held = dict(node.journal.held)
         #: As the real one: said in every hello of this life.
         self.was_absent, node.journal_was_lost = node.journal_was_lost, False
         if self.was_absent and FINDS_RUNS:

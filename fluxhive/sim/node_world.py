@@ -100,6 +100,7 @@ class SimNode:
         self._paused_until_ms: Ms = 0
         #: Set: the machine sleeps until then, and nothing on it goes on.
         self._asleep_until_ms: Ms = 0
+        self._asleep: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._slept_ms: Ms = 0
         self._pid = 1000 * number
 
@@ -133,7 +134,7 @@ class SimNode:
 
     def _when_awake(self, action: Callable[..., None], *arguments: Any) -> None:
         if self.is_asleep:
-            self.agenda.at(self._asleep_until_ms, self._when_awake, action, *arguments)
+            self._asleep.append((action, arguments))
         else:
             action(*arguments)
 
@@ -161,9 +162,10 @@ class SimNode:
         """Carry out now, or when the agent goes on; never in another life of it."""
         if self.agent is not life:
             return
-        until_ms = max(self._paused_until_ms, self._asleep_until_ms)
-        if until_ms > self.now_ms:
-            self.agenda.at(until_ms, self.awake, life, action, *arguments)
+        if self.is_asleep:
+            self._asleep.append((self.awake, (life, action, *arguments)))
+        elif self._paused_until_ms > self.now_ms:
+            self.agenda.at(self._paused_until_ms, self.awake, life, action, *arguments)
         else:
             action(*arguments)
 
@@ -175,11 +177,16 @@ class SimNode:
         troubled = is_paused or is_blocked or self.disk_is_full or self.is_slow
         return self.agent is not None and not troubled
 
-    def lose_journal(self) -> None:
-        """It is damaged: the next agent begins another one."""
+    def lose_journal(self, *, keeps: bool = False) -> None:
+        """It is damaged: the next agent begins another one, with what it had or with nothing."""
+        old = self.journal
         self.n_journals += 1
         self.journal = SimJournal(f"{self.id}-{self.n_journals}")
         self.journal_was_lost = True
+        if keeps:
+            self.journal.append(old.held, [], old.said, 0)
+            self.journal.last_n = old.last_n
+            self.journal.flush()
 
     # ── the machine ───────────────────────────────────────────────────────────────────────────
 
@@ -228,6 +235,9 @@ class SimNode:
             self.line.sleeps = False
             self.line.open()
             # What is due is done first; whatever runs on from there runs for everybody to see.
+            due, self._asleep = self._asleep, []
+            for action, arguments in due:
+                self.agenda.after(0, action, *arguments)
             self.agenda.after(WAKING_MS, self._thaw)
 
     def _thaw(self) -> None:

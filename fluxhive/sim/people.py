@@ -94,6 +94,11 @@ class People:
 
         self._world.server.post(events, done)
 
+    def release(self, name: TaskId) -> None:
+        """Takes back a hold, unless it is a restore's: whoever looks into that decides."""
+        if self._world.backups.may_release(name):
+            self.ask([TaskReleased(task_id=name, by="ann")])
+
     def _meddle(self) -> None:
         chance, world = self._chance, self._world
         node = chance.choice(world.nodes)
@@ -115,8 +120,7 @@ class People:
             self.ask([cancel], answered)
         elif what < 0.8:
             self.ask([TaskHeld(task_id=name, by="ann")])
-            release = TaskReleased(task_id=name, by="ann")
-            world.agenda.after(chance.randrange(60_000), self.ask, [release])
+            world.agenda.after(chance.randrange(60_000), self.release, name)
         else:
             priority = chance.choice(list(Priority))
             self.ask([TaskReprioritised(task_id=name, priority=priority, by="ann")])

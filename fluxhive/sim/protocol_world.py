@@ -22,7 +22,6 @@ from fluxhive.core.events import (
     SessionClosed,
     SessionOpened,
     StopReceived,
-    TaskReleased,
     TimePassed,
 )
 from fluxhive.core.node import GpuState, HeldPhase
@@ -32,6 +31,7 @@ from fluxhive.core.values import AttemptId, Ms, NodeId, TaskId
 
 from .agenda import Agenda
 from .agent_life import AgentLife
+from .backup import Backups
 from .faults import Faults
 from .node_world import SimNode
 from .people import People
@@ -62,15 +62,18 @@ class ProtocolWorld:
         n_tasks: int = N_TASKS,
         has_mistakes: bool = False,
         hears_late: bool = False,
+        goes_back: bool = False,
     ) -> None:
         """With ``has_mistakes`` people also give machines up that are not off.
 
         With ``hears_late`` both ends go on reading from connections that they have replaced: the
-        session that a message names is all that tells it from one of today.
+        session that a message names is all that tells it from one of today. With ``goes_back`` the
+        server is restored from a backup (backup.py).
         """
         self.seed = seed
         self.has_mistakes = has_mistakes
         self.hears_late = hears_late
+        self.goes_back = goes_back
         self.agenda = Agenda(start_ms=1_000)
         self.chance = random.Random(seed)
         self.witness = Witness()
@@ -85,6 +88,7 @@ class ProtocolWorld:
         ]
         for node in self.nodes:
             self.agenda.after(self.chance.randrange(1_000), node.start_agent)
+        self.backups = Backups(self, seed)
         self.people = People(self, seed, n_tasks, FAULTS_MS)
         self.faults = Faults(self, seed)
         self.faults.plan(n_faults, FAULTS_MS)
@@ -211,7 +215,7 @@ class ProtocolWorld:
             node.gpus_change()
             self.people.ask([NodeDrained(node_id=node.id, on=False, by="root")])
         for task_id in self.people.specs:
-            self.people.ask([TaskReleased(task_id=task_id, by="ann")])
+            self.people.release(task_id)
         self.agenda.after(A_PERSON_LOOKS_MS, self._a_person_looks)
 
     def _a_person_looks(self) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from fluxhive.core import effects
 from fluxhive.core.effects import HiveEffect, SaveAttempt, SaveNode, SaveTask
 from fluxhive.core.events import HiveEvent, NodeJoined, NodeLeft, NodeReported, NodeSaid, TimePassed
@@ -55,10 +57,20 @@ class SimStore:
         self.tasks: dict[TaskId, Task] = {}
         self.attempts: dict[AttemptId, Attempt] = {}
         self.nodes: dict[NodeId, Node] = {}
+        #: Log channels up to this one were given before a restore.
+        self.last_channel = 0
+
+    def copy(self) -> SimStore:
+        """As it is now."""
+        other = SimStore()
+        other.tasks, other.attempts = dict(self.tasks), dict(self.attempts)
+        other.nodes, other.last_channel = dict(self.nodes), self.last_channel
+        return other
 
     def snapshot(self) -> HiveSnapshot:
         """All of it."""
         return HiveSnapshot(
+            last_channel=self.last_channel,
             tasks=tuple(self.tasks.values()),
             attempts=tuple(self.attempts.values()),
             nodes=tuple(self.nodes.values()),
@@ -314,7 +326,9 @@ class SimServer:
         self._given[session.node_id] = session.number = number
         self._greeting[session.node_id, number] = session
         event: NodeJoined = joined(hello, session.node_id, number, None)
-        self.post([event])
+        held = (claim.attempt_id for claim in hello.held)
+        unknown = tuple(each for each in held if each not in self.store.attempts)
+        self.post([replace(event, unknown=unknown)])
 
     def left(self, session: SimSession) -> None:
         """A connection is over."""
@@ -336,7 +350,8 @@ class SimServer:
                 self._turn_away(effect)
             elif isinstance(effect, effects.Forget):
                 # It waits until the logs are on the disk; that wait is in memory alone.
-                delay_ms = self.world.chance.choice((0, 0, 200, 3_000))
+                waits_ms = (200, 30_000) if self.world.goes_back else (0, 0, 200, 3_000)
+                delay_ms = self.world.chance.choice(waits_ms)
                 self.agenda.after(delay_ms, self._forget, effect, self._life)
             elif isinstance(effect, effects.Dispatch):
                 session = self._session(effect.node_id, effect.session)

@@ -20,6 +20,8 @@ those of the claims:
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 from fluxhive.core.outcome import OutcomeKind
@@ -63,6 +65,8 @@ class Witness:
         #: Attempts that a person took for gone although they were not: claims 4, 7, 8 and 14 were
         #: made to somebody who knows better.
         self.excused: set[AttemptId] = set()
+        #: Attempts that ran when a backup was restored in which they are not.
+        self.unknown: set[AttemptId] = set()
 
     # ── the kernel ────────────────────────────────────────────────────────────────────────────
 
@@ -132,7 +136,8 @@ class Witness:
         for share in process.reservation.gpus:
             there = self._on_gpu.setdefault(share.uuid, {})
             for other, is_alone in there.items():
-                is_excused = other in self.excused or process.attempt_id in self.excused
+                excused = self.excused | self.unknown
+                is_excused = other in excused or process.attempt_id in excused
                 if (exclusive or is_alone) and not is_excused:
                     raise Violation(f"claim 7: {process.attempt_id} and {other} on {share.uuid}")
             there[process.attempt_id] = exclusive
@@ -200,6 +205,23 @@ class Witness:
         """Whoever cancelled has the answer."""
         if task_id not in self._final:
             self.cancelled.setdefault(task_id, now_ms)
+
+    # ── a server that goes back ────────────────────────────────────────────────────────────────
+
+    def remember(self) -> tuple[dict[Any, Any], ...]:
+        """What the server's disk and answers have said up to now."""
+        return tuple(dict(each) for each in self._told())
+
+    def go_back(self, seen: tuple[dict[Any, Any], ...], known: set[AttemptId]) -> None:
+        """A backup was restored: nothing said since counts. What runs and is not known to the
+        server may share a GPU (claim 7); that nothing of its task runs beside it is still asked."""
+        for now, then in zip(self._told(), seen, strict=True):
+            now.clear()
+            now.update(then)
+        self.unknown |= {each.attempt_id for each in self._living.values()} - known
+
+    def _told(self) -> tuple[dict[Any, Any], ...]:
+        return (self._once, self._final, self._ended, self._epochs, self.accepted, self.cancelled)
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────
 

@@ -26,6 +26,7 @@ from fluxhive.core.events import (
     NodeSaid,
     TimePassed,
 )
+from fluxhive.core.going_back import attempt_gone_back, task_gone_back
 from fluxhive.core.hive_settings import DEFAULT_SETTINGS, HiveSettings
 from fluxhive.core.node import GpuReport, HeldAttempt, HeldPhase, Journal
 from fluxhive.core.outcome import ExitFacts, GpuOom, GpuPeak, Outcome, OutcomeKind
@@ -37,7 +38,7 @@ from fluxhive.core.reports import (
     Report,
 )
 from fluxhive.core.step_laws import StepLaws
-from fluxhive.core.task_manager import TaskManager
+from fluxhive.core.task_manager import HiveSnapshot, TaskManager
 from fluxhive.core.values import AttemptId, GpuUuid, NodeId
 
 from . import factories
@@ -299,9 +300,19 @@ class Hive(PeopledHive):
             else:
                 self.beat(who)
 
-    def restarts(self) -> None:
+    def goes_back(self, stored: HiveSnapshot) -> None:
+        """A backup that was this snapshot is restored, and the server started from it."""
+        self.restarts(
+            structs.replace(
+                stored,
+                tasks=tuple(task_gone_back(task, hold=True) for task in stored.tasks),
+                attempts=tuple(attempt_gone_back(attempt) for attempt in stored.attempts),
+            )
+        )
+
+    def restarts(self, stored: HiveSnapshot | None = None) -> None:
         """The server is started again from what it stored; nodes have to join again."""
-        stored = self.manager.snapshot()
+        stored = self.manager.snapshot() if stored is None else stored
         self.manager = TaskManager.restore(stored, self.now_ms, settings=self.settings)
         self._laws = StepLaws.since(self.manager)
         self._quiet.update(self._joins)

@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fluxhive.core import executor, hello_check, node_contact, retry, task, task_orders
+from fluxhive.core import (
+    attempt_end,
+    executor,
+    going_back,
+    hello_check,
+    node_contact,
+    retry,
+    task,
+    task_orders,
+)
 from fluxhive.core.events import DispatchReceived, StopReceived
 from fluxhive.core.executor_records import ExecutorRecords
 from fluxhive.core.executor_table import ON_HAPPENING, Happening, Move, Stand
@@ -20,7 +29,7 @@ from fluxhive.core.hive_state import HiveState
 from fluxhive.core.reactions import ON_ABSENT, ON_REPORT, Reaction
 from fluxhive.core.task import AttemptState
 from fluxhive.protocol.link import Link
-from fluxhive.sim import node_world
+from fluxhive.sim import backup, node_world
 from fluxhive.sim.runs import Run
 
 Patch = pytest.MonkeyPatch
@@ -187,3 +196,25 @@ def the_clock_stops_while_a_machine_sleeps(patch: Patch) -> None:
 def the_grace_counts_from_when_a_deadline_is_noticed(patch: Patch) -> None:
     """Of a machine that slept through it (played, as agent/shim.py does it)."""
     patch.setattr(Run, "_overdue_ms", lambda self: 0)
+
+
+@mutant
+def a_repeated_dispatch_is_not_answered_after_a_backup(patch: Patch) -> None:
+    """Silent on a repeated START. Only a server that went back asks for what it had been told."""
+    patch.setitem(ON_HAPPENING[Happening.DISPATCH_RECEIVED], Stand.EXITED, Move.NOTHING)
+
+
+@mutant
+def what_was_live_in_a_backup_is_tried_again_at_once(patch: Patch) -> None:
+    patch.setattr(attempt_end, "_may_run_elsewhere", lambda hive, task: False)
+
+
+@mutant
+def what_was_reserved_in_a_backup_is_dispatched_again(patch: Patch) -> None:
+    patch.setattr(backup, "attempt_gone_back", lambda attempt: attempt)
+
+
+@mutant
+def a_backup_goes_on_counting_where_it_was(patch: Patch) -> None:
+    patch.setattr(backup, "JUMP", 0)
+    patch.setattr(going_back, "ATTEMPTS_JUMP", 0)

@@ -14,8 +14,12 @@ SEEDS = range(1, 400)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_this_mutant_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     MUTANTS[name](monkeypatch)
+    world = {
+        "has_mistakes": "by_mistake" in name,
+        "hears_late": "session_number" in name,
+        "goes_back": "backup" in name,
+    }
     for seed in SEEDS:
-        has_mistakes, hears_late = "by_mistake" in name, "session_number" in name
-        if play(seed, has_mistakes=has_mistakes, hears_late=hears_late).broken:
+        if play(seed, **world).broken:
             return
     pytest.fail(f"{len(SEEDS)} histories did not notice: {name}")

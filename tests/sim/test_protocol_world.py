@@ -6,7 +6,7 @@ import pytest
 
 from fluxhive.sim.protocol_world import ProtocolWorld
 
-from .histories import kept_seeds, play
+from .histories import kept_seeds, play, world_of
 
 #: A few for every run of the suite; ``./dev sim`` plays thousands.
 SEEDS = range(100_000, 100_020)
@@ -15,6 +15,7 @@ SEEDS = range(100_000, 100_020)
 @pytest.mark.parametrize("seed", [*kept_seeds(), *SEEDS])
 def test_nothing_breaks_in_this_history(seed: int) -> None:
     found = play(seed)
+    found.add(play(seed, **world_of(seed)))
     assert not found.broken, "\n".join([found.broken[seed][0], *found.broken[seed][1]])
 
 
@@ -28,6 +29,12 @@ def test_where_people_are_mistaken_what_runs_on_is_stopped(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_old_connections_say_late_changes_nothing(seed: int) -> None:
     found = play(seed, hears_late=True)
+    assert not found.broken, "\n".join([found.broken[seed][0], *found.broken[seed][1]])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_server_that_goes_back_to_a_backup_runs_nothing_twice(seed: int) -> None:
+    found = play(seed, goes_back=True)
     assert not found.broken, "\n".join([found.broken[seed][0], *found.broken[seed][1]])
 
 
