@@ -11,6 +11,7 @@ from fluxhive.cli.completing import TASK_NAMES
 from fluxhive.cli.program import shown_command
 from fluxhive.cli.watch import watched
 from fluxhive.core.request import Reservation, show_mib, show_ms
+from fluxhive.core.task import TaskState
 from fluxhive.protocol.rest import AttemptView, TaskView
 from fluxhive.sdk import tasks
 from fluxhive.sdk.begin import show_time
@@ -109,8 +110,9 @@ def why(task: TaskView) -> str:
         return f"{task.members}{waits}"
     if task.waiting:
         return task.waiting[0].text
-    if task.word == "running" and len(task.attempts) == 1:
-        return "-"  # that it runs, and where, stands beside it
+    is_said = task.word == "running" and len(task.attempts) == 1
+    if is_said or task.state is TaskState.SUCCEEDED:
+        return "-"  # it stands beside it, and where it runs
     return task.reason or "-"
 
 

@@ -71,7 +71,8 @@ def facts(task: TaskView, until_now: list[tuple[str, str]]) -> list[tuple[str, s
         ("project", task.project or task.owner),
         ("state", task.word),
     ]
-    if task.reason and not (task.waiting and task.reason == "submitted"):
+    is_told = task.reason == ("submitted" if task.waiting else "success")
+    if task.reason and not is_told:
         facts.append(("why", task.reason))
     facts += [("waits", reason.text) for reason in task.waiting]
     facts += [

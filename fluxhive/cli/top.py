@@ -16,11 +16,12 @@ from fluxhive.cli.top_bar import ASCII, UNICODE, Glyphs
 from fluxhive.cli.top_model import Facts, Model, Wish
 from fluxhive.cli.top_terminal import opened, styled
 from fluxhive.cli.top_view import draw
-from fluxhive.core.errors import FluxhiveError, InputError
+from fluxhive.core.errors import FluxhiveError, InputError, NotFound
 from fluxhive.core.progress import fold
 from fluxhive.core.task import TaskState
+from fluxhive.protocol.summary import Summary
 from fluxhive.sdk import tasks as of_tasks
-from fluxhive.sdk.calls import Calls
+from fluxhive.sdk.calls import API, Calls
 
 INTERVAL_S = 2.0
 INTERVAL_S_MIN = 0.5
@@ -78,8 +79,15 @@ def read(client: Calls, user: str) -> Facts:
         user=user,
         url=client.url,
         now_ms=now_ms,
-        is_cut=len(others) == OTHERS_MAX,
+        summary=_summary(client),
     )
+
+
+def _summary(client: Calls) -> Summary | None:
+    try:
+        return client.transport.call("GET", f"{API}/summary", Summary)
+    except NotFound:
+        return None  # an older server
 
 
 class Top:

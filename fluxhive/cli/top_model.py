@@ -13,6 +13,7 @@ from fluxhive.core.ids import task_of
 from fluxhive.core.task import TaskState
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.rest import NodeView, TaskView
+from fluxhive.protocol.summary import Summary
 
 #: Running first, then what waits, then what ended lately; the newest of each first.
 _ORDER = {TaskState.ACTIVE: 0, TaskState.HELD: 1, TaskState.QUEUED: 1}
@@ -28,8 +29,8 @@ class Facts(NamedTuple):
     user: str = ""
     url: str = ""
     now_ms: int = 0
-    #: More tasks wait or ended lately than are listed.
-    is_cut: bool = False
+    #: The hive counted by its server, arrays by their members; None: an older server counts not.
+    summary: Summary | None = None
 
 
 class Pane(Enum):

@@ -56,25 +56,32 @@ def draw(model: Model, width: int, height: int, glyphs: Glyphs) -> list[Line]:
 
 
 def _head(model: Model, facts: Facts, width: int) -> Line:
-    counts = dict.fromkeys(TaskState, 0)
-    waits: list[TaskView] = []
-    for task in facts.tasks:
-        counts[task.state] += 1
-        if task.state is TaskState.QUEUED:
-            waits.append(task)
-    n_waiting = len(waits) + counts[TaskState.HELD]
-    more = "+" if facts.is_cut else ""
-    oldest = min((task.submitted_at_ms for task in waits), default=None)
-    wait = "" if oldest is None else f" (oldest {show_ms(max(0, facts.now_ms - oldest))})"
-    parts = [gpu_summary(facts.nodes), f"{counts[TaskState.ACTIVE]} running"]
-    parts.append(f"{n_waiting}{more} waiting{wait}")
     clock = time.strftime("%H:%M:%S", time.localtime(facts.now_ms / 1000))
-    address = facts.url.partition("://")[2]
-    left = [Span(f"{facts.user}@{address}", BOLD), Span("  "), Span("  ".join(parts))]
-    room = width - sum(width_of(span.text) for span in left) - len(clock)
     if model.trouble:
         return [Span("not up to date", RED), Span(f"  {clock}  {model.trouble}")]
-    return [*left, Span(" " * room), Span(clock, GREY)] if room > 1 else left
+    address = facts.url.partition("://")[2]
+    parts = [gpu_summary(facts.nodes), *_counts(facts)]
+    line = [Span(f"{facts.user}@{address}", BOLD), Span("  "), Span("  ".join(parts))]
+    n_failed = 0 if facts.summary is None else facts.summary.ended_24h.failed
+    if n_failed:
+        line.append(Span(f"  {n_failed} failed today", RED))
+    room = width - sum(width_of(span.text) for span in line) - len(clock)
+    return [*line, Span(" " * room), Span(clock, GREY)] if room > 1 else line
+
+
+def _counts(facts: Facts) -> list[str]:
+    """How many tasks run and wait: as the server counts them, or of those that were read."""
+    states = [task.state for task in facts.tasks]
+    n_running, n_waiting = states.count(TaskState.ACTIVE), states.count(TaskState.QUEUED)
+    n_held = states.count(TaskState.HELD)
+    queued = [task for task in facts.tasks if task.state is TaskState.QUEUED]
+    oldest_ms = min((task.submitted_at_ms for task in queued), default=None)
+    if facts.summary is not None:
+        counts, oldest_ms = facts.summary.counts, facts.summary.oldest_wait_ms
+        n_running, n_waiting, n_held = counts.active, counts.queued, counts.held
+    wait = "" if oldest_ms is None else f" ({show_ms(max(0, facts.now_ms - oldest_ms))})"
+    held = [f"{n_held} held"] if n_held else []
+    return [f"{n_running} running", f"{n_waiting} waiting{wait}", *held]
 
 
 def _tasks(model: Model, facts: Facts, width: int, height: int, glyphs: Glyphs) -> list[Line]:

@@ -221,7 +221,7 @@ def _warn_of_other_server(url: str) -> None:
 
 
 def _tell_where(hive: Hive) -> None:
-    root = places.state_root()
+    root, activate = places.state_root(), _activate()
     for title, value in (
         ("dashboard", sign_in.link(hive.client) or hive.up.url),
         ("", "(the link signs a browser in, once; another: fluxhive open)"),
@@ -229,11 +229,19 @@ def _tell_where(hive: Hive) -> None:
         ("state", str(root)),
         ("server's log", str(root / "server" / "server.log")),
         ("agent's log", str(root / "agent" / places.machine_id() / "agent.log")),
+        *(() if activate is None else (("first", f". {activate}   (in another terminal)"),)),
         ("submit", "fluxhive submit -f -- python train.py"),
         ("look", "fluxhive ps, fluxhive nodes, fluxhive gpus"),
         ("stop", "fluxhive down, with --stop-tasks also what runs"),
     ):
         messages.say(f"  {title:<13} {value}")
+
+
+def _activate() -> str | None:
+    """The file that lets another shell find `fluxhive`; None: it is found as it is."""
+    file = Path(sys.prefix) / "bin" / "activate"
+    is_found = "VIRTUAL_ENV" in os.environ or sys.prefix == sys.base_prefix
+    return None if is_found or not file.exists() else str(file)
 
 
 def _watch(hive: Hive) -> None:

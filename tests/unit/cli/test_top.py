@@ -16,8 +16,10 @@ from fluxhive.cli.top_terminal import keys_of, styled
 from fluxhive.cli.top_view import draw
 from fluxhive.core.task import TaskState
 from fluxhive.protocol.rest import GpuView
+from fluxhive.protocol.summary import EndCounts, GpuCounts, Summary, TaskCounts
 from tests.helpers import top_scene
 from tests.helpers.cli_scene import set_scene
+from tests.helpers.cli_views import NOON_MS
 from tests.unit.cli.conftest import Cli
 
 SCREENS = Path(__file__).parent / "screens"
@@ -101,6 +103,14 @@ def test_a_server_that_is_away_is_said_and_what_was_read_stays() -> None:
     waiting = Model()
     waiting.trouble = shown.trouble
     assert "no FlowHive server answers" in text_of(waiting)
+
+
+def test_the_server_counts_where_it_can() -> None:
+    counts, gpus = TaskCounts(held=2, queued=9_120, active=31), GpuCounts(total=4)
+    ended = EndCounts(failed=3)
+    summary = Summary(now_ms=0, gpus=gpus, counts=counts, oldest_wait_ms=NOON_MS, ended_24h=ended)
+    head = text_of(model(top_scene.small()._replace(summary=summary)), 120).splitlines()[0]
+    assert "31 running  9120 waiting (12:04)  2 held  3 failed today" in head
 
 
 def test_the_selection_follows_its_task() -> None:
