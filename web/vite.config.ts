@@ -6,6 +6,10 @@ import { defineConfig } from "vitest/config";
 const server = env.FLOWHIVE_CONTROL_URL ?? "http://127.0.0.1:8001";
 const token = env.FLOWHIVE_DEV_TOKEN;
 
+/** The server takes only what comes from its own pages. */
+const headers: Record<string, string> = { origin: server };
+if (token) headers.authorization = `Bearer ${token}`;
+
 export default defineConfig({
   plugins: [react()],
   html: { cspNonce: "__CSP_NONCE__" },
@@ -22,7 +26,13 @@ export default defineConfig({
     proxy: {
       "/api": {
         target: server,
-        headers: { origin: server, ...(token ? { authorization: `Bearer ${token}` } : {}) },
+        ws: true,
+        headers,
+        configure: (proxy) => {
+          proxy.on("proxyReqWs", (request) => {
+            for (const [name, value] of Object.entries(headers)) request.setHeader(name, value);
+          });
+        },
       },
     },
   },

@@ -12,6 +12,7 @@ import { meQuery } from "./api/queries";
 import { logSearch } from "./pages/log/search";
 import { nodeSearch } from "./pages/nodes/ranges";
 import { Overview } from "./pages/overview/Overview";
+import { pathOfOurs } from "./pages/sign-in/next";
 import { SignIn } from "./pages/sign-in/SignIn";
 import { taskFilters } from "./pages/tasks/search";
 import { Crashed, NotFound } from "./parts/Trouble";
@@ -27,9 +28,10 @@ const signIn = createRoute({
   getParentRoute: () => root,
   path: "/sign-in",
   component: SignIn,
-  validateSearch: (search): { next?: string } =>
-    // Only a path of ours: a link must not lead elsewhere.
-    typeof search.next === "string" && /^\/(?!\/)/.test(search.next) ? { next: search.next } : {},
+  validateSearch: (search): { next?: string } => {
+    const next = pathOfOurs(search.next, window.location.origin);
+    return next ? { next } : {};
+  },
 });
 
 const shell = createRoute({

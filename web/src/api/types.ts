@@ -1,14 +1,20 @@
 /** The server's words, as docs/reference/openapi.json describes them (schema.d.ts is made from it). */
 export type {
+  Alive,
   ArraySpec,
   AttemptUsageView,
   AttemptView,
   CauseCount,
+  Changes,
   ExitFacts,
   GpuReport,
   GpuView,
   LogEvent,
   LogGapView,
+  LogGrown,
+  LogHits,
+  LogLine,
+  LogLines,
   LogStreamView,
   Me,
   MemberCounts,
@@ -23,6 +29,8 @@ export type {
   Remedy,
   Request,
   Reservation,
+  Resumed,
+  Snapshot,
   Summary,
   SweepVariable,
   TaskPage,
@@ -32,3 +40,13 @@ export type {
   TokenView,
   UsagePoint,
 } from "./schema";
+
+import type { Alive, Changes, LogGrown, Resumed, Snapshot } from "./schema";
+
+/** What the server says on the dashboard's channel. */
+export type LiveMessage =
+  | (Snapshot & { type: "snapshot" })
+  | (Resumed & { type: "resumed" })
+  | (Changes & { type: "changes" })
+  | (LogGrown & { type: "log-grown" })
+  | (Alive & { type: "alive" });

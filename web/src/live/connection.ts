@@ -22,6 +22,11 @@ export function setConnection(next: Connection): void {
   for (const listener of listeners) listener();
 }
 
+/** Whether the feed tells of changes now. */
+export function isLive(): boolean {
+  return current.standing === "live";
+}
+
 export function useConnection(): Connection {
   return useSyncExternalStore(
     (listener) => {

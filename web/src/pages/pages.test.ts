@@ -3,6 +3,7 @@ import type { NodeView, TaskView } from "../api/types";
 import { differenceOf } from "./diff/difference";
 import { logSearch } from "./log/search";
 import { inOrder, troubleOf } from "./overview/nodes";
+import { pathOfOurs } from "./sign-in/next";
 import {
   commandLineOf,
   countOf,
@@ -32,6 +33,23 @@ describe("addresses", () => {
       stream: "stderr",
       times: true,
     });
+  });
+});
+
+describe("the way on after signing in", () => {
+  it("stays on this server, however the path is written", () => {
+    const ours = (path: unknown) => pathOfOurs(path, "http://hive:8001");
+    expect(ours("/t/t-7f3k?line=4#x")).toBe("/t/t-7f3k?line=4#x");
+    for (const path of [
+      "//evil.example",
+      "/\\evil.example",
+      "/\t/evil.example",
+      "/.//evil.example",
+      "https://evil.example",
+      7,
+    ]) {
+      expect(ours(path), String(path)).toBeUndefined();
+    }
   });
 });
 

@@ -3,7 +3,7 @@ import { useDisclosure, useHotkeys } from "@mantine/hooks";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate } from "@tanstack/react-router";
 import { lazy, Suspense, useEffect, useState } from "react";
-import { meQuery } from "../api/queries";
+import { meQuery, tasksQuery } from "../api/queries";
 import hive from "../hive.svg";
 import { followFeed } from "../live/feed";
 import { isNotifying, notify, toTell } from "../live/notify";
@@ -22,6 +22,11 @@ export function Shell() {
   const me = useQuery(meQuery);
   const username = me.data?.username;
   const navigate = useNavigate();
+  // Watched on every page, so that their end can be told.
+  useQuery({
+    ...tasksQuery({ owner: username, state: "active", limit: 100, brief: true }),
+    enabled: username !== undefined && isNotifying(),
+  });
   useEffect(() => {
     if (!username) return;
     const [sinceMs, told] = [Date.now(), new Set<string>()];

@@ -22,7 +22,7 @@ export function Hits({ selection, query, chosen, onChoose }: Props) {
     queryFn: ({ pageParam, signal }) =>
       searchLines(selection, query, { from: pageParam, limit: HITS_PAGE }, signal),
     initialPageParam: 0,
-    getNextPageParam: (last) => (last.more ? last.next : undefined),
+    getNextPageParam: (last) => last.next ?? undefined,
     staleTime: 10_000,
   });
   if (found.error) return <Trouble error={found.error} />;

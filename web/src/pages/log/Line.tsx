@@ -1,13 +1,12 @@
 import { memo } from "react";
+import type { LogGapView, LogLine } from "../../api/types";
 import { exact } from "../../format/time";
-import type { LogGap, LogLine } from "./api";
 import classes from "./Line.module.css";
 import { type Span, spansOf } from "./spans";
 
 interface Props {
   n: number;
   line?: LogLine;
-  gaps?: LogGap[];
   query: string;
   isChosen: boolean;
   showsTimes: boolean;
@@ -18,7 +17,7 @@ interface Props {
 
 /** One line of a log: its number (a link to it), when it came, and the text. */
 export const Line = memo(function Line(props: Props) {
-  const { n, line, gaps, query, isChosen, showsTimes, showsRank, wraps, onChoose } = props;
+  const { n, line, query, isChosen, showsTimes, showsRank, wraps, onChoose } = props;
   return (
     <div
       className={classes.line}
@@ -42,11 +41,11 @@ export const Line = memo(function Line(props: Props) {
       )}
       {showsRank && <span className={classes.rank}>{line && `r${line.rank ?? 0}`}</span>}
       <span className={classes.text}>
-        {gaps?.map((gap) => (
-          <GapMark key={`${gap.stream}${gap.start}`} gap={gap} />
-        ))}
         {line ? (
-          <Text line={line} query={query} />
+          <>
+            <Text line={line} query={query} />
+            {line.gap && <GapMark stream={line.stream} gap={line.gap} />}
+          </>
         ) : (
           <span className={classes.waiting}>reading …</span>
         )}
@@ -101,12 +100,12 @@ function Piece({ span }: { span: Span }) {
   );
 }
 
-function GapMark({ gap }: { gap: LogGap }) {
+function GapMark({ stream, gap }: { stream: string; gap: LogGapView }) {
   const size = gap.end - gap.start;
   const where =
     size > 0
-      ? `bytes ${gap.start} to ${gap.end} of ${gap.stream} are missing`
-      : `some of ${gap.stream} may be missing here`;
+      ? `bytes ${gap.start} to ${gap.end} of ${stream} are missing`
+      : `some of ${stream} may be missing here`;
   return (
     <span className={classes.gap}>
       {where}: {gap.reason}

@@ -1,7 +1,8 @@
 /** A log with its bar and its hits; beneath a task, or at full height. Loaded when it is needed. */
 import { useDebouncedValue } from "@mantine/hooks";
-import { type Ref, useMemo } from "react";
+import { type Ref, useEffect, useMemo } from "react";
 import type { TaskView } from "../../api/types";
+import { watchLog } from "../../live/growth";
 import type { Selection } from "./api";
 import { Hits } from "./Hits";
 import { LogBar } from "./LogBar";
@@ -27,6 +28,14 @@ export function LogPanel({ task, search, change, searchBox }: Props) {
   );
   const [query] = useDebouncedValue(search.q ?? "", 250);
   const isGang = (attempts.find((one) => one.number === attempt)?.members ?? []).length > 0;
+  // The feed tells of one rank's growth; of a whole gang the log itself asks.
+  const shown = attempts.find((one) => one.number === attempt);
+  const isWhole = isGang && rank === undefined;
+  const watched = shown && !isWhole ? shown.id : undefined;
+  useEffect(() => {
+    watchLog(watched === undefined ? null : { attempt: watched, rank: rank ?? 0 });
+    return () => watchLog(null);
+  }, [watched, rank]);
   if (attempt === undefined) {
     return (
       <p className={classes.none}>

@@ -3,7 +3,7 @@ import { useEffect, useRef } from "react";
 import { count } from "../../format/amount";
 import { Icon } from "../../parts/Icon";
 import { Trouble } from "../../parts/Trouble";
-import type { LogGap, Selection } from "./api";
+import type { Selection } from "./api";
 import { Line } from "./Line";
 import classes from "./LogView.module.css";
 import { useLines } from "./useLines";
@@ -82,7 +82,6 @@ export function LogView({
                   key={n}
                   n={n}
                   line={cache.line(n)}
-                  gaps={gapsAt(lines.gaps, n)}
                   query={query}
                   isChosen={n === chosen}
                   showsTimes={looks.times ?? false}
@@ -122,10 +121,4 @@ export function LogView({
       </footer>
     </div>
   );
-}
-
-function gapsAt(gaps: readonly LogGap[], n: number): LogGap[] | undefined {
-  if (gaps.length === 0) return undefined;
-  const here = gaps.filter((gap) => gap.line === n);
-  return here.length ? here : undefined;
 }

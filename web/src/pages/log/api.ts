@@ -1,45 +1,8 @@
 /** What the log viewer asks of the server: lines by their number, and where a text stands. */
 import { get } from "../../api/http";
+import type { LogHits, LogLines } from "../../api/types";
 
 export type Stream = "stdout" | "stderr";
-
-export interface LogLine {
-  /** Its number in this selection, from 0 on. */
-  n: number;
-  time_ms: number;
-  stream: Stream;
-  rank?: number;
-  text: string;
-  /** How many earlier states of a progress bar it stands for. */
-  folded?: number;
-  /** True: only its beginning; the download has it whole. */
-  cut?: boolean;
-}
-
-export interface LogGap {
-  line: number;
-  start: number;
-  end: number;
-  reason: string;
-  stream: Stream;
-}
-
-export interface LogLines {
-  attempt: string;
-  first: number;
-  total: number;
-  complete?: boolean;
-  /** False while the server still counts a large log: `total` grows. */
-  counted?: boolean;
-  lines?: LogLine[];
-  gaps?: LogGap[];
-}
-
-export interface LogHits {
-  hits?: LogLine[];
-  more?: boolean;
-  next?: number;
-}
 
 /** Which lines: of one attempt, one or both streams, one member or all. */
 export interface Selection {

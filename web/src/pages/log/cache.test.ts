@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { LogLine } from "./api";
+import type { LogLine } from "../../api/types";
 import { LineCache, PAGE_LINES, PAGES_MAX } from "./cache";
 
 function lines(from: number, n: number): LogLine[] {

@@ -1,5 +1,5 @@
 /** The lines that the page has of a log: pages of it, the least recently looked at dropped first. */
-import type { LogLine } from "./api";
+import type { LogLine } from "../../api/types";
 
 export const PAGE_LINES = 500;
 /** About 20,000 lines, however long the log. */

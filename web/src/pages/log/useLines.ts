@@ -1,18 +1,24 @@
 /** The lines of a log as they are looked at: what is in view is read, what grows is followed. */
 import { useCallback, useEffect, useRef, useState } from "react";
-import { type LogGap, type LogLines, readLines, type Selection } from "./api";
+import type { LogLines } from "../../api/types";
+import { isLive } from "../../live/connection";
+import { onGrown, watchedLog } from "../../live/growth";
+import { readLines, type Selection } from "./api";
 import { LineCache, PAGE_LINES } from "./cache";
 
+/** How often growth is asked for where the feed does not tell of it. */
 const FOLLOW_MS = 1_000;
+const TOLD_MS = 10_000;
 /** While somebody drags the scroll bar: what was passed by is not read. */
 const SETTLE_MS = 40;
+/** Growth comes in bursts: one question for those of a moment. */
+const GROWN_MS = 60;
 const GROWTH_LINES = 2_000;
 
 export interface LogState {
   total: number;
   isComplete: boolean;
   isCounted: boolean;
-  gaps: LogGap[];
   error?: unknown;
   /** Grows with each change, for what depends on lines that came. */
   version: number;
@@ -24,7 +30,7 @@ export interface Lines extends LogState {
   look: (first: number, n: number) => void;
 }
 
-const NOTHING: LogState = { total: 0, isComplete: false, isCounted: true, gaps: [], version: 0 };
+const NOTHING: LogState = { total: 0, isComplete: false, isCounted: true, version: 0 };
 
 /** Give a `key` by selection to the component that uses it: another selection is another log. */
 export function useLines(selection: Selection): Lines {
@@ -44,7 +50,6 @@ export function useLines(selection: Selection): Lines {
         total: total.current,
         isComplete: answer.complete ?? false,
         isCounted: answer.counted ?? true,
-        gaps: merged(before.gaps, answer.gaps ?? []),
         version: before.version + 1,
       }));
     },
@@ -95,11 +100,18 @@ export function useLines(selection: Selection): Lines {
       } catch (error) {
         if (!isGone) fail(error);
       }
-      if (!isGone) next = window.setTimeout(follow, document.hidden ? 4 * FOLLOW_MS : FOLLOW_MS);
+      if (isGone) return;
+      const isTold = isLive() && watchedLog() !== null;
+      next = window.setTimeout(follow, isTold ? TOLD_MS : FOLLOW_MS);
     };
     void follow();
+    const stopHearing = onGrown(() => {
+      window.clearTimeout(next);
+      next = window.setTimeout(follow, GROWN_MS);
+    });
     return () => {
       isGone = true;
+      stopHearing();
       window.clearTimeout(next);
     };
   }, [isOver, take, fail]);
@@ -111,11 +123,4 @@ export function useLines(selection: Selection): Lines {
     [],
   );
   return { ...state, cache, look };
-}
-
-function merged(known: LogGap[], more: LogGap[]): LogGap[] {
-  const news = more.filter(
-    (gap) => !known.some((one) => one.stream === gap.stream && one.start === gap.start),
-  );
-  return news.length ? [...known, ...news] : known;
 }
