@@ -212,8 +212,10 @@ class StepLaws:
         for attempt in fresh:
             task = hive.tasks[attempt.task_id]
             before = self._tasks.get(task.id)
+            if before is None and task.array_id is not None:
+                before = self._tasks.get(task.array_id)
             if before is not None and before.promise is not None:
-                continue  # Whoever was promised GPUs goes first.
+                continue  # Whoever was promised GPUs goes first; of an array, its next member.
             key, place = _place_of(manager, ranking, task)
             assert last is None or last < place, f"law 13: {task.id} was placed out of turn"
             last = place

@@ -19,7 +19,24 @@ from tests.helpers.random_story import random_story
 SEEDS = 60
 #: Stories told of the brain as it is, and those beyond that once broke a law.
 CLEAN_SEEDS = 150
-ONCE_BROKEN = (213, 279, 361, 460, 494, 601, 656, 825, 1081, 1178, 3255, 3550, 4265, 7109, 9250)
+ONCE_BROKEN = (
+    213,
+    279,
+    361,
+    460,
+    494,
+    601,
+    656,
+    825,
+    1081,
+    1178,
+    3255,
+    3550,
+    4265,
+    7109,
+    9250,
+    18129,
+)
 
 
 @pytest.mark.parametrize("name", sorted(BUGS))
