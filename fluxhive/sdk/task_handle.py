@@ -280,6 +280,15 @@ class Task(Generic[R]):
         view = self.refresh().view
         return {"text/plain": f"<Task {line_of(view)}>", "text/html": html_of(view, self.url)}
 
+    def show(self, every: float = 1.0) -> None:
+        """In a notebook: how it stands, renewed each ``every`` seconds until it has ended."""
+        from IPython.display import display
+
+        shown = display(self, display_id=True)
+        while not self.view.state.is_final:
+            time.sleep(every)
+            shown.update(self)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Task) and (self.id, self.calls.url) == (
             other.id,

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import importlib.util
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import cloudpickle
 import pytest
 
 import fluxhive
 from fluxhive import Client, TaskCancelled, TaskFailed, WaitTimeout
+from fluxhive.sdk import decorator
 from fluxhive.sdk.functions import RemoteTraceback
 from tests.helpers.cli_hive import CliHive, until
 
@@ -167,3 +171,30 @@ def test_waiting_outlives_a_lost_connection_and_the_server(client: Client, hive:
     hive.ok("up", "--detach", "--port", client.url.rpartition(":")[2])
     assert future.result(60) is None
     executor.shutdown()
+
+
+def test_the_guide_runs_as_it_is_written(
+    hive: CliHive,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each block of docs/sdk.md and README.md, in order, as one program."""
+    monkeypatch.setenv("FLOWHIVE_CONTROL_URL", hive.transport.base_url)
+    monkeypatch.setenv("FLOWHIVE_TOKEN", str(hive.transport.token))
+    monkeypatch.setattr(decorator, "_clients", [])
+    monkeypatch.chdir(tmp_path)
+    blocks = []
+    for page in ("README.md", "docs/sdk.md"):
+        text = (Path(__file__).parents[2] / page).read_text()
+        blocks += re.findall(r"(<!-- needs: (\w+) -->\n)?```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 7
+    names: dict[str, object] = {"__name__": "__main__"}
+    for _, needs, block in blocks:
+        if not needs or importlib.util.find_spec(needs):
+            exec(compile(block, "docs/sdk.md", "exec"), names)
+    said = capsys.readouterr().out
+    assert "hello from" in said
+    assert "failure 3 no such data set" in said
+    assert "1024 [1, 2]" in said
+    assert "[32, 9]" in said or not importlib.util.find_spec("submitit")
