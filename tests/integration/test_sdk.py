@@ -163,13 +163,25 @@ def test_all_of_it_can_be_awaited(hive: CliHive) -> None:
 
 
 def test_waiting_outlives_a_lost_connection_and_the_server(client: Client, hive: CliHive) -> None:
-    """The server is killed and comes back; what ended meanwhile is known all the same."""
+    """Server and agent are killed and come back: the result is known, no number is missing."""
+
+    def count() -> int:
+        for step in range(150):
+            fluxhive.log(step=step, square=step * step)
+            time.sleep(0.02)
+        return 150
+
     executor = fluxhive.Executor(client)
-    future = executor.submit(time.sleep, 2)
-    until(future.running)
-    os.kill(hive.processes["server_pid"], signal.SIGKILL)
+    future = executor.submit(count)
+    until(lambda: client.calls.metrics(future.task.id).series)
+    for name in ("agent_pid", "server_pid"):
+        os.kill(hive.processes[name], signal.SIGKILL)
     hive.ok("up", "--detach", "--port", client.url.rpartition(":")[2])
-    assert future.result(60) is None
+    assert future.result(60) == 150
+    (square,) = until(lambda: (told := future.task.metrics()).complete and told.series)
+    assert square.steps == tuple(range(150))
+    assert square.lasts == tuple(float(step * step) for step in range(150))
+    assert len(future.task.attempts) == 1
     executor.shutdown()
 
 

@@ -9,14 +9,19 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fluxhive import Client, TaskFailed
-from fluxhive.core.task import TaskState
+from fluxhive import AuthError, Client, ResultLost, TaskFailed
+from fluxhive.core.request import Reservation
+from fluxhive.core.task import AttemptState, TaskState
+from fluxhive.core.values import NodeId
+from fluxhive.protocol.rest import AttemptView, Me, Role, TokenScope
 from fluxhive.sdk.display import html_of, line_of
 from fluxhive.sdk.failures import failure_of
 from fluxhive.sdk.task_handle import Task
 from fluxhive.transport import Transport
 from tests.helpers.cli_views import succeeded, task
-from tests.helpers.stub_server import StubServer
+from tests.helpers.stub_server import StubServer, bytes_answer
+
+WHOLE = {"x-log-offset": "0", "x-log-size": "11", "x-log-complete": "true"}
 
 
 def test_what_people_wrote_is_escaped() -> None:
@@ -65,6 +70,30 @@ def test_a_failure_shows_the_last_lines_and_can_be_pickled() -> None:
     assert str(error).splitlines()[0] == "task t-7f3k (vit) failed: exit code 3"
     assert "hint: all of its output: fluxhive logs t-7f3k" in str(error)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_a_result_of_somebody_else_is_not_unpickled_without_being_told_to() -> None:
+    server = StubServer()
+    server.on("GET", "/auth/me", Me(username="bob", role=Role.MEMBER, scope=TokenScope.FULL))
+    server.on("GET", "/tasks/t-7f3k/logs/result", bytes_answer(b"cos\nsystem\n", WHOLE))
+    client = Client(transport=Transport("http://hive", sender=server))
+    attempt = AttemptView(
+        id="t-7f3k.1",
+        number=1,
+        epoch=1,
+        state=AttemptState.ENDED,
+        node_id="n",
+        node_label="gpu-a",
+        reservation=Reservation(node_id=NodeId("n")),
+        reserved_at_ms=0,
+    )
+    view = succeeded()
+    spec = replace(view.spec, function="evil.function")
+    server.on("GET", "/tasks/t-7f3k", replace(view, spec=spec, attempts=(attempt,)))
+    with pytest.raises(AuthError, match="is of ada, and you are bob"):
+        client.task("t-7f3k").result()
+    with pytest.raises(ResultLost, match="is no result of a function"):
+        client.task("t-7f3k").trust().result()
 
 
 def test_equal_handles_are_of_one_task() -> None:
