@@ -26,7 +26,7 @@ from fluxhive.core.node import Inventory
 from fluxhive.core.outcome import Blame, ExitFacts, GpuOom, GpuPeak, Outcome, OutcomeKind
 from fluxhive.core.policy import DurationFrom, Policy
 from fluxhive.core.reports import AttemptEnded, AttemptStarted
-from fluxhive.core.request import Request
+from fluxhive.core.request import Request, Reservation
 from fluxhive.core.task import Attempt, TaskSpec, TaskState
 from fluxhive.core.task_manager import HiveSnapshot, TaskManager
 from fluxhive.core.values import AttemptId, GpuUuid, Mib, Ms, NodeId, TaskId
@@ -73,7 +73,10 @@ class PolicyWorld:
         self._jobs = jobs
         self._gpus_per_node = len(gpu_mib)
         self._chance = random.Random(seed)
+        #: Of one moment, and heard in this order: ends by GPU, what else nodes say, who comes.
+        self._ends: list[tuple[NodeId, int, HiveEvent]] = []
         self._waiting: deque[HiveEvent] = deque()
+        self._coming: deque[HiveEvent] = deque()
         self._cards: dict[GpuUuid, Card] = {}
         self._nodes: dict[NodeId, tuple[Card, ...]] = {}
         self._changed: dict[NodeId, None] = {}
@@ -96,32 +99,41 @@ class PolicyWorld:
                 continue
             assert at_ms is not None, f"{self.tally.n_open} tasks wait for ever"
             self._pass_to(at_ms)
-            agenda.step()
+            # All of one moment happens before the hive hears any of it.
+            while agenda.next_at_ms() == at_ms:
+                agenda.step()
         return self.tally
 
     # ── what the hive hears and wants ─────────────────────────────────────────────────────────
 
     def _settle(self) -> None:
         """All that is to be heard at this moment; readings last, as nodes take them."""
-        while self._waiting or self._changed:
-            while self._waiting:
-                self._hear(self._waiting.popleft())
+        while self._ends or self._waiting or self._coming or self._changed:
+            while self._ends or self._waiting or self._coming:
+                self._hear(self._next())
             changed, self._changed = self._changed, {}
             for node_id in changed:
                 cards = self._nodes[node_id]
                 reports = tuple(card.report() for card in cards)
                 self._hear(NodeReported(node_id=node_id, session=1, gpus=reports))
 
+    def _next(self) -> HiveEvent:
+        if self._ends:
+            self._ends.sort(key=lambda each: each[:2])
+            return self._ends.pop(0)[2]
+        return (self._waiting or self._coming).popleft()
+
     def _hear(self, event: HiveEvent) -> None:
         for effect in self.manager.handle(event, self.agenda.now_ms):
             if isinstance(effect, Dispatch) and effect.rank == 0:
                 self._begin(effect.attempt)
 
-    def _say(self, attempt: Attempt, node_id: NodeId, outcome: Outcome, facts: ExitFacts) -> None:
+    def _say(self, attempt: Attempt, held: Reservation, outcome: Outcome, facts: ExitFacts) -> None:
         report = AttemptEnded(
             attempt_id=attempt.id, epoch=attempt.epoch, outcome=outcome, facts=facts
         )
-        self._waiting.append(NodeSaid(node_id=node_id, session=1, report=report))
+        said = NodeSaid(node_id=held.node_id, session=1, report=report)
+        self._ends.append((held.node_id, held.gpus[0].index, said))
 
     def _submit(self, job: Job) -> None:
         per_node = min(job.gpus, self._gpus_per_node)
@@ -136,7 +148,7 @@ class PolicyWorld:
             ),
             time_limit_ms=job.limit_ms if goes_by_limit else None,
         )
-        self._waiting.append(
+        self._coming.append(
             TaskSubmitted(
                 task_id=TaskId(f"t{job.number}"), number=job.number, owner=job.user, spec=spec
             )
@@ -232,7 +244,7 @@ class PolicyWorld:
                     GpuPeak(uuid=share.uuid, peak_mib=peak_mib) for share in member.reservation.gpus
                 ),
             )
-            self._say(run.attempt, member.node_id, outcome, facts)
+            self._say(run.attempt, member.reservation, outcome, facts)
         if len(run.cards) == 1:
             self._set_pace(run.cards)
         if outcome.kind is not OutcomeKind.SUCCESS:
