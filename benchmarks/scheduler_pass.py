@@ -1,11 +1,16 @@
-"""How fast is a placement pass of 10,000 queued tasks over 8,000 GPUs? CPU time of one core.
+"""How fast does the brain decide? CPU time of one core, 1,000 nodes with 8 GPUs each.
 
     python benchmarks/scheduler_pass.py
 
-A hive of 1,000 nodes with 8 GPUs gets 10,000 tasks of many shapes, five parts of them each of a
-user, four priorities; one pass places what fits. Beside it, in the same run, a naive scan that asks
-every GPU for every task (500 tasks, extrapolated). Then 100,000 queued tasks, and what one ended
-attempt costs. Prints the load of the machine with the figures.
+- an empty hive and 10,000 queued tasks of many sizes, 50 users, four priorities: one pass. First
+  the decisions alone (who is next, where it fits, the node's books), then with all the records and
+  effects that a start comes with;
+- a full hive and 10,000 queued tasks: one pass over all of them, and a pass after one end;
+- 100,000 queued tasks: what a submission costs, and an end with what follows from it;
+- beside it a naive scan that asks every GPU for every task.
+
+A decision is one queued task about which the pass knows whether and where it starts. Prints the
+load of the machine with the figures.
 """
 
 from __future__ import annotations
@@ -15,17 +20,21 @@ import random
 import statistics
 import time
 
+from fluxhive.core import placement_pass
+from fluxhive.core.capability import CAPABILITIES
 from fluxhive.core.events import NodeJoined, NodeSaid, TaskSubmitted
 from fluxhive.core.hive_settings import HiveSettings
+from fluxhive.core.hive_state import HiveState
 from fluxhive.core.node import GpuReport, Inventory
 from fluxhive.core.outcome import Outcome, OutcomeKind
 from fluxhive.core.placement import find
 from fluxhive.core.placement_pass import place_waiting
 from fluxhive.core.reports import AttemptEnded
-from fluxhive.core.request import Request
+from fluxhive.core.request import Request, Reservation
 from fluxhive.core.task import AttemptState, Priority, TaskSpec
 from fluxhive.core.task_manager import TaskManager
-from fluxhive.core.values import GpuUuid, NodeId, TaskId
+from fluxhive.core.task_queue import Line
+from fluxhive.core.values import AttemptId, GpuUuid, NodeId, TaskId
 
 N_NODES, N_GPUS, N_TASKS = 1_000, 8, 10_000
 GPU_MIB = 81_920
@@ -47,18 +56,21 @@ def hive_of(n_nodes: int) -> TaskManager:
                 incarnation=1,
                 label=str(node_id),
                 inventory=Inventory(cpus=256, memory_mib=2**20, gpus=gpus),
+                capabilities=CAPABILITIES,
             ),
             0,
         )
     return manager
 
 
-def submit(manager: TaskManager, n_tasks: int, *, now_ms: int, seed: int = 7) -> float:
+def submit(
+    manager: TaskManager, n_tasks: int, *, now_ms: int, seed: int = 7, first: int = 0
+) -> float:
     """Queue tasks without letting anything start; the CPU time of it."""
     chance = random.Random(seed)
     hive = manager.hive
     began = time.process_time()
-    for number in range(n_tasks):
+    for number in range(first, first + n_tasks):
         gpus = 1 if chance.random() < 0.93 else chance.choice((2, 4, 8))
         request = Request(
             gpus=gpus, gpu_memory_mib=1024 * chance.randint(2, 60) if gpus == 1 else None
@@ -88,6 +100,33 @@ def naive(manager: TaskManager, n_tasks: int) -> float:
     return len(tasks) / (time.process_time() - began)
 
 
+def decisions(manager: TaskManager) -> tuple[float, int]:
+    """CPU time of a pass that keeps the nodes' books and the queue, and how many it placed."""
+    hive, placed = manager.hive, 0
+
+    def book(hive: HiveState, line: Line, task_id: TaskId, held: tuple[Reservation, ...]) -> None:
+        nonlocal placed
+        placed += 1
+        for reservation in held:
+            record, attempt_id = hive.nodes[reservation.node_id], AttemptId(f"{task_id}.1")
+            record.hold(attempt_id, reservation)
+            record.expect_end(attempt_id, hive.now_ms + line.need.expected.latest_ms)
+        hive.dequeue(task_id)
+
+    real, placement_pass._start = placement_pass._start, book
+    began = time.process_time()
+    place_waiting(hive)
+    took = time.process_time() - began
+    placement_pass._start = real
+    return took, placed
+
+
+def say(what: str, took_s: float, n_decisions: int, more: str = "") -> None:
+    """One figure."""
+    rate = n_decisions / took_s / 1000
+    print(f"{what}: {1000 * took_s:.1f} ms, {rate:.0f} k decisions/s{more}", flush=True)
+
+
 def main() -> None:
     """Measure and print."""
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
@@ -95,32 +134,69 @@ def main() -> None:
     for seed in range(3):
         manager = hive_of(N_NODES)
         submit(manager, N_TASKS, now_ms=1_000, seed=seed)
-        before = manager.n_queued()
-        began = time.process_time()
-        place_waiting(manager.hive)
-        times.append(time.process_time() - began)
-        placed = before - manager.n_queued()
-    took = statistics.median(times)
-    print(
-        f"pass: {N_TASKS} queued over {N_NODES} x {N_GPUS} GPUs: {1000 * took:.0f} ms, "
-        f"{placed} placed with all their records, {N_TASKS / took / 1000:.0f} k decisions/s"
-    )
+        took, placed = decisions(manager)
+        times.append(took)
+    say("empty hive, 10,000 queued, decisions", min(times), N_TASKS, f", {placed} placed")
+    manager = hive_of(N_NODES)
+    submit(manager, N_TASKS, now_ms=1_000)
+    before = manager.n_queued()
     began = time.process_time()
-    manager.hive.roomy = dict(list(manager.hive.nodes.items())[:1])
     place_waiting(manager.hive)
-    print(f"the next pass, with room on one node: {1000 * (time.process_time() - began):.2f} ms")
+    took = time.process_time() - began
+    placed = before - manager.n_queued()
+    say("the same with all records and effects", took, N_TASKS, f", {placed} placed")
     fresh = hive_of(N_NODES)
     submit(fresh, 50, now_ms=1_000)
     print(f"naive scan: {naive(fresh, 50):.0f} decisions/s")
+    full(manager)
     deep(manager)
+
+
+def full(manager: TaskManager) -> None:
+    """No GPU free, 10,000 queued: a pass over all of them, and after one end."""
+    hive = manager.hive
+    submit(manager, N_TASKS, now_ms=1_000, first=N_TASKS)
+    place_waiting(hive)
+    submit(manager, N_TASKS - manager.n_queued(), now_ms=1_000, first=2 * N_TASKS)
+    place_waiting(hive)
+    times = []
+    for _ in range(5):
+        hive.roomy = dict(hive.nodes)
+        began = time.process_time()
+        place_waiting(hive)
+        times.append(time.process_time() - began)
+    n_queued, n_shapes = manager.n_queued(), len(hive.queue.shapes)
+    more = f" ({n_queued} in {n_shapes} shapes)"
+    say("full hive, 10,000 queued, all nodes looked at", min(times), n_queued, more)
+    ends(manager, 3_000)
+
+
+def ends(manager: TaskManager, now_ms: int) -> None:
+    """What the end of an attempt costs, with everything that follows."""
+    live = [a for a in manager.hive.attempts.values() if a.state is not AttemptState.ENDED][:200]
+    n_before = manager.n_queued()
+    times = []
+    for step, attempt in enumerate(live):
+        outcome = Outcome(kind=OutcomeKind.SUCCESS, exit_code=0)
+        report = AttemptEnded(attempt_id=attempt.id, epoch=attempt.epoch, outcome=outcome)
+        said = NodeSaid(node_id=attempt.node_id, session=1, report=report)
+        began = time.process_time()
+        manager.handle(said, now_ms + step)
+        times.append(time.process_time() - began)
+    times.sort()
+    print(
+        f"an end with {n_before} queued: {1000 * statistics.mean(times):.2f} ms "
+        f"(median {1000 * times[100]:.2f}, worst {1000 * times[-1]:.1f}), "
+        f"{n_before - manager.n_queued()} started"
+    )
 
 
 def deep(manager: TaskManager) -> None:
     """100,000 tasks in line: what a submission and an end cost."""
-    n_before = len(manager.hive.tasks)
+    n_more = 100_000 - manager.n_queued()
     chance = random.Random(1)
     began = time.process_time()
-    for number in range(n_before, n_before + 90_000):
+    for number in range(1_000_000, 1_000_000 + n_more):
         spec = TaskSpec(
             command=("python", f"train_{number % 500}.py"),
             request=Request(gpus=1, gpu_memory_mib=1024 * chance.randint(40, 70)),
@@ -129,19 +205,11 @@ def deep(manager: TaskManager) -> None:
             TaskSubmitted(
                 task_id=TaskId(f"t{number}"), number=number, owner=f"u{number % 50}", spec=spec
             ),
-            2_000,
+            4_000,
         )
-    each = (time.process_time() - began) / 90_000
+    each = (time.process_time() - began) / n_more
     print(f"{manager.n_queued()} queued; a submission: {1e6 * each:.0f} us")
-    live = [a for a in manager.hive.attempts.values() if a.state is not AttemptState.ENDED][:200]
-    began = time.process_time()
-    for step, attempt in enumerate(live):
-        outcome = Outcome(kind=OutcomeKind.SUCCESS, exit_code=0)
-        report = AttemptEnded(attempt_id=attempt.id, epoch=attempt.epoch, outcome=outcome)
-        said = NodeSaid(node_id=attempt.node_id, session=1, report=report)
-        manager.handle(said, 2_000 + step)
-    each = (time.process_time() - began) / len(live)
-    print(f"an end with what follows from it: {1000 * each:.2f} ms")
+    ends(manager, 5_000)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from .node_record import NodeRecord
 from .outcome import StopCause
 from .quota import QuotaBook
 from .request import Promise, Rendezvous
+from .room_index import RoomIndex
 from .score import Ranking
 from .shares import charge, count_gpus, open_task
 from .task import (
@@ -41,7 +42,7 @@ from .task import (
 from .task_queue import GpuSizes, TaskQueue
 from .timers import TimerKind, Timers
 from .use_watch import watch_settling
-from .values import AttemptId, Ms, NodeId, TaskId
+from .values import AttemptId, Mib, Ms, NodeId, TaskId
 
 #: Where processes of one node meet.
 LOOPBACK = "127.0.0.1"
@@ -56,6 +57,7 @@ class HiveState:
         self.tasks: dict[TaskId, Task] = {}
         self.attempts: dict[AttemptId, Attempt] = {}
         self.nodes: dict[NodeId, NodeRecord] = {}
+        self.room = RoomIndex(settings.policy)
         #: Attempts of each task, oldest first.
         self.attempts_of: dict[TaskId, list[AttemptId]] = {}
         #: The one attempt of each active task that has not ended.
@@ -73,13 +75,16 @@ class HiveState:
         self.book = LearnedBook()
         self.accounts = Accounts(settings.policy.half_life_ms)
         self.ranking = Ranking(settings.policy, self.accounts, 0)
-        self.ranked_at_ms: Ms = 0
-        #: Keys of what was learned since the queue was settled last.
+        #: Keys of what was learned since the queue was settled last, and when that was.
         self.news: dict[str, None] = {}
+        self.settled_at_ms: Ms = 0
         #: The hive's GPUs, and whether they were others at any time since the queue was settled
         #: last: a line may have been settled then, even if they are as before again.
         self.gpu_sizes: GpuSizes = (0, 0, 0)
         self.gpus_changed = False
+        #: By node its GPUs' memory; how many GPUs there are of each size.
+        self.gpus_of_node: dict[NodeId, tuple[Mib, ...]] = {}
+        self.n_gpus_of_size: dict[Mib, int] = {}
         #: What the hive has and each live attempt costs, in thousandths of a GPU.
         self.capacity_rate = 0
         self.rates: dict[AttemptId, int] = {}
@@ -163,13 +168,14 @@ class HiveState:
         elif not self.is_kept_out(task):
             line_up.enqueue(self, task)
             promises.watch(self, task)
+        elif self.book_of_quotas.blocks(task) is not None:
+            self.book_of_quotas.keep_out(task)
 
     def is_kept_out(self, task: Task) -> bool:
         """Whether as many run as may at once: of its array, or of its user or project."""
         record = self.arrays.get(task.array_id or task.id)
-        if record is not None and record.is_full:
-            return True
-        return self.book_of_quotas.blocks(task) is not None
+        is_full = record is not None and record.is_full
+        return is_full or self.book_of_quotas.blocks(task) is not None
 
     def dequeue(self, task_id: TaskId) -> None:
         """Take a task out of its line, if it stands in one."""
@@ -274,14 +280,16 @@ class HiveState:
     def put_node(self, node: Node, reason: str) -> NodeRecord:
         """Make this the node's record; it may give room to tasks that wait."""
         record = self.nodes.get(node.id)
+        only_for = None if record is None else record.node.only_for
         if record is None:
-            record = self.nodes[node.id] = NodeRecord(node)
+            record = self.nodes[node.id] = NodeRecord(node, self.room.touched)
         else:
             record.set_node(node)
         self.effects.append(SaveNode(node=node))
         self.effects.append(Publish(node_id=node.id, state=node.state.value, reason=reason))
-        self._count_private_owners()
-        count_gpus(self)
+        if node.only_for != only_for:
+            self._count_private_owners()
+        count_gpus(self, node.id)
         if node.state is NodeState.READY:
             self.roomy[node.id] = record
         return record
@@ -289,20 +297,23 @@ class HiveState:
     def drop_node(self, node: Node, by: str) -> None:
         """Know this node no more; what the store keeps of it says so. It must hold nothing."""
         del self.nodes[node.id]
+        self.room.drop(node.id)
         self.roomy.pop(node.id, None)
         self.effects.append(SaveNode(node=node))
         self.effects.append(
             Publish(node_id=node.id, state=node.state.value, reason=f"removed by {by}")
         )
         self._count_private_owners()
-        count_gpus(self)
+        count_gpus(self, node.id)
 
     def load_node(self, node: Node) -> None:
         """Take a stored node: out of contact until it joins, its contact counted from now."""
         state = NodeState.LOST if node.state is NodeState.LOST else NodeState.SILENT
-        self.nodes[node.id] = NodeRecord(replace(node, state=state, last_contact_at_ms=self.now_ms))
-        self._count_private_owners()
-        count_gpus(self)
+        known = replace(node, state=state, last_contact_at_ms=self.now_ms)
+        self.nodes[node.id] = NodeRecord(known, self.room.touched)
+        if node.only_for is not None:
+            self._count_private_owners()
+        count_gpus(self, node.id)
 
     # ── keeping a task off a node ─────────────────────────────────────────────────────────────
 
@@ -422,7 +433,7 @@ class HiveState:
             for reservation in attempt.reservations:
                 record = self.nodes[reservation.node_id]
                 record.hold(attempt.id, reservation)
-                record.ends[attempt.id] = attempt.expected_end_ms
+                record.expect_end(attempt.id, attempt.expected_end_ms)
             charge(self, attempt, by=1)
             turns.note(self, attempt)
 

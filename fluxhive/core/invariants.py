@@ -209,6 +209,8 @@ def _check_queue(manager: TaskManager) -> None:
         asks = shape.key
         terms = terms_of(hive, line, head.task_id)
         fit = find(asks.request, asks.owner, asks.excluded, hive.nodes.values(), terms)
+        indexed = hive.room.find(asks.request, asks.owner, asks.excluded, terms)
+        assert indexed == fit, f"law 21: {head.task_id} fits {fit}, by the index {indexed}"
         passes = hive.policy.backfill is not Backfill.NONE or (line.rank, head.number) == first
         assert fit is None or not passes, f"law 21: {head.task_id} would fit: {fit}"
         for task_id in line.places:

@@ -14,17 +14,17 @@ from .learning import Basis
 from .need import need_of, shape_of, sources_of
 from .placement import Terms
 from .policy import DurationFrom, Order
-from .score import Ranking
+from .score import Ranking, stretch_ms
 from .signature import signature
 from .task import Task, TaskSpec
-from .task_queue import Line, LineKey, Need, Place
-from .values import TaskId
+from .task_queue import Line, LineKey, Need, Place, Shape
+from .values import Ms, TaskId
 
 if TYPE_CHECKING:
     from .hive_state import HiveState
 
-#: Up to so many lines all are ranked anew in each pass; a longer queue at most once in one
-#: millisecond for every ten lines, so that ranking takes a small part of one core.
+#: Up to so many lines are settled and ranked anew in each pass; more of them at most once in one
+#: millisecond for every ten lines, so that it takes a small part of one core.
 RANK_ALWAYS_UP_TO = 1_000
 LINES_PER_MS = 10
 
@@ -75,25 +75,40 @@ def move(hive: HiveState, array: Task) -> None:
 
 
 def refresh(hive: HiveState) -> None:
-    """Needs by what is known now, ranks by what time it is now."""
+    """Needs by what is known now."""
     queue = hive.queue
-    n_lines = len(queue.lines)
-    if n_lines > RANK_ALWAYS_UP_TO and hive.now_ms < hive.ranked_at_ms + n_lines // LINES_PER_MS:
+    if hive.gpus_changed:
+        hive.gpus_changed, hive.news = False, {}
+        lines = dict(queue.lines)
+    elif hive.news:
+        lines = {}
+        for key in hive.news:
+            lines.update(queue.by_source.get(key, {}))
+        if _is_too_soon(hive, hive.settled_at_ms, len(lines)):
+            return
+        hive.news = {}
+    else:
         return
-    hive.ranked_at_ms = hive.now_ms
+    hive.settled_at_ms = hive.now_ms
+    for line in lines.values():
+        _settle(hive, line, _basis(hive, line.key))
+
+
+def rank(hive: HiveState, shapes: list[Shape]) -> None:
+    """The lines of these shapes, by what time it is now."""
     hive.ranking = ranking = Ranking(hive.policy, hive.accounts, hive.now_ms)
-    news, hive.news = hive.news, {}
-    if news or hive.gpus_changed:
-        for line in list(queue.lines.values()):
-            if line.gpu_sizes != hive.gpu_sizes or any(key in news for key in line.sources):
-                _settle(hive, line, _basis(hive, line.key))
-        hive.gpus_changed = False
     if hive.policy.order is Order.FIFO:
         return
-    for line in queue.lines.values():
-        line.rank = ranking.rank(line)
-    for shape in queue.shapes.values():
-        shape.rebuild()
+    n_lines = sum(len(shape.lines) for shape in shapes)
+    for shape in shapes:
+        if not _is_too_soon(hive, shape.ranked_at_ms, n_lines):
+            shape.ranked_at_ms = hive.now_ms
+            ranking.rank_all(shape.lines.values())
+            shape.rebuild()
+
+
+def _is_too_soon(hive: HiveState, last_at_ms: Ms, n_lines: int) -> bool:
+    return n_lines > RANK_ALWAYS_UP_TO and hive.now_ms < last_at_ms + n_lines // LINES_PER_MS
 
 
 def need_for(hive: HiveState, spec: TaskSpec, owner: str) -> Need:
@@ -146,9 +161,9 @@ def _basis(hive: HiveState, key: LineKey) -> Basis:
 def _settle(hive: HiveState, line: Line, basis: Basis) -> None:
     key = line.key
     need = need_of(key, basis, hive.policy, hive.gpu_sizes)
-    line.gpu_sizes = hive.gpu_sizes
-    line.sources = sources_of(key, basis, hive.policy)
+    line.stretch_ms = stretch_ms(hive.policy, key.request, need.expected)
+    sources = tuple(dict.fromkeys(sources_of(key, basis, hive.policy)))
     owner = key.owner if hive.is_private(key.owner) else ""
-    hive.queue.settle(line, need, basis, shape_of(key, need, hive.policy, owner))
+    hive.queue.settle(line, need, basis, shape_of(key, need, hive.policy, owner), sources)
     line.rank = hive.ranking.rank(line)
     line.shape.push(line)

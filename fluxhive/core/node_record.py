@@ -51,6 +51,7 @@ class GpuRecord:
     __slots__ = (
         "exclusive",
         "free_mib",
+        "is_new",
         "is_offered",
         "is_whole",
         "promised",
@@ -69,6 +70,8 @@ class GpuRecord:
         self.reserved: Mib = 0
         #: What a share may still take; below zero when live use went beyond it.
         self.free_mib: Mib = 0
+        #: What it can take has changed since somebody looked (room_index.py).
+        self.is_new = True
         #: Healthy, with a fresh reading.
         self.is_offered = False
         #: Nobody is on it: can be given whole.
@@ -112,6 +115,7 @@ class GpuRecord:
         return self.free_mib + headroom_mib(self.report.total_mib) < 0
 
     def _weigh(self) -> None:
+        self.is_new = True
         report = self.report
         taken = foreign = report.foreign_mib
         if report.attempts:
@@ -135,6 +139,7 @@ class NodeRecord:
     """One node: what the store keeps of it, and what is free on it now."""
 
     __slots__ = (
+        "_last_end_ms",
         "blocked_tasks",
         "contact_at_ms",
         "ends",
@@ -142,14 +147,20 @@ class NodeRecord:
         "free_memory_mib",
         "gpus",
         "holders",
+        "is_kind_new",
         "is_open",
         "n_whole_gpus",
         "node",
         "takes",
+        "touched",
         "unknown",
     )
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, touched: dict[NodeId, NodeRecord] | None = None) -> None:
+        #: Where it names itself when something of it has changed (room_index.py).
+        self.touched: dict[NodeId, NodeRecord] = {} if touched is None else touched
+        #: Whether what it is has changed, beside what is free on it.
+        self.is_kind_new = True
         #: As stored; its readings are those of when it was stored.
         self.node = node
         #: Whether its session's connection is there, as far as we know.
@@ -159,8 +170,9 @@ class NodeRecord:
         self.gpus: dict[GpuUuid, GpuRecord] = {}
         #: Every reservation on it, by attempt.
         self.holders: dict[AttemptId, Reservation] = {}
-        #: When each is expected to be over at the latest, in hive time.
+        #: When each is expected to be over at the latest, in hive time; the last of them.
         self.ends: dict[AttemptId, Ms] = {}
+        self._last_end_ms: Ms | None = 0
         #: Tasks that it handed back and that wait for its next different reading.
         self.blocked_tasks: dict[TaskId, None] = {}
         #: What it holds and nobody here knows of (unknown_attempts.py).
@@ -175,8 +187,12 @@ class NodeRecord:
 
     def set_node(self, node: Node) -> None:
         """Replace what is stored about it."""
-        changed = node.inventory is not self.node.inventory
+        old = self.node
+        changed = node.inventory is not old.inventory
         self.node = node
+        said = (node.only_for, node.label, node.capabilities)
+        if changed or said != (old.only_for, old.label, old.capabilities):
+            self.is_kind_new = True
         if changed:
             self._take_inventory(node.inventory)
         self._settle()
@@ -206,11 +222,27 @@ class NodeRecord:
             )
         if reservation.gpus:
             self._settle()
+        else:
+            self.touched[self.node.id] = self
+
+    def expect_end(self, attempt_id: AttemptId, at_ms: Ms) -> None:
+        """An attempt on it is expected to be over by then."""
+        self.ends[attempt_id] = at_ms
+        if self._last_end_ms is not None and at_ms > self._last_end_ms:
+            self._last_end_ms = at_ms
+
+    @property
+    def last_end_ms(self) -> Ms:
+        """When all are expected to be over; 0 when there are none."""
+        if self._last_end_ms is None:
+            self._last_end_ms = max(self.ends.values(), default=0)
+        return self._last_end_ms
 
     def let_go(self, attempt_id: AttemptId) -> None:
         """Take a reservation away; it must be there."""
         reservation = self.holders.pop(attempt_id)
-        self.ends.pop(attempt_id, None)
+        if self.ends.pop(attempt_id, 0) == self._last_end_ms:
+            self._last_end_ms = None
         self.free_cpus += reservation.cpus
         self.free_memory_mib += reservation.memory_mib
         for share in reservation.gpus:
@@ -220,13 +252,15 @@ class NodeRecord:
                 del self.gpus[share.uuid]
         if reservation.gpus:
             self._settle()
+        else:
+            self.touched[self.node.id] = self
 
     def change(self, attempt_id: AttemptId, reservation: Reservation) -> None:
         """Replace what an attempt holds; it must hold something."""
         at, end_ms = list(self.holders), self.ends.get(attempt_id, 0)
         self.let_go(attempt_id)
         self.hold(attempt_id, reservation)
-        self.ends[attempt_id] = end_ms
+        self.expect_end(attempt_id, end_ms)
         if at[-1] != attempt_id:
             self.holders = {holder: self.holders[holder] for holder in at}
 
@@ -273,6 +307,7 @@ class NodeRecord:
             left = tuple(use for use in gpu.report.attempts if use.attempt_id != attempt_id)
             if len(left) != len(gpu.report.attempts):
                 gpu.read(replace(gpu.report, attempts=left))
+                self.touched[self.node.id] = self
 
     def serves(self, owner: str) -> bool:
         """Whether this user's tasks may run here."""
@@ -317,6 +352,7 @@ class NodeRecord:
                 self.gpus[uuid] = gpu
 
     def _settle(self) -> None:
+        self.touched[self.node.id] = self
         self.n_whole_gpus = sum(gpu.is_whole for gpu in self.gpus.values())
         node = self.node
         self.takes = self.is_open and node.state is NodeState.READY and not node.draining

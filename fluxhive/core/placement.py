@@ -98,7 +98,7 @@ def find(
         found = _look(request, owner, excluded, record, terms)
         if not isinstance(found, MisfitCode) and (best is None or found[0] < best[0]):
             best, best_id = found, record.node.id
-    return None if best is None else (_reservation(request, NodeId(best_id), best[1], terms),)
+    return None if best is None else (reservation_of(request, NodeId(best_id), best[1], terms),)
 
 
 def _find_gang(
@@ -120,18 +120,25 @@ def _find_gang(
     if len(choices) < request.nodes:
         return None
     choices.sort(key=lambda choice: (choice[0], choice[1].node.id))
-    chosen = choices[: request.nodes]
-    chosen.sort(key=lambda choice: _is_loopback(choice[1].node.inventory.address))
-    return tuple(_reservation(request, record.node.id, gpus, terms) for _, record, gpus in chosen)
+    return gang_of(request, [choice[1:] for choice in choices[: request.nodes]], terms)
+
+
+def gang_of(
+    request: Request, chosen: list[tuple[NodeRecord, tuple[GpuRecord, ...]]], terms: Terms
+) -> tuple[Reservation, ...]:
+    """What the members of a gang hold on these nodes, in order of rank."""
+    chosen = sorted(chosen, key=lambda choice: _is_loopback(choice[0].node.inventory.address))
+    return tuple(reservation_of(request, record.node.id, gpus, terms) for record, gpus in chosen)
 
 
 def _is_loopback(address: str) -> bool:
     return address.startswith("127.") or address in ("::1", "localhost")
 
 
-def _reservation(
+def reservation_of(
     request: Request, node_id: NodeId, gpus: tuple[GpuRecord, ...], terms: Terms
 ) -> Reservation:
+    """What an attempt holds of these GPUs."""
     shared = request.shares_gpu
     shares = tuple(
         GpuShare(
@@ -227,7 +234,7 @@ def _look(
         return MisfitCode.NOT_CHOSEN
     if request.tags and any(tag not in node.inventory.tags for tag in request.tags):
         return MisfitCode.NOT_CHOSEN
-    if request.cpus > _free_cpus(request, record, terms.policy):
+    if request.cpus > may_have_cpus(request, record, terms.policy):
         return MisfitCode.CPUS
     if request.memory_mib is not None and request.memory_mib > record.free_memory_mib:
         return MisfitCode.HOST_MEMORY
@@ -236,10 +243,10 @@ def _look(
         return (bool(record.gpus), record.free_cpus, 0, node.id, 0), ()
     if request.shares_gpu:
         return _look_for_share(request, record, terms)
-    return _look_for_whole(request, record, terms)
+    return look_for_whole(request, record, terms)
 
 
-def _free_cpus(request: Request, record: NodeRecord, policy: Policy) -> int:
+def may_have_cpus(request: Request, record: NodeRecord, policy: Policy) -> int:
     """Tasks with GPUs may have somewhat more CPUs than there are: they rarely use them all."""
     if not request.gpus or not record.holders:
         return record.free_cpus
@@ -248,7 +255,7 @@ def _free_cpus(request: Request, record: NodeRecord, policy: Policy) -> int:
     return min(cpus, record.free_cpus + cpus * policy.cpus_percent // 100 - cpus)
 
 
-def _is_kept(gpu: GpuRecord, terms: Terms) -> bool:
+def is_kept(gpu: GpuRecord, terms: Terms) -> bool:
     """Whether it is promised to another, who would have to wait."""
     if gpu.promised is None:
         return False
@@ -259,7 +266,7 @@ def _is_kept(gpu: GpuRecord, terms: Terms) -> bool:
 def _look_for_share(request: Request, record: NodeRecord, terms: Terms) -> _Choice | MisfitCode:
     policy, wanted = terms.policy, request.gpu_memory_mib or 0
     most = record.node.inventory.tasks_per_gpu_max or policy.tasks_per_gpu_max
-    longer = _longer(record, terms) if policy.aligns_ends else 0
+    longer = how_much_longer(record, terms) if policy.aligns_ends else 0
     best: _Choice | None = None
     why = MisfitCode.GPU_MEMORY if record.gpus else MisfitCode.GPUS
     for gpu in record.gpus.values():
@@ -267,7 +274,7 @@ def _look_for_share(request: Request, record: NodeRecord, terms: Terms) -> _Choi
             continue
         if request.gpu_model is not None and not is_model(request, gpu.report.model):
             continue
-        if gpu.promised is not None and _is_kept(gpu, terms):
+        if gpu.promised is not None and is_kept(gpu, terms):
             why = MisfitCode.PROMISED
             continue
         # One in use with the least room first, as long as there is time for all; then an empty one
@@ -288,16 +295,17 @@ def _look_for_share(request: Request, record: NodeRecord, terms: Terms) -> _Choi
     return why if best is None else best
 
 
-def _longer(record: NodeRecord, terms: Terms) -> int:
+def how_much_longer(record: NodeRecord, terms: Terms) -> int:
     """How much longer the node would be in use because of it: 0, then powers of two of an hour.
 
     What ends together leaves whole nodes free together, for gangs.
     """
-    beyond_ms = terms.done_at_ms - max(record.ends.values(), default=0)
+    beyond_ms = terms.done_at_ms - record.last_end_ms
     return 0 if beyond_ms < SHORT_MS else 1 + (beyond_ms // HOUR_MS).bit_length()
 
 
-def _look_for_whole(request: Request, record: NodeRecord, terms: Terms) -> _Choice | MisfitCode:
+def look_for_whole(request: Request, record: NodeRecord, terms: Terms) -> _Choice | MisfitCode:
+    """The whole GPUs of a node for a request, or why there are not enough."""
     if record.n_whole_gpus < request.gpus:
         return MisfitCode.GPUS
     least = request.gpu_memory_mib or 0
@@ -308,7 +316,7 @@ def _look_for_whole(request: Request, record: NodeRecord, terms: Terms) -> _Choi
     ]
     if len(fitting) < request.gpus:
         return MisfitCode.GPU_MEMORY
-    fitting = [gpu for gpu in fitting if not _is_kept(gpu, terms)]
+    fitting = [gpu for gpu in fitting if not is_kept(gpu, terms)]
     if len(fitting) < request.gpus:
         return MisfitCode.PROMISED
     fitting.sort(key=lambda gpu: (gpu.report.total_mib, gpu.report.index, gpu.report.uuid))
@@ -317,7 +325,7 @@ def _look_for_whole(request: Request, record: NodeRecord, terms: Terms) -> _Choi
 
 def _figures(code: MisfitCode, request: Request, record: NodeRecord) -> tuple[int, int]:
     if code is MisfitCode.CPUS:
-        return request.cpus, max(0, _free_cpus(request, record, HIVE))
+        return request.cpus, max(0, may_have_cpus(request, record, HIVE))
     if code is MisfitCode.HOST_MEMORY:
         return request.memory_mib or 0, max(0, record.free_memory_mib)
     if code is MisfitCode.GPUS:

@@ -8,6 +8,7 @@ the first.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TypeAlias
 
@@ -21,14 +22,17 @@ from .hive_state import HiveState
 from .ids import attempt_id
 from .line_up import terms_of
 from .node_record import NodeRecord
-from .placement import find
+from .placement import Terms
 from .policy import Backfill
 from .rendezvous import meets, rendezvous_port
 from .request import Reservation
 from .task import Attempt, AttemptState, TaskState, Turn
-from .task_queue import Line, Shape
+from .task_queue import Line, MostFree, Shape, ShapeKey
 from .values import Mib, Ms, NodeId, TaskId
 
+#: Where room appeared on more nodes, all that waits is looked at.
+ALL_FROM_NODES = 64
+_ALL_WITHOUT_GPUS = MostFree(-1, 0, 2**31)
 #: Rank, number, position; the shape whose best it is, or one line of it.
 _Head: TypeAlias = tuple[int, int, int, Shape, "Line | None"]
 
@@ -42,15 +46,44 @@ def place_waiting(hive: HiveState) -> None:
     promises.redate(hive)
     _start_holders(hive)
     roomy, hive.roomy = hive.roomy, {}
-    # Where nobody passes the first, the first has to be known.
-    is_strict = hive.policy.backfill is Backfill.NONE
-    keys = queue.shapes if roomy or is_strict else queue.unproven
-    shapes = [queue.shapes[key] for key in keys]
-    _Pass(hive, shapes, roomy).run()
+    shapes = _worth_a_look(hive, roomy)
+    if shapes:
+        _Pass(hive, shapes).run()
     queue.mark_proven()
+    if hive.turns.rows:
+        line_up.rank(hive, queue.shapes_within(_ALL_WITHOUT_GPUS))
     while (ahead := next_ahead(hive)) is not None:
         _start(hive, ahead.line, ahead.task_id, (nothing_on(ahead.turn),), turn=ahead.turn)
     promises.promise_more(hive)
+
+
+def find_room(hive: HiveState, key: ShapeKey, terms: Terms) -> tuple[Reservation, ...] | None:
+    """Where a task of this shape would go now."""
+    return hive.room.find(key.request, key.owner, key.excluded, terms)
+
+
+def _worth_a_look(hive: HiveState, roomy: dict[NodeId, NodeRecord]) -> list[Shape]:
+    """The shapes that may fit: what is new, and what asks for no more than where room appeared."""
+    queue = hive.queue
+    # Where nobody passes the first, the first has to be known.
+    if len(roomy) > ALL_FROM_NODES or hive.policy.backfill is Backfill.NONE:
+        return list(queue.shapes.values())
+    shapes = {shape.number: shape for shape in map(queue.shapes.__getitem__, queue.unproven)}
+    if roomy:
+        most = _most_free(roomy)
+        shapes.update((shape.number, shape) for shape in queue.shapes_within(most))
+    return list(shapes.values())
+
+
+def _most_free(roomy: dict[NodeId, NodeRecord]) -> MostFree:
+    mib = whole = cpus = -1
+    for record in roomy.values():
+        if record.takes:
+            whole, cpus = max(whole, record.n_whole_gpus), max(cpus, record.free_cpus)
+            for gpu in record.gpus.values():
+                if gpu.free_mib > mib and gpu.is_offered and gpu.exclusive is None:
+                    mib = gpu.free_mib
+    return MostFree(mib, whole, cpus)
 
 
 def _start_holders(hive: HiveState) -> None:
@@ -59,9 +92,7 @@ def _start_holders(hive: HiveState) -> None:
         line = hive.queue.line_of(task_id)
         if line is None:
             continue
-        nodes = hive.nodes.values()
-        key = line.shape.key
-        fit = find(key.request, key.owner, key.excluded, nodes, terms_of(hive, line, task_id))
+        fit = find_room(hive, line.shape.key, terms_of(hive, line, task_id))
         if fit is not None:
             _start(hive, line, task_id, fit)
 
@@ -69,14 +100,16 @@ def _start_holders(hive: HiveState) -> None:
 class _Pass:
     """The shapes of one pass, the best first."""
 
-    def __init__(
-        self, hive: HiveState, shapes: list[Shape], roomy: dict[NodeId, NodeRecord]
-    ) -> None:
+    def __init__(self, hive: HiveState, shapes: list[Shape]) -> None:
         self._hive = hive
-        self._roomy = roomy
+        #: By what else is asked: GPU memory, time of a GPU and length of what did not fit.
+        self._failed: dict[ShapeKey, list[tuple[Mib, int, Ms]]] = {}
         self._heads: list[_Head] = []
         #: By position of a shape: what takes so long does not fit on promised GPUs either.
         self._too_long_ms: dict[int, Ms] = {}
+        # Ranks change with time: those that cannot start anyway need none.
+        shapes = self._that_may_start(shapes)
+        line_up.rank(hive, shapes)
         for position, shape in enumerate(shapes):
             entry = shape.best()
             if entry is not None:
@@ -110,13 +143,9 @@ class _Pass:
         if head is None or (is_single and latest_ms >= self._too_long_ms[position]):
             heappop(heads)
             return True
-        key = shape.key
-        # A gang may need room that was there before beside room that appeared.
-        # Where nobody passes the first, most shapes were not even looked at in the pass before.
-        is_proven = shape.is_proven and hive.policy.backfill is not Backfill.NONE
-        nodes = self._roomy if is_proven and key.request.nodes == 1 else hive.nodes
-        terms = terms_of(hive, line, head.task_id)
-        fit = find(key.request, key.owner, key.excluded, nodes.values(), terms)
+        fit = None
+        if not self._is_known_to_fail(shape, latest_ms):
+            fit = find_room(hive, shape.key, terms_of(hive, line, head.task_id))
         if fit is not None:
             _start(hive, line, head.task_id, fit)
             if is_single:
@@ -128,11 +157,59 @@ class _Pass:
         heappop(heads)
         if hive.policy.backfill is Backfill.NONE:
             return False
+        self._note_failure(shape, latest_ms)
         if hive.promises:
             self._too_long_ms[position] = latest_ms
             if not is_single:
                 self._add_shorter(position, shape, latest_ms)
         return True
+
+    def _that_may_start(self, shapes: list[Shape]) -> list[Shape]:
+        """Those that would fit if they were done at once."""
+        hive = self._hive
+        if hive.policy.backfill is Backfill.NONE:
+            return shapes
+        found: list[Shape] = []
+        alike: dict[tuple[ShapeKey, int], list[Shape]] = {}
+        for shape in shapes:
+            if shape.family is not None:
+                alike.setdefault((shape.family, shape.key.utilization_percent), []).append(shape)
+            elif self._may_start(shape):
+                found.append(shape)
+        for some in alike.values():
+            # They differ in GPU memory alone: where one fits, whatever asks for less does.
+            some.sort(key=lambda shape: shape.key.request.gpu_memory_mib or 0)
+            n_fitting = bisect_left(some, True, key=lambda shape: not self._may_start(shape))
+            found += some[:n_fitting]
+            if n_fitting < len(some):
+                self._note_failure(some[n_fitting], 0)
+        return found
+
+    def _may_start(self, shape: Shape) -> bool:
+        hive, key = self._hive, shape.key
+        percent, now_ms = key.utilization_percent, hive.now_ms
+        terms = Terms(hive.policy, percent, now_ms, capabilities=key.capabilities)
+        return find_room(hive, key, terms) is not None
+
+    def _is_known_to_fail(self, shape: Shape, latest_ms: Ms) -> bool:
+        """Whether something that asks for no more in any respect did not fit in this pass."""
+        if shape.family is None:
+            return False
+        mib, percent = shape.key.request.gpu_memory_mib or 0, shape.key.utilization_percent
+        for less_mib, less_percent, less_ms in self._failed.get(shape.family, ()):
+            if less_mib <= mib and less_percent <= percent and less_ms <= latest_ms:
+                return True
+        return False
+
+    def _note_failure(self, shape: Shape, latest_ms: Ms) -> None:
+        if shape.family is None:
+            return
+        # How long it takes matters on promised GPUs alone.
+        ms = latest_ms if self._hive.promises else 0
+        mib, percent = shape.key.request.gpu_memory_mib or 0, shape.key.utilization_percent
+        failed = self._failed.setdefault(shape.family, [])
+        failed[:] = [each for each in failed if each[0] < mib or each[1] < percent or each[2] < ms]
+        failed.append((mib, percent, ms))
 
     def _add_shorter(self, position: int, shape: Shape, latest_ms: Ms) -> None:
         """What is done sooner may fit on promised GPUs where the best of the shape does not."""

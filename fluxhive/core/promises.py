@@ -86,8 +86,9 @@ def promise_more(hive: HiveState) -> None:
     """Give the gang that waited longest a promise, while there are promises to give."""
     if hive.policy.backfill is not Backfill.PROMISED:
         return
-    n_nodes = sum(record.takes for record in hive.nodes.values())
-    while len(hive.promises) < 1 + n_nodes // hive.policy.nodes_per_promise:
+    if not hive.queue.gangs:
+        return
+    while len(hive.promises) < 1 + hive.room.n_taking // hive.policy.nodes_per_promise:
         found = _oldest(hive)
         if found is None:
             return
@@ -104,9 +105,7 @@ def _oldest(hive: HiveState) -> tuple[Task, Line] | None:
     """The gang that has waited longest, long enough, without a promise."""
     best: tuple[int, TaskId, Line] | None = None
     latest_ms = hive.now_ms - hive.policy.promise_after_ms
-    for line in hive.queue.lines.values():
-        if not is_gang(line.key.request):
-            continue
+    for line in hive.queue.gangs.values():
         # Whoever holds a promise is the head of its line: the next one's turn comes after it.
         head = line.head()
         if head is None or head.task_id in hive.promises or head.submitted_at_ms > latest_ms:

@@ -20,6 +20,9 @@ class QuotaScope(Enum):
     USER = "user"
     PROJECT = "project"
 
+    #: Each is there once: what tells it apart is enough, and asked for with every change of a task.
+    __hash__ = object.__hash__
+
 
 class Quota(Value, frozen=True, kw_only=True):
     """What one user or project may have at most; None: as much as there is."""
@@ -65,6 +68,8 @@ class QuotaBook:
         self.quotas: dict[QuotaKey, Quota] = {}
         self.running: dict[QuotaKey, dict[TaskId, int]] = {}
         self.waiting: dict[QuotaKey, dict[TaskId, None]] = {}
+        #: Queued tasks that a quota keeps out of line.
+        self.out: dict[QuotaKey, dict[TaskId, None]] = {}
         self._n_gpus: dict[QuotaKey, int] = {}
         #: Where something ended in this step, or a limit was changed; none without a quota.
         self.freed: dict[QuotaKey, None] = {}
@@ -80,27 +85,53 @@ class QuotaBook:
 
     def note(self, old: Task | None, task: Task) -> None:
         """A task is as it is now; an edit may have given it another project."""
-        if old is not None and keys_of(old) != keys_of(task):
-            for key in keys_of(old):
-                self.waiting.get(key, {}).pop(task.id, None)
+        if self.out and old is not None:
+            self.let_in(old)
+        keys, is_waiting = keys_of(task), task.is_waiting
         is_running = task.state is TaskState.ACTIVE and task.spec.array is None
-        for key in keys_of(task):
-            running = self.running.setdefault(key, {})
-            if is_running and task.id not in running:
-                running[task.id] = n_gpus(task)
-                self._n_gpus[key] = self._n_gpus.get(key, 0) + n_gpus(task)
-            elif not is_running and task.id in running:
+        if old is not None:
+            before = keys_of(old)
+            if before != keys:
+                for key in before:
+                    self.waiting.get(key, {}).pop(task.id, None)
+            elif old.state is task.state and old.spec is task.spec and old.is_waiting is is_waiting:
+                return
+        for key in keys:
+            running, waiting = self.running.get(key), self.waiting.get(key)
+            if running is None or waiting is None:
+                running, waiting = (
+                    self.running.setdefault(key, {}),
+                    self.waiting.setdefault(key, {}),
+                )
+            if is_running:
+                if task.id not in running:
+                    running[task.id] = n_gpus(task)
+                    self._n_gpus[key] = self._n_gpus.get(key, 0) + running[task.id]
+            elif task.id in running:
                 self._n_gpus[key] -= running.pop(task.id)
                 if key in self.quotas:
                     self.freed[key] = None
-            waiting = self.waiting.setdefault(key, {})
-            if task.is_waiting:
+            if is_waiting:
                 waiting[task.id] = None
             else:
                 waiting.pop(task.id, None)
-            if not running and not waiting:
-                del self.running[key], self.waiting[key]
-                self._n_gpus.pop(key, None)
+                if not running and not waiting:
+                    del self.running[key], self.waiting[key]
+                    self._n_gpus.pop(key, None)
+
+    def keep_out(self, task: Task) -> None:
+        """A queued task is kept out of line until its user or its project has less."""
+        for key in keys_of(task):
+            self.out.setdefault(key, {})[task.id] = None
+
+    def let_in(self, task: Task) -> None:
+        """No quota keeps a task out of line."""
+        for key in keys_of(task):
+            out = self.out.get(key)
+            if out is not None:
+                out.pop(task.id, None)
+                if not out:
+                    del self.out[key]
 
     def used_gpus(self, key: QuotaKey) -> int:
         """GPUs of its running tasks; a shared one counts for each task on it."""

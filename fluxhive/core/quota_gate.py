@@ -27,8 +27,9 @@ def settle(hive: HiveState) -> None:
     book = hive.book_of_quotas
     while book.freed:
         key, _ = book.freed.popitem()
-        for task_id in list(book.waiting.get(key, ())):
+        for task_id in list(book.out.get(key, ())):
             task = hive.tasks[task_id]
+            book.let_in(task)
             if task.state is TaskState.QUEUED and task_id not in hive.queue:
                 hive.enqueue(task)
 
@@ -67,3 +68,4 @@ def _take_out(hive: HiveState, key: QuotaKey) -> None:
     for task_id in book.waiting.get(key, ()):
         if task_id in hive.queue and book.blocks(hive.tasks[task_id]) is not None:
             hive.dequeue(task_id)
+            book.keep_out(hive.tasks[task_id])

@@ -12,6 +12,7 @@ from .fairshare import CAPACITY, project_key, user_key
 from .node import NodeState
 from .request import Reservation
 from .task import Attempt, Task
+from .values import Mib, NodeId
 
 if TYPE_CHECKING:
     from .hive_state import HiveState
@@ -43,23 +44,45 @@ def charge(hive: HiveState, attempt: Attempt, *, by: int) -> None:
         change(*keys, by=by * rate, now_ms=hive.now_ms)
 
 
-def count_gpus(hive: HiveState) -> None:
-    """What the hive has, and how large a typical GPU of it is (the median)."""
-    sizes = sorted(
-        report.total_mib
-        for record in hive.nodes.values()
-        if record.node.state is not NodeState.LOST
-        for report in record.node.inventory.gpus
-        if report.total_mib
-    )
-    found = (sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else (0, 0, 0)
+def count_gpus(hive: HiveState, node_id: NodeId) -> None:
+    """A node is as it is now: what the hive has, and how large a typical GPU is (the median)."""
+    record = hive.nodes.get(node_id)
+    new: tuple[Mib, ...] = ()
+    if record is not None and record.node.state is not NodeState.LOST:
+        new = tuple(gpu.total_mib for gpu in record.node.inventory.gpus if gpu.total_mib)
+    old = hive.gpus_of_node.pop(node_id, ())
+    if new:
+        hive.gpus_of_node[node_id] = new
+    if new == old:
+        return
+    counts = hive.n_gpus_of_size
+    for mib in new:
+        counts[mib] = counts.get(mib, 0) + 1
+    for mib in old:
+        counts[mib] -= 1
+        if not counts[mib]:
+            del counts[mib]
+    found = _sizes(counts)
     hive.gpus_changed |= found != hive.gpu_sizes
     hive.gpu_sizes = found
-    change = len(sizes) * WHOLE - hive.capacity_rate
+    change = (len(new) - len(old)) * WHOLE
     if change:
         hive.capacity_rate += change
         alter = hive.accounts.load_rate if hive.is_loading else hive.accounts.change_rate
         alter(CAPACITY, by=change, now_ms=hive.now_ms)
+
+
+def _sizes(counts: dict[Mib, int]) -> tuple[Mib, Mib, Mib]:
+    """Of the smallest, the median and the largest GPU."""
+    if not counts:
+        return (0, 0, 0)
+    sizes = sorted(counts)
+    left = sum(counts.values()) // 2
+    for mib in sizes:
+        left -= counts[mib]
+        if left < 0:
+            return (sizes[0], mib, sizes[-1])
+    return (sizes[0], sizes[-1], sizes[-1])
 
 
 def _cost(hive: HiveState, reservation: Reservation) -> int:

@@ -9,8 +9,11 @@ pause is over. Not here: how a line is ranked (score.py) and what it needs (need
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from heapq import heapify, heappop, heappush, nsmallest
 from typing import NamedTuple, TypeAlias
+
+from msgspec.structs import replace
 
 from .learning import Basis, Expected
 from .request import Estimate, Request
@@ -56,6 +59,21 @@ class ShapeKey(NamedTuple):
     utilization_percent: int
     capabilities: tuple[str, ...] = ()
 
+    @property
+    def family(self) -> ShapeKey:
+        """All that ask the same but for more or less GPU memory and time of a GPU."""
+        request = replace(self.request, gpu_memory_mib=1)
+        return self._replace(request=request, utilization_percent=0)
+
+
+class MostFree(NamedTuple):
+    """The most that one place has, of each thing: what asks for more fits on none of them."""
+
+    #: On one GPU that can be shared; below zero: there is none.
+    gpu_memory_mib: Mib
+    whole_gpus: int
+    cpus: int
+
 
 class Need(Value, frozen=True, kw_only=True):
     """What the tasks of a line need, as far as is known."""
@@ -76,7 +94,17 @@ _STALE_MIN = 64
 class Line:
     """The tasks with one key, in order of submission."""
 
-    __slots__ = ("_heap", "basis", "gpu_sizes", "key", "need", "places", "rank", "shape", "sources")
+    __slots__ = (
+        "_heap",
+        "basis",
+        "key",
+        "need",
+        "places",
+        "rank",
+        "shape",
+        "sources",
+        "stretch_ms",
+    )
 
     def __init__(self, key: LineKey) -> None:
         self.key = key
@@ -85,17 +113,19 @@ class Line:
         self.need: Need
         #: What the need was made from.
         self.basis: Basis
-        #: And the hive's GPUs then.
-        self.gpu_sizes: GpuSizes = (0, 0, 0)
         #: Keys of the records that speak about it.
         self.sources: tuple[str, ...] = ()
         #: Lower goes first; as of the last ranking.
         self.rank = 0
+        #: What its response ratio goes by (score.py).
+        self.stretch_ms = 1.0
         self.shape: Shape
 
     def head(self) -> Place | None:
         """Who is first; None when nobody waits."""
         heap, places = self._heap, self.places
+        if heap and places.get(heap[0].task_id) is heap[0]:
+            return heap[0]
         while heap and places.get(heap[0].task_id) is not heap[0]:
             heappop(heap)
         return heap[0] if heap else None
@@ -119,10 +149,24 @@ _Entry: TypeAlias = tuple[int, int, int, Line]
 class Shape:
     """All lines that need the same of a node, the best first."""
 
-    __slots__ = ("_heap", "_n_pushed", "is_proven", "key", "lines")
+    __slots__ = (
+        "_heap",
+        "_n_pushed",
+        "family",
+        "is_proven",
+        "key",
+        "lines",
+        "number",
+        "ranked_at_ms",
+    )
 
-    def __init__(self, key: ShapeKey) -> None:
+    def __init__(self, key: ShapeKey, number: int) -> None:
         self.key = key
+        #: Of all shapes there have been; orders those that are equal otherwise.
+        self.number = number
+        self.family = key.family if key.request.shares_gpu else None
+        #: When its lines were ranked last, in hive time.
+        self.ranked_at_ms: Ms = -1
         self.lines: dict[LineKey, Line] = {}
         self.is_proven = False
         self._heap: list[_Entry] = []
@@ -166,6 +210,15 @@ class TaskQueue:
         self.shapes: dict[ShapeKey, Shape] = {}
         #: Shapes that have not been looked at since they came into being.
         self.unproven: dict[ShapeKey, None] = {}
+        #: Lines of tasks that need several GPUs at once.
+        self.gangs: dict[LineKey, Line] = {}
+        #: Lines by the records that speak about what they need.
+        self.by_source: dict[str, dict[LineKey, Line]] = {}
+        #: Shapes by what they need most of: GPU memory in order, whole GPUs, CPUs.
+        self._sharing: list[tuple[Mib, int, Shape]] = []
+        self._whole: dict[int, dict[ShapeKey, Shape]] = {}
+        self._by_cpus: dict[int, dict[ShapeKey, Shape]] = {}
+        self._n_shapes = 0
         self._key_of: dict[TaskId, LineKey] = {}
 
     def __contains__(self, task_id: TaskId) -> bool:
@@ -181,6 +234,8 @@ class TaskQueue:
         line = self.lines.get(key)
         if line is None:
             line = self.lines[key] = Line(key)
+            if key.request.gpus * key.request.nodes > 1:
+                self.gangs[key] = line
         line.add(place)
         self._key_of[task_id] = key
         return line
@@ -191,8 +246,23 @@ class TaskQueue:
         line.add(place)
         return line
 
-    def settle(self, line: Line, need: Need, basis: Basis, shape_key: ShapeKey) -> None:
-        """What a line needs is known anew: it stands in that shape from now on."""
+    def settle(
+        self,
+        line: Line,
+        need: Need,
+        basis: Basis,
+        shape_key: ShapeKey,
+        sources: tuple[str, ...] = (),
+    ) -> None:
+        """What a line needs is known anew: it stands in that shape from now on.
+
+        ``sources``: the records that speak about it.
+        """
+        if sources != line.sources:
+            self._forget_sources(line)
+            line.sources = sources
+            for source in sources:
+                self.by_source.setdefault(source, {})[line.key] = line
         old: Shape | None = getattr(line, "shape", None)
         is_news = old is None or need != line.need
         line.need, line.basis = need, basis
@@ -206,8 +276,10 @@ class TaskQueue:
             self._leave(line, old)
         shape = self.shapes.get(shape_key)
         if shape is None:
-            shape = self.shapes[shape_key] = Shape(shape_key)
+            self._n_shapes += 1
+            shape = self.shapes[shape_key] = Shape(shape_key, self._n_shapes)
             self.unproven[shape_key] = None
+            self._sort_in(shape)
         shape.lines[line.key] = line
         line.shape = shape
 
@@ -224,6 +296,8 @@ class TaskQueue:
         line.remove(task_id)
         if not line.places:
             del self.lines[key]
+            self.gangs.pop(key, None)
+            self._forget_sources(line)
             self._leave(line, line.shape)
             return None
         return line if was_head is not None and was_head.task_id == task_id else None
@@ -254,6 +328,16 @@ class TaskQueue:
             self.shapes[key].is_proven = True
         self.unproven.clear()
 
+    def shapes_within(self, most: MostFree) -> list[Shape]:
+        """Those that ask for no more than so much on one node; of gangs one member."""
+        last = bisect_right(self._sharing, most.gpu_memory_mib, key=lambda each: each[0])
+        shapes = [shape for _, _, shape in self._sharing[:last]]
+        for wanted, limit in ((self._whole, most.whole_gpus), (self._by_cpus, most.cpus)):
+            for amount, some in wanted.items():
+                if amount <= limit:
+                    shapes += some.values()
+        return shapes
+
     def n_ahead(self, task_id: TaskId) -> int:
         """How many that need the same stand before a task."""
         line = self.line_of(task_id)
@@ -271,3 +355,30 @@ class TaskQueue:
         if not shape.lines:
             del self.shapes[shape.key]
             self.unproven.pop(shape.key, None)
+            request = shape.key.request
+            if request.shares_gpu:
+                entry = (request.gpu_memory_mib or 0, shape.number, shape)
+                del self._sharing[bisect_left(self._sharing, entry)]
+            else:
+                by, amount = self._sorted_by(request)
+                del by[amount][shape.key]
+                if not by[amount]:
+                    del by[amount]
+
+    def _sort_in(self, shape: Shape) -> None:
+        request = shape.key.request
+        if request.shares_gpu:
+            insort(self._sharing, (request.gpu_memory_mib or 0, shape.number, shape))
+        else:
+            by, amount = self._sorted_by(request)
+            by.setdefault(amount, {})[shape.key] = shape
+
+    def _sorted_by(self, request: Request) -> tuple[dict[int, dict[ShapeKey, Shape]], int]:
+        return (self._whole, request.gpus) if request.gpus else (self._by_cpus, request.cpus)
+
+    def _forget_sources(self, line: Line) -> None:
+        for source in line.sources:
+            lines = self.by_source[source]
+            del lines[line.key]
+            if not lines:
+                del self.by_source[source]

@@ -298,7 +298,12 @@ def priority_is_ignored(patch: Patch) -> None:
         head = line.head()
         return self.rank_of(line.key._replace(priority=2), line.need.expected, head[2])
 
+    def all_first_come(self: Ranking, lines: Any) -> None:
+        for line in lines:
+            line.rank = first_come(self, line)
+
     patch.setattr(Ranking, "rank", first_come)
+    patch.setattr(Ranking, "rank_all", all_first_come)
 
 
 @bug

@@ -22,14 +22,15 @@ Patch = pytest.MonkeyPatch
 
 @bug
 def a_gang_is_placed_by_half(patch: Patch) -> None:
-    def half(request: Any, owner: str, excluded: Any, nodes: Any, terms: Any) -> Any:
-        whole = find(request, owner, excluded, nodes, terms)
-        if whole is None and request.nodes > 1:
-            fewer = replace(request, nodes=request.nodes - 1)
-            return find(fewer, owner, excluded, nodes, terms)
+    def half(hive: HiveState, key: Any, terms: Any) -> Any:
+        nodes = hive.nodes.values()
+        whole = find(key.request, key.owner, key.excluded, nodes, terms)
+        if whole is None and key.request.nodes > 1:
+            fewer = replace(key.request, nodes=key.request.nodes - 1)
+            return find(fewer, key.owner, key.excluded, nodes, terms)
         return whole
 
-    patch.setattr(placement_pass, "find", half)
+    patch.setattr(placement_pass, "find_room", half)
 
 
 @bug
@@ -45,10 +46,12 @@ def a_gang_is_dispatched_by_half(patch: Patch) -> None:
 
 @bug
 def a_gang_that_fits_is_left_waiting(patch: Patch) -> None:
-    def never(request: Any, owner: str, excluded: Any, nodes: Any, terms: Any) -> Any:
-        return None if request.nodes > 1 else find(request, owner, excluded, nodes, terms)
+    real = placement_pass.find_room
 
-    patch.setattr(placement_pass, "find", never)
+    def never(hive: HiveState, key: Any, terms: Any) -> Any:
+        return None if key.request.nodes > 1 else real(hive, key, terms)
+
+    patch.setattr(placement_pass, "find_room", never)
 
 
 @bug

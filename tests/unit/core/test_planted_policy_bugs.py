@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fluxhive.core import oom_repair, placement, promises, score, use_watch
+from fluxhive.core import line_up, oom_repair, placement, promises, score, use_watch
 from fluxhive.core.fairshare import Accounts
 from fluxhive.core.outcome import Blame, GpuOom
 from tests.helpers.factories import gpu
@@ -32,9 +32,14 @@ def old_low_overtakes_fresh_normal() -> None:
     assert hive.word("old") == "starting"
 
 
+def without_aging(monkeypatch: Patch) -> None:
+    for module in (score, line_up):
+        monkeypatch.setattr(module, "stretch_ms", lambda *_: float("inf"))
+
+
 def test_aging(monkeypatch: Patch) -> None:
     old_low_overtakes_fresh_normal()
-    monkeypatch.setattr(score, "response_ratio", lambda *_: 1.0)
+    without_aging(monkeypatch)
     fails(old_low_overtakes_fresh_normal)
 
 
@@ -52,7 +57,7 @@ def who_used_much_goes_after_who_used_little() -> None:
 
 def test_fair_share_is_not_reversed(monkeypatch: Patch) -> None:
     # What is learned of ann's task would set bob's before hers, whatever the shares say.
-    monkeypatch.setattr(score, "response_ratio", lambda *_: 1.0)
+    without_aging(monkeypatch)
     who_used_much_goes_after_who_used_little()
     real = Accounts.factors
 

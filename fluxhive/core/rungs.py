@@ -1,0 +1,63 @@
+"""Entries kept in order under whole numbers (rungs), walked upward from any of them.
+
+A bit for each rung that has entries finds the next one at once; within a rung they are sorted.
+Several such ladders are walked as one. Used by room_index.py.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from heapq import merge
+from itertools import islice
+from typing import Any, TypeAlias
+
+#: Begins with what it is sorted by, which no other entry has alike.
+Entry: TypeAlias = tuple[Any, ...]
+
+
+class Rungs:
+    """Sorted entries by rung, and a bit for each rung that has some."""
+
+    __slots__ = ("mask", "rows")
+
+    def __init__(self) -> None:
+        self.mask = 0
+        self.rows: dict[int, list[Entry]] = {}
+
+    def add(self, rung: int, entry: Entry) -> None:
+        """Put an entry in its place."""
+        rows = self.rows.get(rung)
+        if rows is None:
+            rows = self.rows[rung] = []
+        if rows:
+            insort(rows, entry)
+        else:
+            rows.append(entry)
+            self.mask |= 1 << rung
+
+    def remove(self, rung: int, entry: Entry) -> None:
+        """Take an entry out; it must be there."""
+        rows = self.rows[rung]
+        del rows[bisect_left(rows, entry)]
+        if not rows:
+            self.mask ^= 1 << rung
+
+
+def upward(many: list[Rungs], start: int, least: int | None = None) -> Iterator[Entry]:
+    """Entries from a rung on, each rung in order; those that begin with ``least`` or more."""
+    mask = 0
+    for rungs in many:
+        mask |= rungs.mask
+    mask = mask >> start << start
+    while mask:
+        bit = mask & -mask
+        mask ^= bit
+        rung = bit.bit_length() - 1
+        rows = [rungs.rows[rung] for rungs in many if rungs.mask & bit]
+        if len(rows) == 1 and (least is None or rows[0][0][0] >= least):
+            yield from rows[0]
+        elif least is None:
+            yield from merge(*rows)
+        else:
+            yield from merge(*(islice(each, bisect_left(each, (least,)), None) for each in rows))
