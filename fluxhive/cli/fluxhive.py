@@ -73,6 +73,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "whoami": Verb("whoami", "Who you are to the server, and by which token"),
         "user": Verb("user", "Add users"),
         "quota": Verb("quota", "What users and projects may have at once"),
+        "booking": Verb("booking", "Keep GPUs for a user or a project for a time"),
         "token": Verb("token", "Create tokens"),
         "secret": Verb("secret", "Keep secrets that tasks are given"),
         "doctor": Verb("doctor", "Look for what would break a promise on this machine"),

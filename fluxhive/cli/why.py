@@ -17,6 +17,7 @@ _IN_WORDS = {
     GpuStanding.IN_USE: "in use",
     GpuStanding.NODE_FULL: "no CPUs or memory left on their node",
     GpuStanding.OUT_OF_USE: "out of use",
+    GpuStanding.BOOKED: "booked for others",
     GpuStanding.NODE_AWAY: "node away, draining, or handed it back",
     GpuStanding.NOT_YOURS: "for another user",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from .booking import Booking
 from .events import DispatchReceived, ProcessExited
 from .fairshare import Usage
 from .learning import Learned
@@ -56,6 +57,12 @@ class SaveQuota(Tagged, frozen=True, kw_only=True):
     """Store the quota as it is now; one that limits nothing is removed."""
 
     quota: Quota
+
+
+class SaveBooking(Tagged, frozen=True, kw_only=True):
+    """Store a booking as it is now."""
+
+    booking: Booking
 
 
 class Welcome(Tagged, frozen=True, kw_only=True):
@@ -125,6 +132,7 @@ HiveEffect: TypeAlias = (
     | SaveEstimate
     | SaveUsage
     | SaveQuota
+    | SaveBooking
     | Welcome
     | TurnAway
     | Dispatch
@@ -134,7 +142,7 @@ HiveEffect: TypeAlias = (
 )
 
 #: What is stored, before anything else of a step is carried out.
-HIVE_SAVES = (SaveTask, SaveAttempt, SaveNode, SaveEstimate, SaveUsage, SaveQuota)
+HIVE_SAVES = (SaveTask, SaveAttempt, SaveNode, SaveEstimate, SaveUsage, SaveQuota, SaveBooking)
 
 # ── one node ──────────────────────────────────────────────────────────────────────────────────
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from .booking import Booking
 from .node import GpuReport, HeldAttempt, Inventory, Journal
 from .outcome import ExitFacts, StopCause
 from .quota import Quota
@@ -165,6 +166,13 @@ class QuotaSet(Tagged, frozen=True, kw_only=True):
     by: str
 
 
+class BookingSet(Tagged, frozen=True, kw_only=True):
+    """An administrator made a booking (booking_desk.choose), or cancelled it (``is_over``)."""
+
+    booking: Booking
+    by: str
+
+
 class TimePassed(Tagged, frozen=True, kw_only=True):
     """Nothing but time; sent at ``next_wakeup()``."""
 
@@ -186,6 +194,7 @@ HiveEvent: TypeAlias = (
     | TasksExpired
     | NodeGivenUp
     | QuotaSet
+    | BookingSet
     | NodeRemoved
     | TimePassed
 )

@@ -11,6 +11,7 @@ from enum import Enum
 
 from .array import MemberCounts
 from .arrays import find_task
+from .booking_desk import why_booked
 from .capability import missing, needed, too_old
 from .gang import live_members
 from .hive_state import HiveState
@@ -48,6 +49,8 @@ class WaitCode(Enum):
     SHARE_GUARD = "SHARE_GUARD"
     #: What is free is promised to a gang that waits.
     PROMISED = "PROMISED"
+    #: What is free is booked for others.
+    BOOKED = "BOOKED"
     #: The nodes lack the label, the tags or the GPU model that are asked for.
     NOT_CHOSEN = "NOT_CHOSEN"
     #: The agents of nodes that could hold it are of a version that cannot do what it asks.
@@ -95,6 +98,7 @@ _CODE_OF = {
     MisfitCode.GPU_MODEL: WaitCode.GPUS,
     MisfitCode.GPU_BUSY: WaitCode.SHARE_GUARD,
     MisfitCode.PROMISED: WaitCode.PROMISED,
+    MisfitCode.BOOKED: WaitCode.BOOKED,
     MisfitCode.AGENT_TOO_OLD: WaitCode.AGENT_TOO_OLD,
 }
 _ORDER = {code: position for position, code in enumerate(WaitCode)}
@@ -150,31 +154,40 @@ def warnings(spec: TaskSpec, nodes: Iterable[Node], owner: str | None = None) ->
 
     With ``owner``, only nodes that serve this user are looked at.
     """
+    return [reason.text for reason in obstacles(spec, nodes, owner)]
+
+
+def obstacles(spec: TaskSpec, nodes: Iterable[Node], owner: str | None) -> list[Reason]:
+    """The same as reasons to wait, whatever else runs."""
     open_to = [node for node in nodes if owner is None or node.only_for in (None, owner)]
     if not open_to:
-        return ["no node has joined yet: the task waits until one does"]
+        text = "no node has joined yet: the task waits until one does"
+        return [Reason(code=WaitCode.NO_NODES, text=text)]
     misfits = [capacity_misfit(spec.request, node.id, node.inventory) for node in open_to]
     never = [found for found in misfits if found is not None]
     n_could = len(misfits) - len(never)
     if n_could >= spec.request.nodes:
         return _old_agents(spec, [node for node in open_to if _could(spec, node)])
     if n_could:
-        return [f"{_too_few(n_could, spec.request)}; the task waits for more"]
-    return [f"no node could hold it: {_closest(never, spec.request)}; the task waits for one"]
+        text = f"{_too_few(n_could, spec.request)}; the task waits for more"
+    else:
+        text = f"no node could hold it: {_closest(never, spec.request)}; the task waits for one"
+    return [Reason(code=WaitCode.NEVER, text=text)]
 
 
 def _could(spec: TaskSpec, node: Node) -> bool:
     return capacity_misfit(spec.request, node.id, node.inventory) is None
 
 
-def _old_agents(spec: TaskSpec, nodes: list[Node]) -> list[str]:
+def _old_agents(spec: TaskSpec, nodes: list[Node]) -> list[Reason]:
     """The same for nodes that could hold it, did their agents know how."""
     words = needed(spec)
     lacking = {node.label: lacks for node in nodes if (lacks := missing(words, node.capabilities))}
     if len(nodes) - len(lacking) >= spec.request.nodes:
         return []
     lacks = tuple({word: None for some in lacking.values() for word in some})
-    return [f"{too_old(list(lacking), lacks)}; the task waits for that"]
+    text = f"{too_old(list(lacking), lacks)}; the task waits for that"
+    return [Reason(code=WaitCode.AGENT_TOO_OLD, text=text)]
 
 
 def _held(hive: HiveState, task: Task) -> list[Reason]:
@@ -277,7 +290,7 @@ def _not_placed(hive: HiveState, task: Task) -> list[Reason]:
         if not reason.forever:
             by_code.setdefault(_CODE_OF[reason.code], []).append(reason)
     reasons = [
-        Reason(code=code, text=_sentence(code, some, task, records), misfits=tuple(some))
+        Reason(code=code, text=_sentence(hive, code, some, task, records), misfits=tuple(some))
         for code, some in by_code.items()
     ]
     reasons.sort(key=lambda reason: (-len(reason.misfits), _ORDER[reason.code]))
@@ -292,7 +305,13 @@ def _not_placed(hive: HiveState, task: Task) -> list[Reason]:
     return reasons
 
 
-def _sentence(code: WaitCode, misfits: list[Misfit], task: Task, records: list[NodeRecord]) -> str:
+def _sentence(
+    hive: HiveState,
+    code: WaitCode,
+    misfits: list[Misfit],
+    task: Task,
+    records: list[NodeRecord],
+) -> str:
     label_of = {record.node.id: record.node.label for record in records}
     best = max(misfits, key=lambda reason: (reason.found, reason.node_id))
     where = label_of[best.node_id]
@@ -315,6 +334,8 @@ def _sentence(code: WaitCode, misfits: list[Misfit], task: Task, records: list[N
         return f"memory would do on {n_nodes}, but the GPUs there have too much to do already"
     if code is WaitCode.PROMISED:
         return f"what is free on {n_nodes} is promised to a gang that waits, and is needed too soon"
+    if code is WaitCode.BOOKED:
+        return why_booked(hive, task, [misfit.node_id for misfit in misfits])
     if code is WaitCode.AGENT_TOO_OLD:
         lacks = {word: None for misfit in misfits for word in misfit.lacks}
         return too_old([label_of[misfit.node_id] for misfit in misfits], tuple(lacks))

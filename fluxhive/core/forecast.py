@@ -36,13 +36,18 @@ class Wish(NamedTuple):
         """Where it fits on these nodes, as placement says."""
         return find(self.request, self.owner, self.excluded, nodes, self.terms)
 
+    def later(self, by_ms: Ms) -> Wish:
+        """The same, so much later."""
+        terms = self.terms._replace(done_at_ms=self.terms.done_at_ms + max(0, by_ms))
+        return self._replace(terms=terms)
+
 
 class Start(NamedTuple):
     """When and where it would start."""
 
     at_ms: Ms
     reservations: tuple[Reservation, ...]
-    #: The task whose end makes the room; None: there is room now.
+    #: The task, or the booking, whose end makes the room; None: there is room now.
     after: TaskId | None
 
 
@@ -59,6 +64,9 @@ def forecast(hive: HiveState, wish: Wish, ahead: list[Task], per_cent: int) -> S
         at_ms = end_ms(hive, attempt, per_cent)
         if at_ms is not None:
             heappush(ends, (at_ms, number, attempt.id, attempt.task_id))
+    for booking in hive.bookings.values():
+        # Its end makes room as a task's does.
+        heappush(ends, (booking.until_ms, -1, AttemptId(booking.id), TaskId(booking.id)))
     waiting = list(ahead)
     for number in range(ENDS_MAX):
         if not ends:
@@ -67,7 +75,7 @@ def forecast(hive: HiveState, wish: Wish, ahead: list[Task], per_cent: int) -> S
         touched = _release(records, attempt_id)
         for task in list(waiting):
             places = records.values() if task.spec.request.nodes > 1 else touched
-            found = wish_of(hive, task.spec, task.owner).fit(places)
+            found = wish_of(hive, task.spec, task.owner).later(now_ms - hive.now_ms).fit(places)
             if found is None:
                 continue
             waiting.remove(task)
@@ -77,7 +85,8 @@ def forecast(hive: HiveState, wish: Wish, ahead: list[Task], per_cent: int) -> S
             lasts_ms = hive.durations.quantile_ms(task, per_cent) or task.spec.time_limit_ms
             if lasts_ms is not None:
                 heappush(ends, (now_ms + lasts_ms, ENDS_MAX + number, stand_in, task.id))
-        fit = wish.fit(records.values() if wish.request.nodes > 1 else touched)
+        places = records.values() if wish.request.nodes > 1 else touched
+        fit = wish.later(now_ms - hive.now_ms).fit(places)
         if fit is not None:
             return Start(max(hive.now_ms, now_ms), fit, task_id)
     return None
@@ -114,13 +123,22 @@ def copy_of(record: NodeRecord) -> NodeRecord:
     copied.set_open(record.is_open)
     for attempt_id, reservation in record.holders.items():
         copied.hold(attempt_id, reservation)
+    for uuid, gpu in record.gpus.items():
+        if gpu.bookings and uuid in copied.gpus:
+            copied.gpus[uuid].bookings = gpu.bookings
     return copied
 
 
-def _release(records: dict[NodeId, NodeRecord], attempt_id: AttemptId) -> list[NodeRecord]:
-    """Lets an attempt go wherever it holds something; those nodes."""
-    touched = [record for record in records.values() if attempt_id in record.holders]
-    for record in touched:
-        record.clear_usage(attempt_id)
-        record.let_go(attempt_id)
+def _release(records: dict[NodeId, NodeRecord], over: str) -> list[NodeRecord]:
+    """Lets an attempt go wherever it holds something, or a booking; those nodes."""
+    touched = []
+    for record in records.values():
+        if over in record.holders:
+            record.clear_usage(AttemptId(over))
+            record.let_go(AttemptId(over))
+            touched.append(record)
+        for gpu in record.gpus.values():
+            if any(booking.id == over for booking in gpu.bookings):
+                gpu.bookings = tuple(each for each in gpu.bookings if each.id != over)
+                touched.append(record)
     return touched

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
-from . import line_up, promises, turns, urgency
+from . import booking_desk, line_up, promises, turns, urgency
 from .array_record import ArrayRecord
+from .booking import Booking
 from .dependency import Dependency
 from .durations import Durations
 from .effects import Dispatch, Forget, HiveEffect, Publish, SaveAttempt, SaveNode, SaveTask, Stop
@@ -42,7 +43,7 @@ from .task import (
 from .task_queue import GpuSizes, TaskQueue
 from .timers import TimerKind, Timers
 from .use_watch import watch_settling
-from .values import AttemptId, Mib, Ms, NodeId, TaskId
+from .values import AttemptId, GpuUuid, Mib, Ms, NodeId, TaskId
 
 #: Where processes of one node meet.
 LOOPBACK = "127.0.0.1"
@@ -95,6 +96,10 @@ class HiveState:
         self.redated_at_ms: Ms = 0
         self.timers = Timers()
         self.book_of_quotas = QuotaBook()
+        #: Bookings that are not over, also by GPU, and the number of the last one made.
+        self.bookings: dict[str, Booking] = {}
+        self.booked: dict[GpuUuid, tuple[Booking, ...]] = {}
+        self.last_booking = 0
         #: Queued tasks that are urgent, and live attempts that may give way to them.
         self.urgent: dict[TaskId, None] = {}
         self.preemptible: dict[AttemptId, None] = {}
@@ -285,6 +290,8 @@ class HiveState:
             record = self.nodes[node.id] = NodeRecord(node, self.room.touched)
         else:
             record.set_node(node)
+        if self.booked:
+            booking_desk.attach(self, record)
         self.effects.append(SaveNode(node=node))
         self.effects.append(Publish(node_id=node.id, state=node.state.value, reason=reason))
         if node.only_for != only_for:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from .capability import needed
 from .learning import Basis
 from .need import need_of, shape_of, sources_of
@@ -94,6 +96,12 @@ def refresh(hive: HiveState) -> None:
         _settle(hive, line, _basis(hive, line.key))
 
 
+def settle_all(hive: HiveState) -> None:
+    """What every line may use is known anew."""
+    for line in list(hive.queue.lines.values()):
+        _settle(hive, line, _basis(hive, line.key))
+
+
 def rank(hive: HiveState, shapes: list[Shape]) -> None:
     """The lines of these shapes, by what time it is now."""
     hive.ranking = ranking = Ranking(hive.policy, hive.accounts, hive.now_ms)
@@ -124,14 +132,20 @@ def need_for(hive: HiveState, spec: TaskSpec, owner: str) -> Need:
         limit_ms=spec.time_limit_ms,
         capabilities=needed(spec),
     )
-    return need_of(key, _basis(hive, key), hive.policy, hive.gpu_sizes)
+    return _need(hive, key, _basis(hive, key))
 
 
 def terms_for(hive: HiveState, need: Need) -> Terms:
     """What a placement goes by that nobody waits for yet."""
     percent = need.expected.utilization_percent if need.request.shares_gpu else 0
     done_at_ms = hive.now_ms + need.expected.latest_ms
-    return Terms(hive.policy, percent, done_at_ms, capabilities=need.capabilities)
+    return Terms(
+        hive.policy,
+        percent,
+        done_at_ms,
+        capabilities=need.capabilities,
+        bookings=need.bookings,
+    )
 
 
 def standing(hive: HiveState, task: Task) -> tuple[int, int]:
@@ -151,6 +165,7 @@ def terms_of(hive: HiveState, line: Line, task_id: TaskId) -> Terms:
         hive.now_ms + line.need.expected.latest_ms,
         task_id,
         line.need.capabilities,
+        line.need.bookings,
     )
 
 
@@ -158,12 +173,20 @@ def _basis(hive: HiveState, key: LineKey) -> Basis:
     return hive.book.basis(key.signature, key.owner, key.project)
 
 
+def _need(hive: HiveState, key: LineKey, basis: Basis) -> Need:
+    need = need_of(key, basis, hive.policy, hive.gpu_sizes)
+    ids = [each.id for each in hive.bookings.values() if each.is_for(key.owner, key.project)]
+    return replace(need, bookings=tuple(ids)) if ids else need
+
+
 def _settle(hive: HiveState, line: Line, basis: Basis) -> None:
     key = line.key
-    need = need_of(key, basis, hive.policy, hive.gpu_sizes)
+    need = _need(hive, key, basis)
     line.stretch_ms = stretch_ms(hive.policy, key.request, need.expected)
     sources = tuple(dict.fromkeys(sources_of(key, basis, hive.policy)))
     owner = key.owner if hive.is_private(key.owner) else ""
-    hive.queue.settle(line, need, basis, shape_of(key, need, hive.policy, owner), sources)
+    shape_key = shape_of(key, need, hive.policy, owner)
+    some_kept = bool(hive.promises or hive.booked)
+    hive.queue.settle(line, need, basis, shape_key, sources, some_kept=some_kept)
     line.rank = hive.ranking.rank(line)
     line.shape.push(line)

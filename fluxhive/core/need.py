@@ -68,7 +68,7 @@ def shape_of(key: LineKey, need: Need, policy: Policy, owner: str) -> ShapeKey:
     percent = 0
     if need.request.shares_gpu and policy.utilization_percent_max:
         percent = -(-need.expected.utilization_percent // _STEP_PERCENT) * _STEP_PERCENT
-    return ShapeKey(need.request, owner, key.excluded, percent, need.capabilities)
+    return ShapeKey(need.request, owner, key.excluded, percent, need.capabilities, need.bookings)
 
 
 def _whole(request: Request, policy: Policy) -> Request:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from .booking import Booking
 from .node import GpuReport, GpuState, HeldAttempt, Inventory, Node, NodeState
 from .request import Reservation
 from .values import AttemptId, GpuUuid, Mib, Ms, NodeId, TaskId, Value
@@ -49,6 +50,7 @@ class GpuRecord:
     """One GPU: its latest report, who holds how much of it, and what that leaves."""
 
     __slots__ = (
+        "bookings",
         "exclusive",
         "free_mib",
         "is_new",
@@ -79,6 +81,8 @@ class GpuRecord:
         #: Of its time, what each attempt is expected to take, and their sum.
         self.utilizations: dict[AttemptId, int] = {}
         self.utilization_percent = 0
+        #: Kept for others at certain times (booking_desk.py).
+        self.bookings: tuple[Booking, ...] = ()
         #: Kept for this task by this time (hive time); None: for nobody.
         self.promised: tuple[TaskId, Ms] | None = None
         self._weigh()

@@ -13,12 +13,13 @@ from msgspec.structs import replace
 
 from .arrays import find_task
 from .capability import missing
-from .explain import Reason, WaitCode, explain, over_quota, warnings
+from .explain import Reason, WaitCode, explain, obstacles, over_quota
 from .forecast import Start, Wish, end_ms, forecast, live_attempts
 from .hive_state import HiveState
 from .line_up import need_for, standing, terms_for
 from .memory import STEP_MIB, describe
 from .node_record import GpuRecord, NodeRecord, serving
+from .placement import MisfitCode, kept_as
 from .request import Estimate as MemoryEstimate
 from .request import Request, Reservation, show_mib, show_ms
 from .task import Task, TaskSpec, TaskState
@@ -55,6 +56,8 @@ class GpuStanding(Enum):
     NODE_FULL = "node-full"
     #: Dirty, faulty, or without a reading.
     OUT_OF_USE = "out-of-use"
+    #: It is booked for others, and would not be back in time.
+    BOOKED = "booked"
     #: Its node is out of contact, draining, handed the task back, or has too old an agent.
     NODE_AWAY = "node-away"
     #: Its node serves another user.
@@ -82,7 +85,7 @@ class Estimate(Value, frozen=True, kw_only=True):
     #: None: it may be later than any figure that is known.
     latest_at_ms: Ms | None = None
     where: str = ""
-    #: The task whose end makes the room; None: there is room.
+    #: The task, or the booking, whose end makes the room; None: there is room.
     after: TaskId | None = None
     #: What the estimate rests on.
     basis: str = ""
@@ -136,8 +139,7 @@ def dry_run(hive: HiveState, spec: TaskSpec, owner: str) -> Outlook:
         if hive.tasks[task_id].priority.rank <= rank
     ]
     ahead.sort(key=lambda task: standing(hive, task))
-    never = warnings(spec, (record.node for record in hive.nodes.values()), owner)
-    reasons = [Reason(code=WaitCode.NEVER, text=text) for text in never]
+    reasons = obstacles(spec, (record.node for record in hive.nodes.values()), owner)
     stand_in = Task(
         id=TaskId(""),
         number=0,
@@ -213,6 +215,8 @@ def _later(hive: HiveState, wish: Wish, ahead: list[Task]) -> Estimate | None:
 
 
 def _basis(hive: HiveState, start: Start) -> str:
+    if start.after in hive.bookings:
+        return f"a booking for {hive.bookings[start.after].whose}"
     task = None if start.after is None else hive.tasks.get(start.after)
     if task is None:
         return ""
@@ -279,6 +283,8 @@ def _standing(wish: Wish, record: NodeRecord, gpu: GpuRecord) -> GpuStanding:
     free_mib = gpu.free_mib if request.shares_gpu else gpu.report.total_mib
     if free_mib < (request.gpu_memory_mib or 0):
         return GpuStanding.MEMORY
+    if kept_as(gpu, wish.terms) is MisfitCode.BOOKED:
+        return GpuStanding.BOOKED
     memory_mib = request.memory_mib or 0
     if request.cpus > record.free_cpus or memory_mib > record.free_memory_mib:
         return GpuStanding.NODE_FULL

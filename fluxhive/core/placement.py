@@ -38,6 +38,8 @@ class MisfitCode(Enum):
     GPU_BUSY = "gpu-busy"
     #: What is free is promised to a gang that waits, and would not be back in time.
     PROMISED = "promised"
+    #: What is free is booked for others, and would not be back in time.
+    BOOKED = "booked"
     #: Its agent cannot do what is asked: it is of an older version.
     AGENT_TOO_OLD = "agent-too-old"
 
@@ -69,6 +71,8 @@ class Terms(NamedTuple):
     task_id: TaskId = TaskId("")
     #: What an agent must be able to do for it (capability.py).
     capabilities: tuple[str, ...] = ()
+    #: Bookings that are for it.
+    bookings: tuple[str, ...] = ()
 
 
 DEFAULT_TERMS = Terms()
@@ -256,11 +260,20 @@ def may_have_cpus(request: Request, record: NodeRecord, policy: Policy) -> int:
 
 
 def is_kept(gpu: GpuRecord, terms: Terms) -> bool:
-    """Whether it is promised to another, who would have to wait."""
-    if gpu.promised is None:
-        return False
-    holder, at_ms = gpu.promised
-    return terms.done_at_ms > at_ms and holder != terms.task_id
+    """Whether it is promised to another or booked, and would not be back in time."""
+    return kept_as(gpu, terms) is not None
+
+
+def kept_as(gpu: GpuRecord, terms: Terms) -> MisfitCode | None:
+    """Why it is kept for others; None: it is not."""
+    if gpu.promised is not None:
+        holder, at_ms = gpu.promised
+        if terms.done_at_ms > at_ms and holder != terms.task_id:
+            return MisfitCode.PROMISED
+    for booking in gpu.bookings:
+        if terms.done_at_ms > booking.from_ms and booking.id not in terms.bookings:
+            return MisfitCode.BOOKED
+    return None
 
 
 def _look_for_share(request: Request, record: NodeRecord, terms: Terms) -> _Choice | MisfitCode:
@@ -274,8 +287,9 @@ def _look_for_share(request: Request, record: NodeRecord, terms: Terms) -> _Choi
             continue
         if request.gpu_model is not None and not is_model(request, gpu.report.model):
             continue
-        if gpu.promised is not None and is_kept(gpu, terms):
-            why = MisfitCode.PROMISED
+        kept = kept_as(gpu, terms) if gpu.promised is not None or gpu.bookings else None
+        if kept is not None:
+            why = kept
             continue
         # One in use with the least room first, as long as there is time for all; then an empty one
         # on the node with the fewest of them; then those that have much to do.
@@ -316,9 +330,11 @@ def look_for_whole(request: Request, record: NodeRecord, terms: Terms) -> _Choic
     ]
     if len(fitting) < request.gpus:
         return MisfitCode.GPU_MEMORY
-    fitting = [gpu for gpu in fitting if not is_kept(gpu, terms)]
-    if len(fitting) < request.gpus:
-        return MisfitCode.PROMISED
+    why = [kept for gpu in fitting if (kept := kept_as(gpu, terms)) is not None]
+    if len(fitting) - len(why) < request.gpus:
+        return why[0]
+    if why:
+        fitting = [gpu for gpu in fitting if not is_kept(gpu, terms)]
     fitting.sort(key=lambda gpu: (gpu.report.total_mib, gpu.report.index, gpu.report.uuid))
     return (0, record.n_whole_gpus, 0, record.node.id, 0), tuple(fitting[: request.gpus])
 

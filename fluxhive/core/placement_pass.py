@@ -158,7 +158,7 @@ class _Pass:
         if hive.policy.backfill is Backfill.NONE:
             return False
         self._note_failure(shape, latest_ms)
-        if hive.promises:
+        if hive.promises or hive.bookings:
             self._too_long_ms[position] = latest_ms
             if not is_single:
                 self._add_shorter(position, shape, latest_ms)
@@ -188,7 +188,13 @@ class _Pass:
     def _may_start(self, shape: Shape) -> bool:
         hive, key = self._hive, shape.key
         percent, now_ms = key.utilization_percent, hive.now_ms
-        terms = Terms(hive.policy, percent, now_ms, capabilities=key.capabilities)
+        terms = Terms(
+            hive.policy,
+            percent,
+            now_ms,
+            capabilities=key.capabilities,
+            bookings=key.bookings,
+        )
         return find_room(hive, key, terms) is not None
 
     def _is_known_to_fail(self, shape: Shape, latest_ms: Ms) -> bool:
@@ -205,16 +211,18 @@ class _Pass:
         if shape.family is None:
             return
         # How long it takes matters on promised GPUs alone.
-        ms = latest_ms if self._hive.promises else 0
+        ms = latest_ms if self._hive.promises or self._hive.bookings else 0
         mib, percent = shape.key.request.gpu_memory_mib or 0, shape.key.utilization_percent
         failed = self._failed.setdefault(shape.family, [])
         failed[:] = [each for each in failed if each[0] < mib or each[1] < percent or each[2] < ms]
         failed.append((mib, percent, ms))
 
     def _add_shorter(self, position: int, shape: Shape, latest_ms: Ms) -> None:
-        """What is done sooner may fit on promised GPUs where the best of the shape does not."""
+        """What is done sooner may fit on kept GPUs where the best of the shape does not."""
         hive = self._hive
-        last_ms = max(promise.at_ms for promise in hive.promises.values()) - hive.now_ms
+        times = [promise.at_ms for promise in hive.promises.values()]
+        times += [booking.from_ms for booking in hive.bookings.values()]
+        last_ms = max(times) - hive.now_ms
         if last_ms <= 0:
             return
         for line in shape.lines.values():

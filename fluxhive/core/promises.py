@@ -14,8 +14,10 @@ from msgspec.structs import replace
 
 from .capability import missing
 from .learning import expected, percentile
+from .line_up import terms_of
 from .node import NodeState
 from .node_record import GpuRecord, NodeRecord
+from .placement import is_kept
 from .policy import Backfill, DurationFrom
 from .request import Promise, Request, show_ms
 from .task import Attempt, Task, TaskState
@@ -77,7 +79,7 @@ def redate(hive: HiveState) -> None:
         if len(gpus) < len(promise.gpus):
             hive.put_task(replace(task, promise=None, reason="its promised GPUs are out of use"))
             continue
-        at_ms = max(_free_at(hive, gpu) for _, gpu in gpus)
+        at_ms = max(free_at(hive, gpu) for _, gpu in gpus)
         if at_ms < promise.at_ms:
             hive.put_task(replace(task, promise=replace(promise, at_ms=at_ms)))
 
@@ -128,10 +130,11 @@ def _best(hive: HiveState, line: Line) -> Promise | None:
         if missing(line.key.capabilities, record.node.capabilities):
             continue
         free = sorted(
-            (_free_at(hive, gpu), gpu.report.index, uuid)
+            (free_at(hive, gpu), gpu.report.index, uuid)
             for uuid, gpu in record.gpus.items()
             if gpu.is_offered
             and uuid not in taken
+            and not _is_booked_then(hive, line, gpu)
             and gpu.report.total_mib >= (request.gpu_memory_mib or 0)
         )
         if len(free) >= request.gpus:
@@ -145,6 +148,14 @@ def _best(hive: HiveState, line: Line) -> Promise | None:
     return Promise(gpus=uuids, at_ms=chosen_nodes[-1][0])
 
 
+def _is_booked_then(hive: HiveState, line: Line, gpu: GpuRecord) -> bool:
+    """Whether it would still need the GPU when that is booked for others."""
+    if not gpu.bookings:
+        return False
+    done_at_ms = free_at(hive, gpu) + line.need.expected.latest_ms
+    return is_kept(gpu, terms_of(hive, line, TaskId(""))._replace(done_at_ms=done_at_ms))
+
+
 def gpus_of(hive: HiveState, promise: Promise) -> list[tuple[NodeRecord, GpuRecord]]:
     """The promised GPUs and their nodes, as far as they are known."""
     return [
@@ -155,7 +166,7 @@ def gpus_of(hive: HiveState, promise: Promise) -> list[tuple[NodeRecord, GpuReco
     ]
 
 
-def _free_at(hive: HiveState, gpu: GpuRecord) -> Ms:
+def free_at(hive: HiveState, gpu: GpuRecord) -> Ms:
     """When everybody on the GPU is expected to be gone."""
     latest = hive.now_ms
     slowdown = max(100, min(500, gpu.utilization_percent))

@@ -333,7 +333,7 @@ def _empty(
 
 
 def _will_do(gpu: GpuRecord, request: Request, terms: Terms) -> bool:
-    if gpu.promised is not None and is_kept(gpu, terms):
+    if (gpu.promised is not None or gpu.bookings) and is_kept(gpu, terms):
         return False
     return request.gpu_model is None or is_model(request, gpu.report.model)
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 from . import (
     attempt_reports,
+    booking_desk,
     node_contact,
     promises,
     quota_gate,
@@ -28,8 +29,10 @@ from .array import ArrayCount, MemberCounts
 from .array_record import ArrayRecord
 from .arrays import find_task, settle_arrays, take_out
 from .attempt_end import stop_attempt
+from .booking import Booking, BookingWish
 from .effects import HiveEffect, SaveEstimate, SaveUsage
 from .events import (
+    BookingSet,
     HiveEvent,
     NodeAccepted,
     NodeDrained,
@@ -89,6 +92,7 @@ class HiveSnapshot(Value, frozen=True, kw_only=True):
     #: Log channels up to this one were given, whoever has them.
     last_channel: int = 0
     quotas: tuple[Quota, ...] = ()
+    bookings: tuple[Booking, ...] = ()
 
 
 class TaskManager:
@@ -151,6 +155,14 @@ class TaskManager:
     def use_of(self, scope: QuotaScope, name: str) -> Use:
         """What a user or a project has now."""
         return quota_gate.use_of(self.hive, (scope, name))
+
+    def bookings(self) -> list[Booking]:
+        """Every booking that is not over."""
+        return list(self.hive.bookings.values())
+
+    def choose_booking(self, wish: BookingWish) -> Booking | int:
+        """The booking it would be; or how many GPUs such as are wanted are open then."""
+        return booking_desk.choose(self.hive, wish)
 
     def members_of(self, array_id: TaskId) -> MemberCounts | None:
         """How the members of an array stand; None when it has ended or is none."""
@@ -215,6 +227,7 @@ class TaskManager:
             usages=hive.accounts.usages(),
             last_channel=hive.last_channel,
             quotas=tuple(hive.book_of_quotas.quotas.values()),
+            bookings=tuple(hive.bookings.values()),
         )
 
     @classmethod
@@ -240,6 +253,8 @@ class TaskManager:
         for node in snapshot.nodes:
             if not node.removed:
                 hive.load_node(node)
+        for booking in snapshot.bookings:
+            booking_desk.load(hive, booking)
         tasks = sorted(snapshot.tasks, key=lambda task: task.number)
         counts = {count.array_id: count for count in snapshot.arrays}
         for task in tasks:
@@ -311,6 +326,8 @@ class TaskManager:
                 node_contact.removed(hive, event)
             case QuotaSet():
                 quota_gate.quota_set(hive, event)
+            case BookingSet():
+                booking_desk.booking_set(hive, event)
             case TimePassed():
                 pass
             case _:
@@ -359,6 +376,8 @@ class TaskManager:
                     hive.unblock(TaskId(owner), NodeId(other))
                 case TimerKind.SETTLE:
                     use_watch.settle(hive, AttemptId(owner))
+                case TimerKind.BOOKING:
+                    booking_desk.over(hive, owner)
                 case TimerKind.PROMISE:
                     promises.promise_more(hive)
                 case _:

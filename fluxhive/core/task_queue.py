@@ -58,6 +58,8 @@ class ShapeKey(NamedTuple):
     excluded: tuple[NodeId, ...]
     utilization_percent: int
     capabilities: tuple[str, ...] = ()
+    #: Bookings that are for it.
+    bookings: tuple[str, ...] = ()
 
     @property
     def family(self) -> ShapeKey:
@@ -84,6 +86,8 @@ class Need(Value, frozen=True, kw_only=True):
     expected: Expected
     #: What an agent must be able to do (capability.py).
     capabilities: tuple[str, ...] = ()
+    #: Bookings that are for it.
+    bookings: tuple[str, ...] = ()
 
 
 #: Tasks taken out stay in the heap until they surface; beyond this share it is rebuilt.
@@ -253,10 +257,12 @@ class TaskQueue:
         basis: Basis,
         shape_key: ShapeKey,
         sources: tuple[str, ...] = (),
+        *,
+        some_kept: bool = False,
     ) -> None:
         """What a line needs is known anew: it stands in that shape from now on.
 
-        ``sources``: the records that speak about it.
+        ``sources``: the records that speak about it. ``some_kept``: GPUs are promised or booked.
         """
         if sources != line.sources:
             self._forget_sources(line)
@@ -280,6 +286,10 @@ class TaskQueue:
             shape = self.shapes[shape_key] = Shape(shape_key, self._n_shapes)
             self.unproven[shape_key] = None
             self._sort_in(shape)
+        elif some_kept:
+            # It may be done before others want what is kept for them.
+            shape.is_proven = False
+            self.unproven[shape_key] = None
         shape.lines[line.key] = line
         line.shape = shape
 

@@ -38,6 +38,8 @@ class TimerKind(IntEnum):
     PROMISE = 8
     #: An attempt has had its guaranteed run time and may give way (id of the attempt).
     PREEMPTION = 9
+    #: A booking is over (its id).
+    BOOKING = 10
 
 
 TimerKey = tuple[TimerKind, str, str]

@@ -23,6 +23,7 @@ from fluxhive.core.errors import InputError, NotFound
 from fluxhive.core.quota import QuotaScope
 from fluxhive.core.task import TaskSpec, TaskState
 from fluxhive.protocol import rest
+from fluxhive.protocol.bookings import BookingPage, BookingRequest, BookingView
 from fluxhive.protocol.metrics import MetricsView
 from fluxhive.protocol.quotas import QuotaChange, QuotaPage, QuotaView
 from fluxhive.protocol.rest import LogEnd, LogEvent, TaskView
@@ -189,6 +190,19 @@ class Calls(PeopleCalls):
         """Sets all limits of a user or a project. For administrators."""
         path = f"{API}/quotas/{scope.value}/{quote(name, safe='')}"
         return self.transport.call("PUT", path, QuotaView, body=change)
+
+    def bookings(self) -> tuple[BookingView, ...]:
+        """All bookings that are not over, the next first."""
+        return self.transport.call("GET", f"{API}/bookings", BookingPage).items
+
+    def book(self, wanted: BookingRequest) -> BookingView:
+        """Books GPUs for a user or a project. For administrators."""
+        return self.transport.call("POST", f"{API}/bookings", BookingView, body=wanted)
+
+    def cancel_booking(self, booking_id: str) -> BookingView:
+        """Cancels a booking: its GPUs are everybody's at once. For administrators."""
+        path = f"{API}/bookings/{quote(booking_id, safe='')}"
+        return self.transport.call("DELETE", path, BookingView)
 
     # ── logs ─────────────────────────────────────────────────────────────────────────────────
 

@@ -37,6 +37,7 @@ from .problems import on_bad_parameters, on_error, on_http_error
 from .rest import (
     agents,
     blobs,
+    bookings,
     changes,
     health,
     live,
@@ -87,6 +88,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         nodes,
         people,
         quotas,
+        bookings,
         secrets,
         blobs,
         usage,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from msgspec import structs
 
 from fluxhive.core.array import ArraySpec, check_array
+from fluxhive.core.booking import Booking, BookingWish
 from fluxhive.core.events import (
+    BookingSet,
     NodeAccepted,
     NodeDrained,
     NodeGivenUp,
@@ -127,6 +129,29 @@ class PeopledHive(ToldHive):
         """An administrator says what a user or a project may have."""
         quota = Quota(scope=QuotaScope(scope), name=name, **limits)
         self.handle(QuotaSet(quota=quota, by="root"))
+
+    def book(
+        self, scope: str, name: str, n_gpus: int, *, begins: str | None = None, lasts: str
+    ) -> str:
+        """An administrator books GPUs, from so long from now on; the booking's id."""
+        from_ms = self.now_ms + (factories.ms(begins) or 0)
+        wish = BookingWish(
+            scope=QuotaScope(scope),
+            name=name,
+            n_gpus=n_gpus,
+            from_ms=from_ms,
+            until_ms=from_ms + (factories.ms(lasts) or 0),
+            by="root",
+        )
+        booking = self.manager.choose_booking(wish)
+        assert isinstance(booking, Booking), f"{booking} GPUs can be booked"
+        self.handle(BookingSet(booking=booking, by="root"))
+        return booking.id
+
+    def cancel_booking(self, booking_id: str) -> None:
+        """An administrator gives a booking's GPUs back to everybody."""
+        over = structs.replace(self.manager.hive.bookings[booking_id], is_over=True)
+        self.handle(BookingSet(booking=over, by="root"))
 
     def cancel(self, name: str, by: str = "ann") -> None:
         """Somebody cancels a task."""

@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from fluxhive.core.array import ArrayCount
+from fluxhive.core.booking import Booking
 from fluxhive.core.fairshare import Usage
 from fluxhive.core.learning import Learned
 from fluxhive.core.node import Node
@@ -31,7 +32,7 @@ from .rows import (
     usage_of_row,
 )
 from .tables import attempts, learned, meta, nodes, tasks, usages
-from .writes import HIVE_TIME, NEXT_NUMBER, QUOTA
+from .writes import BOOKING, HIVE_TIME, NEXT_NUMBER, QUOTA
 
 SERVER_ID = "server_id"
 LAST_CHANNEL = "last_channel"
@@ -59,6 +60,8 @@ class Loaded(Value, frozen=True, kw_only=True):
     learned: tuple[Learned, ...]
     usages: tuple[Usage, ...]
     quotas: tuple[Quota, ...] = ()
+    #: Those that are over, too: their numbers are used.
+    bookings: tuple[Booking, ...] = ()
     #: Number of the next new task.
     next_number: int
     #: Log channels up to this one were given before a backup was restored.
@@ -76,6 +79,7 @@ class Loaded(Value, frozen=True, kw_only=True):
             learned=self.learned,
             usages=self.usages,
             quotas=self.quotas,
+            bookings=self.bookings,
             last_channel=self.last_channel,
         )
 
@@ -109,6 +113,11 @@ def load(connection: sa.Connection) -> Loaded:
             msgspec.convert(from_json(text), Quota)
             for key, text in sorted(notes.items())
             if key.startswith(QUOTA) and text
+        ),
+        bookings=tuple(
+            msgspec.convert(from_json(text), Booking)
+            for key, text in sorted(notes.items())
+            if key.startswith(BOOKING)
         ),
         next_number=int(notes.get(NEXT_NUMBER, "0")),
         last_channel=int(notes.get(LAST_CHANNEL, "0")),

@@ -17,6 +17,7 @@ from fluxhive.core.arrays import last_number
 from fluxhive.core.effects import (
     HiveEffect,
     SaveAttempt,
+    SaveBooking,
     SaveEstimate,
     SaveNode,
     SaveQuota,
@@ -58,6 +59,8 @@ NEXT_NUMBER = "next_number"
 HIVE_TIME = "hive_time_ms"
 #: Notes of quotas begin so; an empty one was taken away.
 QUOTA = "quota:"
+#: Notes of bookings begin so.
+BOOKING = "booking:"
 
 TASK_CHANGES = TASK_COLUMNS[TASK_COLUMNS.index("name") :]
 
@@ -196,6 +199,7 @@ class Saves:
         self.learned: dict[str, Learned] = {}
         self.usages: dict[str, Usage] = {}
         self.quotas: dict[str, str] = {}
+        self.bookings: dict[str, str] = {}
         for effect in effects:
             if isinstance(effect, SaveTask):
                 self.tasks[effect.task.id] = effect.task
@@ -211,10 +215,18 @@ class Saves:
                 quota = effect.quota
                 key = f"{QUOTA}{quota.scope.value}:{quota.name}"
                 self.quotas[key] = "" if quota.is_empty else to_json(quota)
+            elif isinstance(effect, SaveBooking):
+                self.bookings[f"{BOOKING}{effect.booking.id}"] = to_json(effect.booking)
 
     def __bool__(self) -> bool:
         return bool(
-            self.tasks or self.attempts or self.nodes or self.learned or self.usages or self.quotas
+            self.tasks
+            or self.attempts
+            or self.nodes
+            or self.learned
+            or self.usages
+            or self.quotas
+            or self.bookings
         )
 
     def write(self, connection: sa.Connection, *, next_number: int, now_ms: Ms) -> int:
@@ -222,7 +234,7 @@ class Saves:
 
         Tasks are new from ``next_number`` on, known below it. Raises ``StoreConflict``.
         """
-        notes: list[Row] = [(HIVE_TIME, str(now_ms)), *self.quotas.items()]
+        notes: list[Row] = [(HIVE_TIME, str(now_ms)), *self.quotas.items(), *self.bookings.items()]
         if self.nodes:
             rows = [node_row(node) for node in self.nodes.values()]
             _expect(PUT_NODES.run(connection, rows), rows, "a node of a newer session")

@@ -185,6 +185,10 @@ async def test_every_answer_is_what_the_document_says(
     await ask("edit_task", 200, task=task["id"], body={"name": "vit2", "begin_at_ms": None})
     await ask("set_quota", 200, scope="user", name="bob", body={"running_gpus": 2})
     await ask("list_quotas", 200)
+    wanted = {"scope": "user", "name": "bob", "gpus": 1, "until_ms": 2**52}
+    await ask("create_booking", 422, body={**wanted, "gpus": 1000})
+    await ask("list_bookings", 200)
+    await ask("cancel_booking", 404, booking_id="b-7")
     await ask("explain_task", 200, task=task["id"])
     await ask("try_task", 200, body=spec)
     await ask("edit_task", 422, task=task["id"], body={"request": {"gpus": -1}})
