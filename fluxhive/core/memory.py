@@ -14,7 +14,7 @@ from .request import Estimate, EstimateSource, Request, show_mib
 from .values import Mib
 
 #: Reservations are rounded up to this, so that tasks of nearly one size are looked at once.
-STEP_MIB: Mib = 256
+STEP_MIB: Mib = 64
 #: On top of the peaks of the same program with other sizes, and of an author's other tasks.
 PROGRAM_PERCENT = 125
 PROGRAM_MIB: Mib = 512
@@ -22,6 +22,8 @@ AUTHOR_PERCENT = 120
 AUTHOR_MIB: Mib = 1024
 #: Of an author's peaks, the one that so many percent do not exceed.
 AUTHOR_PERCENTILE = 60
+#: The same where a declaration is the cap: there more caution costs less.
+CAPPED_PERCENT, CAPPED_PERCENTILE = 130, 90
 
 
 def estimate(
@@ -70,7 +72,10 @@ def reserve_for(record: Learned, policy: Policy) -> Mib:
     n_runs = len(record.peaks)
     known = (n_runs >= policy.thin_runs) + (n_runs >= policy.well_known_runs)
     percent, extra_mib = policy.margin_percent[known], policy.margin_mib[known]
-    return rounded(record.peak_mib * (100 + percent) // 100 + extra_mib)
+    peak_mib = record.peak_mib
+    if n_runs >= policy.outlier_runs:
+        peak_mib = sorted(peak.peak_mib for peak in record.peaks)[-2]
+    return rounded(peak_mib * (100 + percent) // 100 + extra_mib)
 
 
 def _known(basis: Basis, policy: Policy, declared: Mib | None) -> Estimate | None:
@@ -82,7 +87,10 @@ def _known(basis: Basis, policy: Policy, declared: Mib | None) -> Estimate | Non
         source, record = EstimateSource.PROGRAM, program
     elif author is not None and len(author.peaks) >= policy.author_runs:
         peaks = [peak.peak_mib for peak in author.peaks]
-        mib = percentile(peaks, AUTHOR_PERCENTILE) * AUTHOR_PERCENT // 100 + AUTHOR_MIB
+        capped = declared is not None and policy.trusts_declared
+        part = CAPPED_PERCENTILE if capped else AUTHOR_PERCENTILE
+        percent = CAPPED_PERCENT if capped else AUTHOR_PERCENT
+        mib = percentile(peaks, part) * percent // 100 + AUTHOR_MIB
         source, record = EstimateSource.AUTHOR, author
     else:
         return None
@@ -112,6 +120,8 @@ def describe(estimate: Estimate) -> str:
     """Why so much is reserved, as people say it: ``learned from 14 runs (peak 8.4 GiB)``."""
     runs = "1 run" if estimate.runs == 1 else f"{estimate.runs} runs"
     peak = "" if estimate.peak_mib is None else f" (peak {show_mib(estimate.peak_mib)})"
+    if estimate.peak_mib is not None and estimate.peak_mib > estimate.reserved_mib:
+        peak = f"{peak[:-1]}, once)"
     match estimate.source:
         case EstimateSource.LEARNED:
             return f"learned from {runs}{peak}"

@@ -82,10 +82,12 @@ class Policy(Value, frozen=True, kw_only=True):
     # ── memory ────────────────────────────────────────────────────────────────────────────────
     #: On top of the largest peak of the same signature: percent, and then MiB.
     #: By how often it was seen: fewer than ``thin_runs``, fewer than ``well_known_runs``, more.
-    margin_percent: tuple[int, int, int] = (25, 10, 6)
-    margin_mib: tuple[Mib, Mib, Mib] = (512, 384, 256)
+    margin_percent: tuple[int, int, int] = (25, 11, 7)
+    margin_mib: tuple[Mib, Mib, Mib] = (192, 128, 64)
     thin_runs: int = 3
     well_known_runs: int = 8
+    #: Among so many runs the largest peak is an outlier: the next one counts.
+    outlier_runs: int = 20
     #: Whether a declaration is a cap for what is not known (never a floor).
     trusts_declared: bool = True
     #: Part of the GPU for the first task of an author who declares nothing.

@@ -28,6 +28,7 @@ ORACLE = Policy(
     order=Order.SJF,
     margin_percent=(0, 0, 0),
     margin_mib=(0, 0, 0),
+    outlier_runs=2**30,
     follows_use=False,
     late_percent=100,
 )
