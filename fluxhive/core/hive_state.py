@@ -59,9 +59,8 @@ class HiveState:
         self.attempts: dict[AttemptId, Attempt] = {}
         self.nodes: dict[NodeId, NodeRecord] = {}
         self.room = RoomIndex(settings.policy)
-        #: Attempts of each task, oldest first.
+        #: Attempts of each task, oldest first; the one of each active task that has not ended.
         self.attempts_of: dict[TaskId, list[AttemptId]] = {}
-        #: The one attempt of each active task that has not ended.
         self.live_of: dict[TaskId, AttemptId] = {}
         #: Who waits for the end of a task, by that task.
         self.dependents: dict[TaskId, dict[TaskId, None]] = {}
@@ -79,8 +78,7 @@ class HiveState:
         #: Keys of what was learned since the queue was settled last, and when that was.
         self.news: dict[str, None] = {}
         self.settled_at_ms: Ms = 0
-        #: The hive's GPUs, and whether they were others at any time since the queue was settled
-        #: last: a line may have been settled then, even if they are as before again.
+        #: The hive's GPUs; whether they were others at any time since the queue was settled.
         self.gpu_sizes: GpuSizes = (0, 0, 0)
         self.gpus_changed = False
         #: By node its GPUs' memory; how many GPUs there are of each size.
@@ -91,7 +89,6 @@ class HiveState:
         self.rates: dict[AttemptId, int] = {}
         #: True while stored records are taken in: nothing of it is news.
         self.is_loading = False
-        #: What waiting gangs were promised.
         self.promises: dict[TaskId, Promise] = {}
         self.redated_at_ms: Ms = 0
         self.timers = Timers()
