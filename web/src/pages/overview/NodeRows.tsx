@@ -12,6 +12,9 @@ import { Panel } from "../../parts/Panel";
 import { inOrder, troubleOf } from "./nodes";
 import classes from "./Overview.module.css";
 
+/** From so many GPUs on, bars are drawn smaller. */
+const DENSE_GPUS = 32;
+
 interface Props {
   nodes?: readonly NodeView[];
   tasks: ReadonlyMap<string, TaskView>;
@@ -25,6 +28,7 @@ export function NodeRows({ nodes, tasks }: Props) {
     [history.data],
   );
   const ordered = useMemo(() => nodes && inOrder(nodes), [nodes]);
+  const isDense = nGpus(nodes ?? []) > DENSE_GPUS;
   if (!ordered) return <div className={classes.skeleton} aria-busy="true" />;
   if (ordered.length === 0) {
     return (
@@ -37,21 +41,26 @@ export function NodeRows({ nodes, tasks }: Props) {
     );
   }
   return (
-    <div className={classes.nodes}>
+    <div className={classes.nodes} data-dense={isDense || undefined}>
       {ordered.map((node) => (
-        <NodeRow key={node.id} node={node} tasks={tasks} points={points} />
+        <NodeRow key={node.id} node={node} tasks={tasks} points={points} isDense={isDense} />
       ))}
     </div>
   );
 }
 
+function nGpus(nodes: readonly NodeView[]): number {
+  return nodes.reduce((sum, node) => sum + (node.gpus ?? []).length, 0);
+}
+
 interface RowProps {
+  isDense: boolean;
   node: NodeView;
   tasks: ReadonlyMap<string, TaskView>;
   points: ReadonlyMap<string, UsagePoint[]>;
 }
 
-function NodeRow({ node, tasks, points }: RowProps) {
+function NodeRow({ node, tasks, points, isDense }: RowProps) {
   const trouble = troubleOf(node);
   const gpus = node.gpus ?? [];
   return (
@@ -92,6 +101,7 @@ function NodeRow({ node, tasks, points }: RowProps) {
               nodeLabel={node.label}
               isDraining={node.draining}
               tasks={tasks}
+              isDense={isDense}
               points={points.get(gpu.report.uuid)}
             />
           ))}

@@ -9,6 +9,7 @@ import { Headline } from "./Headline";
 import { NodeRows } from "./NodeRows";
 import classes from "./Overview.module.css";
 import { QueueList, TaskList } from "./TaskLists";
+import { useMyTasks } from "./useMyTasks";
 
 const MINE_SHOWN = 12;
 const QUEUE_SHOWN = 10;
@@ -22,10 +23,7 @@ export function Overview() {
   const owner = me.data?.username ?? "";
   // To the hour, so that the question stays the same and its answer is kept.
   const sinceMs = Math.floor((Date.now() - DAY_MS) / 3_600_000) * 3_600_000;
-  const mine = useQuery({
-    ...tasksQuery({ owner, limit: MINE_SHOWN, brief: true }),
-    enabled: owner !== "",
-  });
+  const mine = useMyTasks(owner, MINE_SHOWN);
   const queue = useQuery(tasksQuery({ order: "queue", limit: QUEUE_SHOWN, brief: true }));
   const failed = useQuery(
     tasksQuery({
@@ -54,7 +52,7 @@ export function Overview() {
             }
           >
             <TaskList
-              page={mine.data}
+              page={mine}
               empty="Your newest tasks stand here."
               command="fluxhive submit --gpus 1 --gpu-mem 20G -- python train.py"
             />

@@ -1,6 +1,6 @@
 import { Link } from "@tanstack/react-router";
 import type { TaskPage, TaskView } from "../../api/types";
-import { gibOf } from "../../format/amount";
+import { gib, gibOf } from "../../format/amount";
 import { duration } from "../../format/time";
 import { Empty } from "../../parts/Empty";
 import { membersText } from "../../parts/MembersBar";
@@ -92,7 +92,9 @@ function placeText(task: TaskView): string {
       ? `${attempt.node_label}:${gpus.map((gpu) => gpu.index).join(",")}`
       : attempt.node_label;
     const reserved = gpus.reduce((sum, gpu) => sum + (gpu.gpu_memory_mib ?? 0), 0);
-    return reserved ? `${where}, ${gibOf(attempt.gpu_memory_used_mib, reserved)}` : where;
+    if (!reserved) return where;
+    const used = attempt.gpu_memory_used_mib;
+    return `${where}, ${used == null ? `${gib(reserved)} GiB reserved` : gibOf(used, reserved)}`;
   }
   if (task.state === "failed") return causeText(task);
   if (task.members) return membersText(task.members);

@@ -46,7 +46,7 @@ export function TokensPage() {
             <table className={classes.table}>
               <thead>
                 <tr>
-                  {["Name", "May", "Made", "Last used", "Ends", ""].map((head) => (
+                  {["Name", "May", "Made", "Last used", "Ends", "End it"].map((head) => (
                     <th key={head} scope="col">
                       {head}
                     </th>

@@ -18,18 +18,34 @@ interface Props {
   gpu: GpuView;
   nodeLabel: string;
   isDraining?: boolean;
+  /** Smaller: the amount in GiB without the card's own size. */
+  isDense?: boolean;
   tasks: ReadonlyMap<string, TaskView>;
   points?: readonly UsagePoint[];
 }
 
-export const GpuBar = memo(function GpuBar({ gpu, nodeLabel, isDraining, tasks, points }: Props) {
+export const GpuBar = memo(function GpuBar({
+  gpu,
+  nodeLabel,
+  isDraining,
+  isDense,
+  tasks,
+  points,
+}: Props) {
   const { report } = gpu;
   const holders = holdersOf(gpu, tasks);
   const segments = segmentsOf(gpu, holders);
   const names = holders.map((holder) => holder.name).join(", ");
   const isOut = report.state === "dirty" || report.state === "faulty";
   return (
-    <HoverCard openDelay={150} closeDelay={60} width={320} position="bottom-start" shadow="md">
+    <HoverCard
+      withRoles={false}
+      openDelay={150}
+      closeDelay={60}
+      width={320}
+      position="bottom-start"
+      shadow="md"
+    >
       <HoverCard.Target>
         <div className={classes.gpu} data-out={isOut || undefined}>
           <div className={classes.head}>
@@ -38,7 +54,13 @@ export const GpuBar = memo(function GpuBar({ gpu, nodeLabel, isDraining, tasks, 
               {names || (isOut ? report.state_reason || report.state : "free")}
             </span>
             <Marks gpu={gpu} isDraining={isDraining} />
-            <span className={classes.amount}>{gibOf(report.used_mib, report.total_mib)}</span>
+            <span className={classes.amount}>
+              {isDense
+                ? report.used_mib == null
+                  ? "?"
+                  : gib(report.used_mib)
+                : gibOf(report.used_mib, report.total_mib)}
+            </span>
           </div>
           <div className={classes.bar} role="group" aria-label={spoken(gpu, nodeLabel, holders)}>
             {segments.map((segment) => (
