@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -35,20 +36,25 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as home:
         hive = CliHive(Path(home), FLOWHIVE_FAKE_GPUS="4x80G")
         hive.up()
+        # Slurm's programs do nothing without one, not even tell their version.
+        slurm = Path(home) / "slurm.conf"
+        slurm.write_text("ClusterName=none\nSlurmctldHost=localhost\n")
         try:
             for _ in range(3):
                 hive.submit("--gpus", "1", "--", "sleep 600")
-            took = measure(commands(given.peers), hive.env, given.rounds)
+            env = {**hive.env, "SLURM_CONF": str(slurm)}
+            took, cpu = measure(commands(given.peers), env, given.rounds)
         finally:
             hive.down()
     bare = statistics.median(took["python -c pass"])
     print(f"load {os.getloadavg()[0]:.1f}, {given.rounds} rounds, Python {sys.version.split()[0]}")
-    print(f"{'command':<34}{'median':>10}{'least':>10}{'most':>10}{'bare x':>9}")
+    print(f"{'command':<34}{'median':>10}{'least':>10}{'most':>10}{'bare x':>9}{'CPU':>10}")
     for name, times in took.items():
         median = statistics.median(times)
         print(
             f"{name:<34}{median * 1000:>7.0f} ms{min(times) * 1000:>7.0f} ms"
             f"{max(times) * 1000:>7.0f} ms{median / bare:>9.1f}"
+            f"{statistics.median(cpu[name]) * 1000:>7.0f} ms"
         )
     ratio = statistics.median(took["fluxhive --help"]) / bare
     print(f"fluxhive --help: {ratio:.1f} times a bare interpreter, at most {LIMIT:.0f}")
@@ -72,20 +78,31 @@ def commands(peers: Path | None) -> dict[str, list[str]]:
     return found
 
 
+Seconds = dict[str, list[float]]
+
+
 def measure(
     words: dict[str, list[str]], env: dict[str, str], rounds: int
-) -> dict[str, list[float]]:
-    """Seconds of each run; the first round warms the file cache and does not count."""
-    took: dict[str, list[float]] = {name: [] for name in words}
+) -> tuple[Seconds, Seconds]:
+    """Seconds and CPU seconds of each run; the first round warms the file cache and is left out."""
+    took: Seconds = {name: [] for name in words}
+    cpu: Seconds = {name: [] for name in words}
     for number in range(rounds + 1):
         for name, command in words.items():
-            begun = time.perf_counter()
+            used, begun = cpu_s(), time.perf_counter()
             done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True)
             if number:
                 took[name].append(time.perf_counter() - begun)
+                cpu[name].append(cpu_s() - used)
             elif done.returncode:
                 raise SystemExit(f"{name} ended with {done.returncode}: {done.stderr.decode()}")
-    return took
+    return took, cpu
+
+
+def cpu_s() -> float:
+    """CPU time of all processes that have ended beneath this one."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":
