@@ -202,8 +202,12 @@ def _content(part: dict[str, Any]) -> str:
     )
 
 
-def _kind(schema: dict[str, Any]) -> str:
+def _kind(schema: Any) -> str:
     """A schema in a few words."""
+    if not isinstance(schema, dict):
+        return "anything"  # `items: false`: its members are told one by one
+    if "prefixItems" in schema:
+        return f"[{', '.join(_kind(each) for each in schema['prefixItems'])}]"
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"

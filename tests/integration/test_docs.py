@@ -39,16 +39,8 @@ FILES = {
     "tell-somebody.sh": "#!/bin/sh\necho told\n",
     "pay-the-bill.sh": "#!/bin/sh\necho paid\n",
 }
-#: Blocks that no test runs, page by page: more of them is a decision, not an accident.
-NOT_RUN = {
-    "CONTRIBUTING.md": 1,
-    "README.md": 2,
-    "docs/backup.md": 1,
-    "docs/containers.md": 1,
-    "docs/guides/add-a-node.md": 1,
-    "docs/reliability.md": 2,
-    "docs/service.md": 2,
-}
+#: Blocks that no test runs: one in three at most, each with its reason.
+NOT_RUN_SHARE_MAX = 0.33
 PAGES = [path for path in pages() if any(not block.not_run for block in blocks(path))]
 
 
@@ -193,10 +185,9 @@ def test_the_commands_of_a_page_work(hive: CliHive, tmp_path: Path, path: Path) 
         reader.run("fluxhive cancel $(fluxhive ps -q)", None)
 
 
-def test_what_no_test_runs_is_counted() -> None:
-    found: dict[str, int] = {}
-    for path in pages():
-        for block in blocks(path):
-            if block.not_run:
-                found[block.page] = found.get(block.page, 0) + 1
-    assert found == NOT_RUN, "see `python -m tests.helpers.doc_commands`, and correct the list"
+def test_what_is_not_run_says_why_and_stays_the_exception() -> None:
+    """`./dev docs` and `python -m tests.helpers.doc_commands` list them."""
+    found = [block for path in pages() for block in blocks(path)]
+    left_out = [block for block in found if block.not_run]
+    assert [block for block in left_out if len(block.not_run.split()) < 3] == []
+    assert len(left_out) <= len(found) * NOT_RUN_SHARE_MAX
