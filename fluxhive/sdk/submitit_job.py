@@ -90,17 +90,30 @@ def main(arguments: Sequence[str]) -> int:
         _signal_all(processes, signal.SIGINT)
 
     signal.signal(signal.SIGTERM, stop)
-    begun_s = time.monotonic()
+    begun_s, untold = time.monotonic(), list(processes)
     while any(each.process.poll() is None for each in processes):
         time.sleep(POLL_S)
         if time.monotonic() - begun_s >= signal_after_s:
-            signal_after_s = float("inf")
-            _signal_all(processes, FluxhiveJobEnvironment._usr_sig())
+            number = FluxhiveJobEnvironment._usr_sig()
+            # One that is not ready for it would die of it.
+            ready = [each for each in untold if _catches(each.process.pid, number)]
+            untold = [each for each in untold if each not in ready]
+            _signal_all(ready, number)
     codes = [each.join() for each in processes]
     if REQUEUE_EXIT_CODE in codes:
         return REQUEUE_EXIT_CODE
     bad = next((code for code in codes if code), 0)
     return bad if bad >= 0 else 128 - bad
+
+
+def _catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal (proc(5), SigCgt)."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            _, _, behind = file.read().partition("SigCgt:")
+    except OSError:
+        return True  # it has ended, or the system does not tell
+    return not behind or bool(int(behind.split()[0], 16) >> (number - 1) & 1)
 
 
 def _signal_all(processes: Sequence[_Process], number: int) -> None:

@@ -6,6 +6,7 @@ place; left out, each with its reason, is what looks at the local executor's own
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import sys
@@ -30,6 +31,9 @@ LEFT_OUT = {
     "test_local.py::test_killed": "kills the local executor's own process",
     "test_local.py::test_cancel": "looks at the local executor's own process",
     "test_local.py::test_setup": "asks AutoExecutor for `local` by name",
+    "test_utils.py::test_command_function_deadlock": "gives the local executor two seconds",
+    "test_plugins.py::test_find_good_plugin": "holds only where no other plugin is installed",
+    "test_plugins.py::test_skip_bad_plugin": "holds only where no other plugin is installed",
 }
 
 
@@ -83,6 +87,13 @@ class InPlace:
             reason = LEFT_OUT.get(name)
             if reason is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))
+            elif inspect.iscoroutinefunction(item.function):
+                item.add_marker(pytest.mark.anyio)
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        """What their coroutines run on."""
+        return "asyncio"
 
     @pytest.fixture(autouse=True)
     def hive_in_place(self, request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
