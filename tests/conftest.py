@@ -28,11 +28,12 @@ REMEDIES = {
     "hypothesis": "pip install hypothesis",
     "cloudpickle": "pip install cloudpickle",
     "submitit": "pip install submitit",
+    "hydra": "pip install hydra-submitit-launcher",
     "torch": "pip install torch",
     "uv": "pip install uv",
 }
-#: Never demanded: a machine without it is a normal machine.
-OPTIONAL = {"torch"}
+#: Never demanded: a machine without them is a normal machine.
+OPTIONAL = {"hydra", "torch"}
 #: Folders whose tests start server processes, which no import of theirs tells.
 SERVER_FOLDERS = (TESTS / "integration", TESTS / "unit" / "server")
 

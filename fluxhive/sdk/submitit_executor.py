@@ -185,7 +185,7 @@ class FluxhiveExecutor(core.PicklingExecutor):
             mem=None if mem_gb is None else round(mem_gb * 1024),
             env=env,
             retry=self.max_num_timeout,
-            retry_on=[f"exit:{REQUEUE_EXIT_CODE}"],
+            retry_on=[f"exit:{REQUEUE_EXIT_CODE}"] if self.max_num_timeout else (),
             checkpoint_signal=FluxhiveJobEnvironment.USR_SIG,
             shell=True,
         )

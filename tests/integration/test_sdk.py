@@ -8,6 +8,7 @@ import importlib.util
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,7 +95,7 @@ def test_waiting_ends_in_time_and_a_cancelled_task_says_so(client: Client) -> No
 def test_a_cancelled_map_ends_for_all_who_wait(client: Client) -> None:
     group = client.map(time.sleep, [60] * 6, at_most=1)
     until(lambda: group[0].word == "running")
-    group.cancel()
+    threading.Timer(0.5, group.cancel).start()  # once they are waited for
     assert {task.view.state.value for task in fluxhive.as_completed(group, timeout=30)} == {
         "cancelled"
     }

@@ -1,0 +1,119 @@
+"""One connection for all who wait: nothing that ended is missed, whenever the contact was lost."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from fluxhive.core.errors import FluxhiveError
+from fluxhive.core.task import TaskState
+from fluxhive.protocol.feed import TaskChanged
+from fluxhive.protocol.rest import TaskView
+from fluxhive.sdk import watching
+from fluxhive.sdk.calls import Calls
+from fluxhive.sdk.executor import TaskFuture
+from fluxhive.sdk.task_handle import Task
+from fluxhive.sdk.watching import Watcher
+from fluxhive.transport import Answer, Request, Transport
+from tests.helpers.cli_views import succeeded, task
+from tests.helpers.stub_server import StubServer, event
+
+HELLO = b": changes follow\n\n"
+
+
+class Feed:
+    """Feeds that a test opens one after the other; the last one stays silent."""
+
+    def __init__(self, server: StubServer) -> None:
+        self.pieces: queue.Queue[bytes | None] = queue.Queue()
+        self.n_opened = 0
+        server.on("GET", "/events", self.open)
+
+    def open(self, _: Request) -> Answer:
+        self.n_opened += 1
+
+        def pieces() -> Any:
+            yield HELLO
+            with contextlib.suppress(queue.Empty):
+                while (piece := self.pieces.get(timeout=5)) is not None:
+                    yield piece
+
+        return Answer(200, {"content-type": "text/event-stream"}, pieces(), lambda: None)
+
+
+class Waiter:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: queue.Queue[TaskView | FluxhiveError] = queue.Queue()
+
+    def __call__(self, news: TaskView | FluxhiveError) -> None:
+        self.told.put(news)
+
+    def end(self) -> TaskView:
+        while True:
+            news = self.told.get(timeout=20)
+            assert isinstance(news, TaskView)
+            if news.state.is_final:
+                return news
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> StubServer:
+    monkeypatch.setattr(watching, "PAUSE_FIRST_S", 0.01)
+    return StubServer()
+
+
+def watcher(server: StubServer) -> Watcher:
+    return Watcher(Calls(transport=Transport("http://hive", sender=server)))
+
+
+def test_an_end_that_the_feed_tells_reaches_who_waits(server: StubServer) -> None:
+    feed, waiter, it = Feed(server), Waiter(), watcher(server)
+    it.add("t-7f3k", waiter, since=it.begin())
+    feed.pieces.put(event("task-changed", TaskChanged(task=succeeded())))
+    assert waiter.end().id == "t-7f3k"
+    feed.pieces.put(event("alive", {}))
+
+
+def test_an_end_between_submitting_and_waiting_is_not_missed(server: StubServer) -> None:
+    feed, waiter, it = Feed(server), Waiter(), watcher(server)
+    since, seen = it.begin(), Waiter()
+    it.add("t-other", seen, since=since)
+    feed.pieces.put(event("task-changed", TaskChanged(task=succeeded())))
+    feed.pieces.put(event("task-changed", TaskChanged(task=task(id="t-other"))))
+    seen.told.get(timeout=20)
+    it.add("t-7f3k", waiter, since=since)
+    assert waiter.end().id == "t-7f3k"
+    assert not server.queries("/tasks/t-7f3k")
+
+
+def test_what_ended_while_the_contact_was_lost_is_asked_for(server: StubServer) -> None:
+    feed, waiter, it = Feed(server), Waiter(), watcher(server)
+    server.on("GET", "/tasks/t-7f3k", succeeded())
+    it.add("t-7f3k", waiter, since=it.begin())
+    feed.pieces.put(None)  # the server goes, and with it what it would have told
+    assert waiter.end().id == "t-7f3k"
+    assert feed.n_opened == 2
+
+
+def test_a_task_that_is_not_there_is_told_as_an_error(server: StubServer) -> None:
+    Feed(server)
+    waiter = Waiter()
+    watcher(server).add("t-none", waiter)
+    assert isinstance(waiter.told.get(timeout=20), FluxhiveError)
+
+
+def test_a_future_whose_task_has_just_begun_cannot_be_cancelled(server: StubServer) -> None:
+    """The watcher has not told of it yet."""
+    server.on("GET", "/tasks/t-7f3k", task(state=TaskState.ACTIVE, word="running"))
+    calls = Calls(transport=Transport("http://hive", sender=server))
+    with ThreadPoolExecutor(1) as fetchers:
+        future = TaskFuture(Task(calls, "t-7f3k", task()), fetchers)
+        assert not future.running()
+        assert not future.cancel()
+        assert not any(request.method == "POST" for request in server.asked)
