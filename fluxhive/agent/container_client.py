@@ -26,6 +26,8 @@ EXIT_TROUBLE = 125
 ENGINE_AWAY_S = 60.0
 ASK_AGAIN_S = 1.0
 SAID_BYTES_MAX = 2_000
+#: Ids of containers: a SHA-256 in hex, with docker and podman alike.
+ID_CHARS = 64
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
 #: What engines say when the fault is the task's: then it is not tried on another node.
 _NOT_THERE = (
@@ -65,8 +67,16 @@ class Client:
         if self._is_stopping:
             return 128 + signal.SIGTERM
         self._is_made = True
+        self._note_id()
         self._attend(self._start(self._plan["start"]))
         return self._exit_code()
+
+    def _note_id(self) -> None:
+        """What the engine calls it: by that its processes are known on the node (containers.py)."""
+        said = self._said()
+        if len(said) == ID_CHARS and not said.strip("0123456789abcdef"):
+            with open(self._run_dir + "/container-id", "w", opener=_private) as file:
+                file.write(said)
 
     def _exit_code(self) -> int:
         until = time.monotonic() + ENGINE_AWAY_S

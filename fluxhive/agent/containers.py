@@ -8,13 +8,16 @@ server. Everything in here blocks.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec import Struct
@@ -182,6 +185,27 @@ _STEPS = ("create", "start", "wait", "inspect", "stop", "kill", "remove")
 def is_container(directory: str) -> bool:
     """Whether the attempt of this run directory has a container of an engine's own."""
     return os.path.exists(f"{directory}/container.json")
+
+
+_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+
+
+def container_ids(directories: Iterable[str]) -> dict[str, str]:
+    """The run directory of each container that engines have made for these."""
+    found = {}
+    for directory in directories:
+        with contextlib.suppress(OSError):
+            found[Path(directory, "container-id").read_text()] = directory
+    return found
+
+
+def containers_of(cgroup: str) -> list[str]:
+    """Ids of the containers that a process is in, by its ``/proc/PID/cgroup``.
+
+    Docker has ``/docker/ID`` or ``docker-ID.scope`` there, podman ``libpod-ID.scope``. Inside a
+    container with a cgroup namespace of its own nothing is seen; who reads it stands outside.
+    """
+    return _ID.findall(cgroup)
 
 
 def end_container(directory: str) -> list[int]:

@@ -25,7 +25,8 @@ from fluxhive.core.node import GpuReport, GpuState
 from fluxhive.core.outcome import ExitFacts, GpuPeak
 from fluxhive.core.values import AttemptId, GpuUuid, Mib
 
-from . import process
+from . import process, proctree
+from .containers import container_ids, containers_of
 from .gpu_source import open_gpu_source
 from .usage import Usage
 
@@ -188,16 +189,27 @@ class Gpus:
         are_ours_alone = process.sees_all_pids()
         cookies = dict(self._cookies)
         owners: dict[int, AttemptId | None] = {}
+        enclosed: dict[str, AttemptId] | None = None
         for reading in readings.gpus:
             for each in reading.processes or ():
                 if each.pid in owners:
                     continue
                 owner = process.attempt_of_pid(each.pid, cookies)
+                if owner is None:
+                    enclosed = self._enclosed(cookies) if enclosed is None else enclosed
+                    owner = _by_container(each.pid, enclosed)
                 if owner is not None:
                     owners[each.pid] = AttemptId(owner)
                 elif are_ours_alone and os.path.exists(f"/proc/{each.pid}"):
                     owners[each.pid] = None
         return readings, owners
+
+    def _enclosed(self, cookies: Mapping[str, str]) -> dict[str, AttemptId]:
+        """Whose the containers here are, by their ids."""
+        attempts = {
+            self._directory_of(AttemptId(each)): AttemptId(each) for each in cookies.values()
+        }
+        return {key: attempts[found] for key, found in container_ids(attempts).items()}
 
     def _still_unkillable(self) -> dict[GpuUuid, tuple[int, ...]]:
         alive = {
@@ -206,3 +218,11 @@ class Gpus:
         }
         self._unkillable = {uuid: pids for uuid, pids in alive.items() if pids}
         return self._unkillable
+
+
+def _by_container(pid: int, enclosed: Mapping[str, AttemptId]) -> AttemptId | None:
+    """A process in a container may have neither our cookie nor a parent that has it."""
+    if not enclosed:
+        return None
+    cgroup = proctree.read_all(f"/proc/{pid}/cgroup").decode(errors="replace")
+    return next((enclosed[each] for each in containers_of(cgroup) if each in enclosed), None)

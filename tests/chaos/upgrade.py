@@ -143,9 +143,10 @@ def faults_of(hive: AgentHive, begun: list[tuple[str, Path]]) -> list[str]:
         fault = checked_log.first_fault(hive.log(task, size=N_BYTES))
         if fault is not None:
             found.append(f"{task}: {fault}")
-        words = [each.word for each in checked_log.read_witness(witness.read_text())]
-        if [word for word in words if word != "beat"] != ["start", "end"]:
-            found.append(f"{task}: {words}")
+        beats = checked_log.read_witness(witness.read_text())
+        words = [beat.word for beat in beats if beat.word != "beat"]
+        if words != ["start", "end"]:
+            found.append(f"{task}: its witness says {words}")
     return found
 
 

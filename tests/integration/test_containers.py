@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -147,6 +148,9 @@ def test_a_cancel_stops_the_container_with_the_grace(own: EngineHive, tmp_path: 
     line = f"trap 'echo saved > {tmp_path}/saved; exit 0' TERM; while :; do sleep 0.05; done"
     task = own.submit(line, image="img", grace_ms=20_000)
     pid = own.pid(task)
+    # By its id the container's processes are known on the GPU (test_gpus.py).
+    named = own.run_directory(f"{task}.1") / "container-id"
+    assert named.read_text() == hashlib.sha256(f"{task}.1".encode()).hexdigest()
     own.cancel(task)
     assert own.ended(task).state.value == "cancelled"
     assert (tmp_path / "saved").read_text() == "saved\n"
