@@ -59,7 +59,8 @@ def said(hive: HiveState, event: NodeSaid) -> None:
         case Reaction.ANSWER_FORGET:
             if isinstance(report, AttemptEnded):
                 _keep_late(hive, attempt, member, report)
-            hive.say_forget(event.node_id, attempt.id)
+            if not _word_is_to_come(member, report):
+                hive.say_forget(event.node_id, attempt.id)
         case Reaction.PROTOCOL_ERROR:
             state = attempt.state.value
             reason = f"{label} refused it although it is {member.state.value}: ignored"
@@ -102,10 +103,24 @@ def _ended(
     hive.say_forget(member.node_id, attempt.id)
 
 
+def _word_is_to_come(member: Member, report: Report) -> bool:
+    """It ended without its node's word, which is on its way behind this report: only that says how
+    much it printed, and until then its node keeps that."""
+    is_early = isinstance(report, AttemptAccepted)
+    return is_early and member.fenced_at_ms is not None and member.facts is None
+
+
 def _keep_late(hive: HiveState, attempt: Attempt, member: Member, report: AttemptEnded) -> None:
-    """It had ended for the hive without its node's word: the word is kept, never credited."""
-    if member.fenced_at_ms is None or attempt.late_report is not None:
+    """It had ended for the hive without its node's word: the word is kept, never credited.
+
+    Of a gang each member's is: what it printed is asked for until that is known.
+    """
+    if member.fenced_at_ms is None or member.facts is not None:
         return
-    kept = replace(attempt, late_report=report.outcome, facts=attempt.facts or report.facts)
+    kept = replace(
+        with_members(attempt, replace(member, facts=report.facts)),
+        late_report=attempt.late_report or report.outcome,
+        facts=attempt.facts or report.facts,
+    )
     reason = f"reported {report.outcome.kind.value} after it had ended: not credited"
     hive.put_attempt(kept, reason)

@@ -119,7 +119,7 @@ def _settle_held(hive: HiveState, record: NodeRecord, claim: HeldAttempt) -> boo
     is_ours = attempt is not None and member is not None and attempt.epoch == claim.epoch
     if attempt is None or member is None or not is_ours or member.state is AttemptState.ENDED:
         # Only its word says how much it printed: until then its node keeps that.
-        told = attempt is None or attempt.late_report is not None
+        told = attempt is None or (member is not None and member.facts is not None)
         if exited and (told or not is_ours or member is None or member.fenced_at_ms is None):
             hive.say_forget(node_id, claim.attempt_id)
         else:

@@ -73,7 +73,9 @@ class StepLaws:
                 if old is not None and old.state is AttemptState.ENDED:
                     same = new.state is old.state and new.outcome == old.outcome
                     assert same, f"law 2: {old.id} had ended as {old.outcome}"
-                    assert old.late_report is None, f"law 2: {old.id} has its late report"
+                    # A late report is the word of a member that had ended without one.
+                    n_words = _n_words(new) - _n_words(old)
+                    assert n_words == 1, f"law 2: {old.id} has its late report"
 
     def _check_fences(self, manager: TaskManager, effects: list[HiveEffect]) -> None:
         for effect in effects:
@@ -229,6 +231,10 @@ class StepLaws:
                     goes_by_need = waits.signature == task.signature
                     fits = place < other or not goes_by_need or waits.promise is not None
                     assert fits, f"law 13: {task.id} went before {waits.id}"
+
+
+def _n_words(attempt: Attempt) -> int:
+    return sum(member.facts is not None for member in attempt.members)
 
 
 def _orphan(manager: TaskManager, task_id: TaskId) -> TaskState | None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from fluxhive.core.effects import (
     Discard,
     KillTree,
@@ -72,6 +74,8 @@ class AgentLife:
                 if attempt_id not in held:
                     held[attempt_id] = NodeAttempt(dispatch=run.dispatch, phase=HeldPhase.LAUNCHING)
                     self.world.sometimes("an attempt was found again by its run directory")
+            node.journal.append(held, [], [], 0)
+            node.journal.flush()
         self.executor = Executor.restore(held.values(), node_id=node.id)
         self.line = AgentLine(self, incarnation)
         self._held = held
@@ -134,14 +138,16 @@ class AgentLife:
         """A shim has written its record, or has died."""
         attempt_id = run.dispatch.attempt_id
         rebooted = run.boot != self.node.boot
+        n_printed = run.n_printed()
         if run.facts is not None:
-            self.put(ProcessExited(attempt_id=attempt_id, facts=run.facts))
+            facts = replace(run.facts, stdout_bytes=n_printed)
+            self.put(ProcessExited(attempt_id=attempt_id, facts=facts))
         else:
             self.world.sometimes("an attempt lost its supervisor", not rebooted)
             self.put(
                 ProcessExited(
                     attempt_id=attempt_id,
-                    facts=ExitFacts(),
+                    facts=ExitFacts(stdout_bytes=n_printed),
                     supervisor_lost=not rebooted,
                     rebooted=rebooted,
                 )

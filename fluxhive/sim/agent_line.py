@@ -24,6 +24,7 @@ from fluxhive.protocol.wire import (
 )
 
 from .network import DOWN, UP, Connection
+from .output import SEND_EVERY_MS, WORDS, Pump
 
 if TYPE_CHECKING:
     from .agent_life import AgentLife
@@ -46,6 +47,7 @@ class AgentLine:
         self.link = Link(server_codec(), last_n=journal.last_n, unacknowledged=journal.said)
         self.gpus: tuple[GpuReport, ...] = ()
         self._connection: Connection | None = None
+        self._output = Pump(life, self)
         self._is_open = False
         #: Counts connections: what is answered for an earlier one is not acknowledged.
         self._number = 0
@@ -95,7 +97,9 @@ class AgentLine:
             line.block(UP)
             node.agenda.after(node.blocks_hello_ms, line.open)
             node.blocks_hello_ms = 0
-        body = encode_message(self._hello())
+        hello = self._hello()
+        self._output.begin(claim.attempt_id for claim in hello.held)
+        body = encode_message(hello)
         connection.send(UP, encode_envelope(0, [(0, body)]))
         self._later(WELCOME_MS, self._not_welcomed, number)
 
@@ -142,6 +146,9 @@ class AgentLine:
     def _receive(self, number: int, frame: str) -> None:
         if number != self._number:
             return
+        if frame.startswith(WORDS):
+            self._output.heard(frame)
+            return
         node, messages = self._node, self.link.receive(frame)
         events: list[NodeEvent] = []
         highest = 0
@@ -168,6 +175,8 @@ class AgentLine:
 
     def _hear_late(self, frame: str) -> None:
         """What came on a connection that is over is handed on like news of today."""
+        if frame.startswith(WORDS):
+            return
         for item in decode_envelope(frame).messages:
             message = server_codec().decode(item.body)
             event = None if message is None else node_event(message)
@@ -180,6 +189,7 @@ class AgentLine:
         self._answered_at_ms = self._node.boot_ms()
         self._backoff_ms = BACKOFF_MS_MIN
         self._beat(number, welcome.heartbeat_ms)
+        self._send_output(number)
         self.flush()
 
     def _beat(self, number: int, every_ms: Ms) -> None:
@@ -196,6 +206,16 @@ class AgentLine:
         self.link.send_unnumbered(beat)
         self.flush()
         self._later(every_ms, self._beat, number, every_ms)
+
+    def _send_output(self, number: int) -> None:
+        if number == self._number:
+            self._output.send()
+            self._later(SEND_EVERY_MS, self._send_output, number)
+
+    def send_frame(self, frame: str) -> None:
+        """A frame that is no message."""
+        if self._connection is not None:
+            self._connection.send(UP, frame)
 
     def committed(self, n: int, number: int) -> None:
         """Everything up to ``n`` of that connection is stored; it is acknowledged."""

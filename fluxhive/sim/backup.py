@@ -19,7 +19,7 @@ from fluxhive.core.ids import task_of
 from fluxhive.core.node import NodeState
 from fluxhive.core.values import Ms, TaskId
 
-from .server_world import SimStore
+from .store import SimStore
 
 if TYPE_CHECKING:
     from .protocol_world import ProtocolWorld

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 GPU_MIB = 80 * 1024
 #: What a machine that was suspended takes to do what is long due.
 WAKING_MS = 50
+#: After what a service manager starts an agent again that ended by itself.
+RESTART_MS = 1_000
 #: Whether the clock of nodes runs on while they sleep (CLOCK_BOOTTIME).
 COUNTS_SLEEP = True
 #: What a program uses of a GPU that it has alone.
@@ -142,7 +144,10 @@ class SimNode:
 
     def start_agent(self) -> None:
         """Somebody starts the agent, unless one runs or the machine is off."""
-        if self.agent is None and self.has_power:
+        if self.agent is None and self.has_power and self.journal_was_lost and self.disk_is_full:
+            # It cannot make another one: it ends, and is started again.
+            self.agenda.after(RESTART_MS, self.start_agent)
+        elif self.agent is None and self.has_power:
             self.incarnation += 1
             self.agent = AgentLife(self, self.incarnation)
             self.agent.begin()

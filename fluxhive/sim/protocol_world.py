@@ -112,6 +112,7 @@ class ProtocolWorld:
             if self.now_ms > FAULTS_MS + HEALED_MS:
                 break
         self.witness.conclude()
+        self.server.output.conclude()
         self._nothing_is_left()
 
     # ── what parts of the world ask each other ────────────────────────────────────────────────
@@ -248,9 +249,10 @@ class ProtocolWorld:
 
     def _is_over(self) -> bool:
         done = not self.witness.unfinished() and not self.witness.n_living
-        return done and all(
+        done = done and all(
             node.agent is not None and not node.agent.executor.attempts() for node in self.nodes
         )
+        return done and self.server.output.is_done()
 
     def _nothing_is_left(self) -> None:
         manager = self.server.manager

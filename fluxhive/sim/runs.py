@@ -16,6 +16,7 @@ from fluxhive.core.outcome import ExitFacts, StopCause
 from fluxhive.core.task import NEVER_AT_MS
 from fluxhive.core.values import Ms
 
+from .output import printed
 from .witness import Process
 
 if TYPE_CHECKING:
@@ -49,6 +50,16 @@ class Run:
         self.facts: ExitFacts | None = None
         self.stopped_by: StopCause | None = None
         self.pid = 0
+        #: Of its output, what the node's disk need not keep any more.
+        self.given_back = 0
+
+    def n_printed(self) -> int:
+        """Bytes of output up to now."""
+        if self.process is None:
+            return 0
+        ended_at_ms = self.process.ended_at_ms
+        until_ms = self._node.now_ms if ended_at_ms is None else ended_at_ms
+        return printed(self.process.started_at_ms, until_ms)
 
     # ── start ─────────────────────────────────────────────────────────────────────────────────
 

@@ -16,12 +16,10 @@ from fluxhive.core import effects
 from fluxhive.core.effects import HiveEffect, SaveAttempt, SaveNode, SaveTask
 from fluxhive.core.events import HiveEvent, NodeJoined, NodeLeft, NodeReported, NodeSaid, TimePassed
 from fluxhive.core.invariants import check
-from fluxhive.core.node import Node
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
 from fluxhive.core.step_laws import StepLaws
-from fluxhive.core.task import Attempt, Task
-from fluxhive.core.task_manager import HiveSnapshot, TaskManager
-from fluxhive.core.values import AttemptId, Ms, NodeId, TaskId
+from fluxhive.core.task_manager import TaskManager
+from fluxhive.core.values import AttemptId, Ms, NodeId
 from fluxhive.protocol.agent import (
     AgentMessage,
     Forget,
@@ -38,6 +36,8 @@ from fluxhive.protocol.link import Link
 from fluxhive.protocol.wire import agent_codec, decode_envelope
 
 from .network import DOWN, UP, Connection
+from .output import WORDS, SimOutput
+from .store import SimStore
 
 if TYPE_CHECKING:
     from .node_world import SimNode
@@ -50,33 +50,6 @@ FULL_CHECK_EVERY = 100
 Done = Callable[[bool], None]
 
 
-class SimStore:
-    """What the server has on its disk."""
-
-    def __init__(self) -> None:
-        self.tasks: dict[TaskId, Task] = {}
-        self.attempts: dict[AttemptId, Attempt] = {}
-        self.nodes: dict[NodeId, Node] = {}
-        #: Log channels up to this one were given before a restore.
-        self.last_channel = 0
-
-    def copy(self) -> SimStore:
-        """As it is now."""
-        other = SimStore()
-        other.tasks, other.attempts = dict(self.tasks), dict(self.attempts)
-        other.nodes, other.last_channel = dict(self.nodes), self.last_channel
-        return other
-
-    def snapshot(self) -> HiveSnapshot:
-        """All of it."""
-        return HiveSnapshot(
-            last_channel=self.last_channel,
-            tasks=tuple(self.tasks.values()),
-            attempts=tuple(self.attempts.values()),
-            nodes=tuple(self.nodes.values()),
-        )
-
-
 class SimSession:
     """One connection of a node at the server's end."""
 
@@ -86,6 +59,8 @@ class SimSession:
         self.connection = connection
         self.link: Link[AgentMessage] = Link(agent_codec())
         self.number = 0
+        #: What its hello named.
+        self.held: tuple[AttemptId, ...] = ()
         self.is_open = True
         self.heard_at_ms = server.world.agenda.now_ms
         end = connection.ends[UP]
@@ -124,6 +99,9 @@ class SimSession:
             # The same frame twice: what TCP never does, and proxies may.
             self._server.world.sometimes("a repeated message was dropped", '"n":' in frame)
             self._server.agenda.after(5, self._receive, frame)
+        if frame.startswith(WORDS):
+            self._server.output.heard(self, frame)
+            return
         reports: list[HiveEvent] = []
         last_n = 0
         for n, message in self.link.receive(frame):
@@ -137,6 +115,9 @@ class SimSession:
                         NodeReported(node_id=self.node_id, session=self.number, gpus=message.gpus)
                     )
                 case AttemptAccepted() | AttemptRefused() | AttemptStarted() | AttemptEnded():
+                    if isinstance(message, AttemptEnded):
+                        key = (message.attempt_id, self.node_id)
+                        self._server.output.totals[key] = message.facts.stdout_bytes
                     reports.append(
                         NodeSaid(node_id=self.node_id, session=self.number, report=message)
                     )
@@ -149,6 +130,9 @@ class SimSession:
 
     def _hear_late(self, frame: str) -> None:
         """What came on a connection that is over is handed on like news of today."""
+        if frame.startswith(WORDS):
+            self._server.output.heard(self, frame)
+            return
         for item in decode_envelope(frame).messages:
             message = agent_codec().decode(item.body)
             if isinstance(message, AttemptAccepted | AttemptStarted | AttemptEnded):
@@ -168,6 +152,7 @@ class SimServer:
         self.world = world
         self.agenda = world.agenda
         self.store = SimStore()
+        self.output = SimOutput(world)
         self.manager = TaskManager()
         self.laws = StepLaws()
         self.is_up = True
@@ -202,6 +187,7 @@ class SimServer:
             session.is_open = False
             session.connection.close(UP)
         self._sessions, self._live, self._greeting, self._given = {}, {}, {}, {}
+        self.output.crash()
         for _, done in inbox:
             done(False)
 
@@ -326,8 +312,8 @@ class SimServer:
         self._given[session.node_id] = session.number = number
         self._greeting[session.node_id, number] = session
         event: NodeJoined = joined(hello, session.node_id, number, None)
-        held = (claim.attempt_id for claim in hello.held)
-        unknown = tuple(each for each in held if each not in self.store.attempts)
+        session.held = tuple(claim.attempt_id for claim in hello.held)
+        unknown = tuple(each for each in session.held if each not in self.store.attempts)
         self.post([replace(event, unknown=unknown)])
 
     def left(self, session: SimSession) -> None:
@@ -362,6 +348,10 @@ class SimServer:
                 if session is not None:
                     session.say(stop_of(effect))
 
+    def session_of(self, node_id: NodeId) -> SimSession | None:
+        """The session of a node that is in contact."""
+        return self._live.get(node_id)
+
     def _session(self, node_id: NodeId, number: int) -> SimSession | None:
         session = self._live.get(node_id)
         return session if session is not None and session.number == number else None
@@ -379,6 +369,7 @@ class SimServer:
         session.say(
             Welcome(session=effect.session, heartbeat_ms=heartbeat_ms, server_version="simulated")
         )
+        self.output.greet(session, session.held)
 
     def _turn_away(self, effect: effects.TurnAway) -> None:
         session = self._greeting.pop((effect.node_id, effect.session), None)
@@ -389,5 +380,9 @@ class SimServer:
 
     def _forget(self, effect: effects.Forget, life: int) -> None:
         session = self._session(effect.node_id, effect.session) if life == self._life else None
-        if session is not None:
+        if session is None:
+            return
+        if self.output.is_whole(effect.attempt_id, effect.node_id):
             session.say(Forget(session=session.number, attempt_ids=(effect.attempt_id,)))
+        else:
+            self.agenda.after(1_000, self._forget, effect, life)

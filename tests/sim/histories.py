@@ -29,6 +29,7 @@ SOMETIMES = (
     "a node was given up by mistake",
     "a repeated message was dropped",
     "a report of an old session was dropped",
+    "a server lost output that it had heard",
     "a shim did not start what was out of contact too long",
     "a shim stopped its attempt at the deadline",
     "a stale snapshot was ignored",
@@ -42,6 +43,7 @@ SOMETIMES = (
     "an attempt was handed back",
     "an attempt was taken up by a new agent",
     "an end came too late to count",
+    "output came a second time",
     "the server hung up on a silent agent",
 )
 

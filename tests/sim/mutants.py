@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from fluxhive.core import (
     attempt_end,
+    attempt_reports,
     executor,
     going_back,
     hello_check,
@@ -29,7 +30,7 @@ from fluxhive.core.hive_state import HiveState
 from fluxhive.core.reactions import ON_ABSENT, ON_REPORT, Reaction
 from fluxhive.core.task import AttemptState
 from fluxhive.protocol.link import Link
-from fluxhive.sim import backup, node_world
+from fluxhive.sim import backup, node_world, output
 from fluxhive.sim.runs import Run
 
 Patch = pytest.MonkeyPatch
@@ -218,3 +219,20 @@ def what_was_reserved_in_a_backup_is_dispatched_again(patch: Patch) -> None:
 def a_backup_goes_on_counting_where_it_was(patch: Patch) -> None:
     patch.setattr(backup, "JUMP", 0)
     patch.setattr(going_back, "ATTEMPTS_JUMP", 0)
+
+
+@mutant
+def output_is_written_wherever_it_comes(patch: Patch) -> None:
+    """Appended without a look at its offset (played)."""
+    patch.setattr(output, "CHECKS_OFFSETS", False)
+
+
+@mutant
+def output_is_called_stored_before_it_is(patch: Patch) -> None:
+    """The node gives back what the server's disk does not have (played)."""
+    patch.setattr(output, "FLUSHES_FIRST", False)
+
+
+@mutant
+def what_ended_unheard_is_forgotten_at_its_first_word(patch: Patch) -> None:
+    patch.setattr(attempt_reports, "_word_is_to_come", lambda *args: False)

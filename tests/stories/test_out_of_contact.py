@@ -228,3 +228,44 @@ def test_a_task_adrift_says_what_can_be_done(hive: Hive) -> None:
         "n1 has been out of contact for 10:00; the attempt runs on there: "
         "bring n1 back, or give it up if the machine is off"
     )
+
+
+def test_what_ended_unheard_is_forgotten_after_its_last_word_not_after_its_first(
+    hive: Hive,
+) -> None:
+    """Only the last says how much it printed; until then its node keeps that."""
+    hive.node("n1")
+    hive.submit("t1", failover="1m", restarts=0)
+    hive.leaves("n1")
+    hive.waits("2m")
+    hive.forgets()
+    hive.rejoins("n1", "t1.1 exited")
+    hive.accepts("t1.1")
+    hive.sees("n1 ready", "stop t1.1 on n1: fenced")
+    hive.ends("t1.1")
+    hive.sees("t1.1 ended: reported success after it had ended", "forget t1.1 on n1")
+
+
+def test_of_a_gang_each_member_is_forgotten_after_its_own_last_word(hive: Hive) -> None:
+    for node in ("n1", "n2"):
+        hive.node(node)
+    hive.submit("t1", nodes=2, failover="1m", restarts=0)
+    for node in ("n1", "n2"):
+        hive.starts("t1.1", on=node)
+        hive.leaves(node)
+    hive.waits("3m")
+    hive.forgets()
+    hive.rejoins("n1", "t1.1 exited")
+    hive.ends("t1.1", on="n1")
+    hive.sees(
+        "n1 ready",
+        "stop t1.1 on n1: fenced",
+        "t1.1 ended: reported success after it had ended",
+        "forget t1.1 on n1",
+    )
+    hive.rejoins("n2", "t1.1 exited")
+    hive.sees("n2 ready", "stop t1.1 on n2: fenced")
+    hive.ends("t1.1", on="n2")
+    hive.sees("t1.1 ended: reported success after it had ended", "forget t1.1 on n2")
+    hive.rejoins("n2", "t1.1 exited")
+    hive.sees("n2 ready", "forget t1.1 on n2")
