@@ -182,7 +182,8 @@ def test_the_commands_of_a_page_work(hive: CliHive, tmp_path: Path, path: Path) 
             if not block.not_run:
                 reader.follow(block)
     finally:
-        reader.run("fluxhive cancel $(fluxhive ps -q)", None)
+        reader.run("fluxhive ps -q | xargs -r fluxhive cancel", None)
+        reader.run("fluxhive booking list -q | xargs -rn 1 fluxhive booking cancel", None)
 
 
 def test_what_is_not_run_says_why_and_stays_the_exception() -> None:

@@ -41,6 +41,7 @@ ELSEWHERE = {
     "completion": "test_completion.py",
     "sweep": "test_sweep.py",
     "init": "test_init.py",
+    "booking": "test_booking.py",
     "version": "test_entry.py",
 }
 
