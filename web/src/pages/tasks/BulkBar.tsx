@@ -3,64 +3,69 @@ import { Button } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
-import { send } from "../../api/http";
-import type { Problem } from "../../api/types";
 import { counted } from "../../format/amount";
+import { type BulkAction, bulk, DONE } from "./bulk";
 import classes from "./TasksPage.module.css";
 
-type Action = "cancel" | "hold" | "release";
-
-interface BulkResult {
-  results: { id: string; ok?: boolean; problem?: Problem }[];
-}
-
-const DONE: Record<Action, string> = { cancel: "cancelled", hold: "held", release: "released" };
-/** How many tasks the server takes at once. */
-const AT_ONCE = 1_000;
+/** How long a hold can be taken back by one click. */
+const UNDO_MS = 5_000;
 
 interface Props {
   ids: string[];
+  /** Whether to ask at once if they shall be cancelled. */
+  asks: boolean;
+  setAsks: (asks: boolean) => void;
   clear: () => void;
   renew: () => void;
 }
 
-export function BulkBar({ ids, clear, renew }: Props) {
-  const [asks, setAsks] = useState(false);
-  const bulk = useMutation({
-    mutationFn: async (action: Action) => {
-      const results: BulkResult["results"] = [];
-      for (let i = 0; i < ids.length; i += AT_ONCE) {
-        const part = ids.slice(i, i + AT_ONCE);
-        results.push(
-          ...(await send<BulkResult>("POST", "/tasks/bulk", { action, ids: part })).results,
-        );
-      }
-      return { action, results };
-    },
-    onSuccess: ({ action, results }) => {
-      const failed = results.filter((one) => !one.ok);
-      notifications.show({
-        message: `${counted(results.length - failed.length, "task")} ${DONE[action]}${failed.length ? `, ${failed.length} not` : ""}`,
-        ...(failed[0]?.problem && { title: failed[0].problem.detail }),
+export function BulkBar({ ids, asks, setAsks, clear, renew }: Props) {
+  const [progress, setProgress] = useState(0);
+  const act = useMutation({
+    mutationFn: async (action: BulkAction) => ({
+      action,
+      ...(await bulk(action, ids, setProgress)),
+    }),
+    onSuccess: ({ action, done, failed }) => {
+      const undo = action === "hold" && done.length > 0;
+      const id = notifications.show({
+        color: failed.length ? "red" : undefined,
+        autoClose: undo ? UNDO_MS : undefined,
+        title: `${counted(done.length, "task")} ${DONE[action]}${failed.length ? `, ${failed.length} not` : ""}`,
+        message: undo ? (
+          <Button
+            size="compact-xs"
+            variant="default"
+            onClick={() => {
+              notifications.hide(id);
+              void bulk("release", done, () => undefined).then(renew);
+            }}
+          >
+            Undo
+          </Button>
+        ) : (
+          failed[0] && `${failed[0].id}: ${failed[0].text}`
+        ),
       });
       clear();
       renew();
     },
-    onError: (error) => notifications.show({ color: "red", message: error.message }),
   });
+  const what = counted(ids.length, "task");
+  if (act.isPending) {
+    return (
+      <div className={classes.bulk} role="status">
+        {progress} of {what} …
+      </div>
+    );
+  }
   return (
     <div className={classes.bulk} role="toolbar" aria-label="Chosen tasks">
-      <strong>{counted(ids.length, "task")} chosen</strong>
       {asks ? (
         <>
-          <span>Cancel {counted(ids.length, "task")}? That is final.</span>
-          <Button
-            size="compact-sm"
-            color="red"
-            loading={bulk.isPending}
-            onClick={() => bulk.mutate("cancel")}
-          >
-            Cancel {counted(ids.length, "task")}
+          <span>Cancel {what}? That is final.</span>
+          <Button size="compact-sm" color="red" autoFocus onClick={() => act.mutate("cancel")}>
+            Cancel {what}
           </Button>
           <Button size="compact-sm" variant="default" onClick={() => setAsks(false)}>
             Keep
@@ -68,15 +73,20 @@ export function BulkBar({ ids, clear, renew }: Props) {
         </>
       ) : (
         <>
+          <strong>{what} chosen</strong>
           <Button size="compact-sm" variant="default" onClick={() => setAsks(true)}>
             Cancel …
           </Button>
-          <Button size="compact-sm" variant="default" onClick={() => bulk.mutate("hold")}>
-            Hold
-          </Button>
-          <Button size="compact-sm" variant="default" onClick={() => bulk.mutate("release")}>
-            Release
-          </Button>
+          {(["hold", "release", "rerun"] as const).map((action) => (
+            <Button
+              key={action}
+              size="compact-sm"
+              variant="default"
+              onClick={() => act.mutate(action)}
+            >
+              {action === "hold" ? "Hold" : action === "release" ? "Release" : "Rerun"}
+            </Button>
+          ))}
           <Button size="compact-sm" variant="subtle" color="gray" onClick={clear}>
             Clear
           </Button>

@@ -17,9 +17,11 @@ interface Props {
   look: (first: number, last: number) => void;
   chosen: ReadonlySet<string>;
   choose: (ids: ReadonlySet<string>) => void;
+  /** Asks whether the chosen tasks shall be cancelled. */
+  ask: () => void;
 }
 
-export function TaskTable({ rows, hasFilters, look, chosen, choose }: Props) {
+export function TaskTable({ rows, hasFilters, look, chosen, choose, ask }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const navigate = useNavigate();
   const [at, setAt] = useState(-1);
@@ -54,6 +56,11 @@ export function TaskTable({ rows, hasFilters, look, chosen, choose }: Props) {
     j: () => go(at + 1),
     k: () => go(at - 1),
     Enter: open,
+    c: () => {
+      const task = here();
+      if (chosen.size === 0 && task) choose(new Set([task.id]));
+      if (chosen.size > 0 || task) ask();
+    },
     x: () => {
       const task = here();
       if (task) choose(flip(chosen, task.id));

@@ -15,10 +15,15 @@ export function TasksPage() {
   const navigate = useNavigate({ from: "/tasks" });
   const [view, setView] = useState({ first: 0, last: 0 });
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const [asks, setAsks] = useState(false);
+  const choose = (ids: ReadonlySet<string>) => {
+    setChosen(ids);
+    setAsks(false);
+  };
   const rows = useTaskRows(filters, view.first, view.last);
   const key = useMemo(() => JSON.stringify(filters), [filters]);
   const change = (next: TaskFilters) => {
-    setChosen(new Set());
+    choose(new Set());
     void navigate({ search: next, replace: true });
   };
   return (
@@ -42,10 +47,17 @@ export function TasksPage() {
           setView((now) => (now.first === first && now.last === last ? now : { first, last }))
         }
         chosen={chosen}
-        choose={setChosen}
+        choose={choose}
+        ask={() => setAsks(true)}
       />
       {chosen.size > 0 && (
-        <BulkBar ids={[...chosen]} clear={() => setChosen(new Set())} renew={rows.renew} />
+        <BulkBar
+          ids={[...chosen]}
+          asks={asks}
+          setAsks={setAsks}
+          clear={() => choose(new Set())}
+          renew={rows.renew}
+        />
       )}
     </div>
   );
