@@ -11,6 +11,9 @@ import { theme } from "./theme";
 /** The server makes one for each answer and allows styles of this page by it alone. */
 const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
 
+// What keeps the page behind a dialog from scrolling makes a style of its own and looks for it there.
+Object.assign(globalThis, { __webpack_nonce__: nonce });
+
 const client = new QueryClient({
   defaultOptions: {
     queries: {

@@ -55,7 +55,8 @@ function SubmitForm({ original }: { original?: TaskView }) {
   const dryRun = useQuery({
     queryKey: ["dry-run", asked],
     queryFn: () => send<OutlookView>("POST", "/tasks/dry-run", asked),
-    enabled: isReady,
+    // Not for what stood there a moment ago, which may have been nothing.
+    enabled: isReady && asked === spec,
     placeholderData: (before) => before,
     retry: false,
     refetchInterval: 10_000,
