@@ -26,6 +26,7 @@ REMEDIES = {
     "uvicorn": SERVER,
     "httpx": "pip install httpx",
     "hypothesis": "pip install hypothesis",
+    "playwright": "pip install playwright",
     "cloudpickle": "pip install cloudpickle",
     "submitit": "pip install submitit",
     "hydra": "pip install hydra-submitit-launcher",
@@ -35,7 +36,7 @@ REMEDIES = {
 #: Never demanded: a machine without them is a normal machine.
 OPTIONAL = {"hydra", "torch"}
 #: Folders whose tests start server processes, which no import of theirs tells.
-SERVER_FOLDERS = (TESTS / "integration", TESTS / "unit" / "server")
+SERVER_FOLDERS = (TESTS / "browser", TESTS / "integration", TESTS / "unit" / "server")
 
 MISSING = {package for package in REMEDIES if find_spec(package) is None}
 

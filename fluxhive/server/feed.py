@@ -15,7 +15,7 @@ import anyio
 from fluxhive.core.array import split_member
 from fluxhive.core.effects import Publish
 from fluxhive.core.ids import task_of
-from fluxhive.core.values import NodeId, TaskId
+from fluxhive.core.values import AttemptId, NodeId, TaskId
 from fluxhive.protocol.feed import FeedEvent, Lagged, NodeChanged, ReadingsChanged, TaskChanged
 
 from .auth import Caller
@@ -85,6 +85,7 @@ class Feed:
             if change.attempt_id is not None:
                 task_id = task_of(change.attempt_id)
                 self._hive.logs.wake(change.attempt_id)
+                self._reserved_anew(change.attempt_id)
             if task_id is not None:
                 for event in self._watchers.get(task_id, ()):
                     event.set()
@@ -96,6 +97,13 @@ class Feed:
                     if member is not None:
                         # Its array is told by its numbers.
                         reader.add((_TASK, member[0]))
+
+    def _reserved_anew(self, attempt_id: AttemptId) -> None:
+        """What is reserved on an attempt's nodes is another now."""
+        attempt = self._hive.brain.manager.attempt(attempt_id) if self._readers else None
+        for member in () if attempt is None else attempt.members:
+            for reader in self._readers:
+                reader.add((_NODE, member.node_id))
 
     async def run(self) -> None:
         """Tells readers about new readings, until cancelled."""

@@ -84,11 +84,15 @@ class Live:
             task_id = change.task_id
             if change.attempt_id is not None:
                 task_id = task_of(change.attempt_id)
+                attempt = self.hive.brain.manager.attempt(change.attempt_id)
+                # What is reserved on its nodes is another now.
+                for member in () if attempt is None else attempt.members:
+                    self._note((_NODE, member.node_id))
             if task_id is not None:
                 self._note((_TASK, task_id))
-                member = split_member(task_id)
-                if member is not None:
-                    self._note((_TASK, member[0]))
+                parts = split_member(task_id)
+                if parts is not None:
+                    self._note((_TASK, parts[0]))
             elif change.node_id is not None:
                 self._note((_NODE, change.node_id))
         for reader in self.readers:
