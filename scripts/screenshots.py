@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Takes the pictures of docs/screenshots from a real hive with real tasks.
+
+    ./dev web && python scripts/screenshots.py
+
+A server, an agent with eight pretended GPUs, and tasks that print, fail and wait; then Debian's
+Chromium looks at each page, light and dark, and once at a phone's width. Needs the development
+packages, chromium and a built dashboard.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from playwright.sync_api import Browser  # noqa: E402  # after the path to our own tests
+
+from fluxhive.protocol.rest import NodePage  # noqa: E402
+from tests.helpers.browser import Visit, browser  # noqa: E402
+from tests.helpers.cli_hive import CliHive  # noqa: E402
+
+OUT = ROOT / "docs/screenshots"
+#: A page is looked at when nothing of it moves any more.
+SETTLE_S = 2.0
+#: So long the hive works before it is looked at, so that curves and logs show something.
+WORK_S = 25.0
+PHONE = {"width": 390, "height": 844}
+
+TRAIN = (
+    "for e in $(seq 400); do "
+    "printf '\\033[36mepoch %s\\033[0m loss 0.%s lr 1e-4\\n' $e $((900 - e)); "
+    "[ $((e % 9)) = 0 ] && echo 'warning: gradient norm is high' >&2; sleep 0.3; done"
+)
+
+
+def submit(hive: CliHive, name: str, line: str, *flags: str) -> str:
+    """The id of a new task."""
+    return hive.ok("submit", "-q", "--name", name, *flags, "--", "sh", "-c", line).strip()
+
+
+def work(hive: CliHive) -> dict[str, str]:
+    """What a lab does on an afternoon; ids of the tasks that are looked at."""
+    one = ("--gpus", "1", "--gpu-mem", "24G", "--project", "vision")
+    running = submit(hive, "vit-large", TRAIN, *one)
+    submit(hive, "bert-base", TRAIN, "--gpus", "1", "--gpu-mem", "40G", "--project", "language")
+    submit(hive, "llama-finetune", TRAIN, "--gpus", "4", "--project", "language")
+    failed = submit(hive, "eval-imagenet", "echo loading; echo 'no such file' >&2; exit 2")
+    submit(hive, "smoke", "echo ok")
+    submit(hive, "sweep-lr", "sleep 3", "--array", "lr=1e-2,1e-3,1e-4", "--gpus", "1")
+    waiting = submit(hive, "diffusion-xl", TRAIN, "--gpus", "8", "--priority", "high")
+    return {"task": running, "failed": failed, "waiting": waiting}
+
+
+def shoot(opened: Browser, hive: CliHive, ids: dict[str, str], scheme: str) -> None:
+    """Every page in one colour scheme."""
+    visit = Visit(opened, hive, color_scheme=scheme)
+    visit.sign_in()
+    pages = {
+        "overview": "/",
+        "tasks": "/tasks",
+        "task": f"/t/{ids['task']}",
+        "failed": f"/t/{ids['failed']}",
+        "waiting": f"/t/{ids['waiting']}",
+        "log": f"/t/{ids['task']}/log",
+        "submit": "/submit",
+        "nodes": "/nodes",
+        "node": f"/nodes/{hive.transport.call('GET', '/api/v1/nodes', NodePage).items[0].label}",
+        "tokens": "/tokens",
+    }
+    for name, path in pages.items():
+        visit.page.goto(path)
+        take(visit, f"{name}-{scheme}")
+    visit.page.set_viewport_size(PHONE)
+    visit.page.goto("/")
+    take(visit, f"phone-{scheme}")
+    visit.close()
+
+
+def take(visit: Visit, name: str) -> None:
+    """One picture, once the page stands still."""
+    time.sleep(SETTLE_S)
+    visit.page.screenshot(path=OUT / f"{name}.png")
+    print(f"docs/screenshots/{name}.png")
+
+
+def main() -> int:
+    """Takes all of them."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as home, browser() as opened:
+        hive = CliHive(Path(home), FLOWHIVE_FAKE_GPUS="8x80G")
+        hive.up()
+        try:
+            ids = work(hive)
+            time.sleep(WORK_S)
+            for scheme in ("light", "dark"):
+                shoot(opened, hive, ids, scheme)
+        finally:
+            hive.down()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
