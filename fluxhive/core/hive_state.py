@@ -22,11 +22,11 @@ from .fairshare import Accounts
 from .gang import check_member_moves, first_end_ms, lingers
 from .hive_settings import HiveSettings
 from .learning import LearnedBook
-from .node import Node, NodeState
+from .node import GpuReport, Node, NodeState
 from .node_record import NodeRecord
 from .outcome import StopCause
 from .quota import QuotaBook
-from .request import Promise, Rendezvous
+from .request import GpuShare, Promise, Rendezvous
 from .room_index import RoomIndex
 from .score import Ranking
 from .shares import charge, count_gpus, open_task
@@ -58,6 +58,8 @@ class HiveState:
         self.tasks: dict[TaskId, Task] = {}
         self.attempts: dict[AttemptId, Attempt] = {}
         self.nodes: dict[NodeId, NodeRecord] = {}
+        #: By GPU: the nodes that ever named it. Most have one; which have it now their records say.
+        self.nodes_of_gpu: dict[GpuUuid, dict[NodeId, None]] = {}
         self.room = RoomIndex(settings.policy)
         #: Attempts of each task, oldest first; the one of each active task that has not ended.
         self.attempts_of: dict[TaskId, list[AttemptId]] = {}
@@ -293,6 +295,7 @@ class HiveState:
         self.effects.append(Publish(node_id=node.id, state=node.state.value, reason=reason))
         if node.only_for != only_for:
             self._count_private_owners()
+        self._index_gpus(node.id, node.inventory.gpus)
         count_gpus(self, node.id)
         if node.state is NodeState.READY:
             self.roomy[node.id] = record
@@ -317,6 +320,7 @@ class HiveState:
         self.nodes[node.id] = NodeRecord(known, self.room.touched)
         if node.only_for is not None:
             self._count_private_owners()
+        self._index_gpus(node.id, node.inventory.gpus)
         count_gpus(self, node.id)
 
     # ── keeping a task off a node ─────────────────────────────────────────────────────────────
@@ -437,6 +441,8 @@ class HiveState:
             for reservation in attempt.reservations:
                 record = self.nodes[reservation.node_id]
                 record.hold(attempt.id, reservation)
+                # Also those that its node does not name any more.
+                self._index_gpus(record.node.id, reservation.gpus)
                 record.expect_end(attempt.id, attempt.expected_end_ms)
             charge(self, attempt, by=1)
             turns.note(self, attempt)
@@ -484,6 +490,11 @@ class HiveState:
         del self.tasks[task_id]
         for attempt_id in self.attempts_of.pop(task_id, []):
             del self.attempts[attempt_id]
+
+    def _index_gpus(self, node_id: NodeId, gpus: Iterable[GpuReport | GpuShare]) -> None:
+        """A node has these GPUs, or an attempt holds them there."""
+        for gpu in gpus:
+            self.nodes_of_gpu.setdefault(gpu.uuid, {})[node_id] = None
 
     def _count_private_owners(self) -> None:
         owners = {

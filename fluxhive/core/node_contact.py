@@ -31,7 +31,7 @@ from .reactions import ON_ABSENT, Reaction
 from .request import show_ms
 from .task import NEVER_AT_MS, Attempt, AttemptState, Member
 from .timers import TimerKind
-from .values import AttemptId, NodeId
+from .values import AttemptId, GpuUuid, NodeId
 
 _EARLY = (AttemptState.RESERVED, AttemptState.STARTING)
 _REJOIN_HINT = "the agent says hello again by itself; its attempts are sorted out then"
@@ -205,22 +205,26 @@ def _lose_sight(hive: HiveState, attempt: Attempt, member: Member) -> None:
 
 def _rival(hive: HiveState, event: NodeJoined) -> tuple[NodeRecord, str] | None:
     """Another node that has one of these GPUs: it is there, or its attempts hold the GPU."""
-    for record in hive.nodes.values():
-        if record.node.id == event.node_id:
-            continue
-        for report in event.inventory.gpus:
-            gpu = record.gpus.get(report.uuid)
-            if gpu is not None and (record.node.state is NodeState.READY or gpu.shares):
+    for report in event.inventory.gpus:
+        for record in _others_with(hive, event, report.uuid):
+            if record.node.state is NodeState.READY or record.gpus[report.uuid].shares:
                 return record, report.uuid
     return None
 
 
 def _send_away_former_owners(hive: HiveState, event: NodeJoined) -> None:
     """Silent nodes that had these GPUs: a late heartbeat must not bring them back unasked."""
-    uuids = {report.uuid for report in event.inventory.gpus}
-    for record in hive.nodes.values():
-        if record.node.id != event.node_id and any(uuid in uuids for uuid in record.gpus):
-            _close(hive, record, f"its GPUs belong to node {event.label} ({event.node_id}) now")
+    uuids = [report.uuid for report in event.inventory.gpus]
+    others = {other.node.id: other for uuid in uuids for other in _others_with(hive, event, uuid)}
+    for record in others.values():
+        _close(hive, record, f"its GPUs belong to node {event.label} ({event.node_id}) now")
+
+
+def _others_with(hive: HiveState, event: NodeJoined, uuid: GpuUuid) -> list[NodeRecord]:
+    """The other nodes that have a GPU: by their hello, or by what was placed on it."""
+    ids = [node_id for node_id in hive.nodes_of_gpu.get(uuid, ()) if node_id != event.node_id]
+    records = [hive.nodes[node_id] for node_id in ids if node_id in hive.nodes]
+    return [record for record in records if uuid in record.gpus]
 
 
 def _turn_away(hive: HiveState, event: NodeJoined, rival: tuple[NodeRecord, str]) -> None:
