@@ -58,7 +58,6 @@ class HiveState:
         self.tasks: dict[TaskId, Task] = {}
         self.attempts: dict[AttemptId, Attempt] = {}
         self.nodes: dict[NodeId, NodeRecord] = {}
-        #: By GPU: the nodes that ever named it. Most have one; which have it now their records say.
         self.nodes_of_gpu: dict[GpuUuid, dict[NodeId, None]] = {}
         self.room = RoomIndex(settings.policy)
         #: Attempts of each task, oldest first; the one of each active task that has not ended.
@@ -102,7 +101,6 @@ class HiveState:
         #: Queued tasks that are urgent, and live attempts that may give way to them.
         self.urgent: dict[TaskId, None] = {}
         self.preemptible: dict[AttemptId, None] = {}
-        #: Attempts that wait on their nodes for the places of others.
         self.turns = turns.Turns()
         self.durations = Durations()
         #: Nodes on which room may have appeared since the last placement pass.
@@ -492,7 +490,10 @@ class HiveState:
             del self.attempts[attempt_id]
 
     def _index_gpus(self, node_id: NodeId, gpus: Iterable[GpuReport | GpuShare]) -> None:
-        """A node has these GPUs, or an attempt holds them there."""
+        """A node has these GPUs, or an attempt holds them there.
+
+        Of each GPU the nodes that ever named it, mostly one: who has it now their records say.
+        """
         for gpu in gpus:
             self.nodes_of_gpu.setdefault(gpu.uuid, {})[node_id] = None
 
