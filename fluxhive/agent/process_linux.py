@@ -90,7 +90,12 @@ def _signal_shim(run_dir: str, started: Started, signo: int, word: bytes = b"") 
             os.write(stop, word)
         finally:
             os.close(stop)
-    return proctree.signal_if(started.shim_pid, signo, lambda pid: _is_shim(run_dir, started, pid))
+    is_shim = functools.partial(_is_shim, run_dir, started)
+    is_told = proctree.signal_if(started.shim_pid, signo, is_shim)
+    if is_told:
+        # One that somebody has stopped would not hear it; where it ended meanwhile, all is well.
+        proctree.signal_if(started.shim_pid, signal.SIGCONT, is_shim)
+    return is_told
 
 
 def _is_shim(run_dir: str, started: Started, pid: int) -> bool:

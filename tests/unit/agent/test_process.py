@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -181,6 +181,21 @@ def test_stop_ends_an_adopted_attempt(running: Running) -> None:
     shim.wait(30)
     assert exit_of(run_dir).stopped_by == "stop"
     assert not stop(str(run_dir), started)
+
+
+@pytest.mark.parametrize("ask", [process.stop, process.kill_now])
+def test_a_shim_that_was_stopped_is_woken_to_end_its_tree(
+    running: Running, ask: Callable[[str, Started], bool]
+) -> None:
+    """Whoever has sent SIGSTOP to it has not asked that its task cannot be cancelled any more."""
+    run_dir, started, shim = running
+    shim.send_signal(signal.SIGSTOP)
+    wait_until(lambda: "T" in (proctree.stat_of(shim.pid) or ()), "the shim being stopped")
+
+    assert ask(str(run_dir), started)
+
+    assert shim.wait(30) == 0
+    assert exit_of(run_dir).stopped_by == "stop"
 
 
 def test_kill_now_ends_it_at_once(running: Running) -> None:
