@@ -54,7 +54,7 @@ def command(*, interval: float, is_once: bool, is_ascii: bool, control_url: str 
     client = session.client(control_url)
     glyphs = ASCII if is_ascii or not _has_unicode() else UNICODE
     user = client.me().username
-    if is_once or not sys.stdout.isatty():
+    if is_once or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         _print_once(read(client, user), glyphs)
         return 0
     if not sys.stdin.isatty() or sys.platform == "win32":

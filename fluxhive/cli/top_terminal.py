@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import select
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 
 from fluxhive.cli import output
 from fluxhive.cli.top_bar import Span
@@ -118,6 +120,8 @@ def opened(wake: int) -> Iterator[Screen]:
 
     handle = sys.stdin.fileno()
     before = termios.tcgetattr(handle)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     try:
         tty.setraw(handle)
         # The other screen, no cursor, no wrapping of what is too long.
@@ -126,3 +130,8 @@ def opened(wake: int) -> Iterator[Screen]:
     finally:
         output.raw("\x1b[?7h\x1b[?25h\x1b[?1049l")
         termios.tcsetattr(handle, termios.TCSADRAIN, before)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """Ends as the signal would, but for the terminal, which is given back first."""
+    raise SystemExit(128 + number)

@@ -76,6 +76,14 @@ def test_top_shows_a_hive_and_cancels_a_task(hive: CliHive) -> None:
     assert b"\x1b[?1049l" in top.seen, "it gives the screen back"
 
 
+def test_a_terminal_is_given_back_to_whoever_ends_top(hive: CliHive) -> None:
+    top = Terminal(hive, "top")
+    until(lambda: top.shows("of 4 GPUs free"), what="the screen")
+    os.kill(top.pid, signal.SIGTERM)
+    assert top.ended() == 128 + signal.SIGTERM
+    assert b"\x1b[?1049l" in top.seen
+
+
 def test_events_are_told_as_they_happen(hive: CliHive) -> None:
     watcher = Terminal(hive, "events", "-f", "--since", "1s")
     first = hive.submit("--", "true")
