@@ -31,7 +31,9 @@ def command(*, url: str | None, is_here: bool, username: str | None, is_sure: bo
     client = _start_here() if url is None else _reach(url, username)
     me = client.me()
     messages.say(f"you are {me.username} ({me.role.value}) at {client.url}\n")
-    if url is not None:
+    here = places.read_up()
+    is_node = here is not None and here.url == client.url and here.agent_pid is not None
+    if not is_node:
         _tell_node()
     messages.say(
         "next\n"
