@@ -10,7 +10,7 @@ from fluxhive.core.errors import InputError
 from fluxhive.core.quota import Quota, QuotaScope
 from fluxhive.protocol.quotas import QuotaChange, QuotaView
 
-TITLES = ("WHOSE", "NAME", "RUNNING GPUS", "RUNNING TASKS", "WAITING TASKS")
+TITLES = ("WHOSE", "NAME", "RUNNING GPUS", "RUNNING TASKS", "WAITING TASKS", "GPU-HOURS A WEEK")
 
 
 @click.group()
@@ -42,6 +42,9 @@ def show(*, control_url: str | None, form: output.Form) -> None:
 @click.option("--running-gpus", metavar="N|none", help="GPUs of tasks that run.")
 @click.option("--running-tasks", metavar="N|none", help="Tasks that run.")
 @click.option("--waiting-tasks", metavar="N|none", help="Tasks that wait; more are refused.")
+@click.option(
+    "--weekly-gpu-hours", metavar="N|none", help="GPUs times hours, from Monday to Monday (UTC)."
+)
 @options.control_url
 def set_quota(
     *,
@@ -50,6 +53,7 @@ def set_quota(
     running_gpus: str | None,
     running_tasks: str | None,
     waiting_tasks: str | None,
+    weekly_gpu_hours: str | None,
     control_url: str | None,
 ) -> None:
     """Set limits of a user or a project; what is not named stays."""
@@ -61,6 +65,7 @@ def set_quota(
         running_gpus=_limit("--running-gpus", running_gpus, old.running_gpus),
         running_tasks=_limit("--running-tasks", running_tasks, old.running_tasks),
         waiting_tasks=_limit("--waiting-tasks", waiting_tasks, old.waiting_tasks),
+        weekly_gpu_hours=_limit("--weekly-gpu-hours", weekly_gpu_hours, old.weekly_gpu_hours),
     )
     view = client.set_quota(whose, name, change)
     messages.say("  ".join(_row(view)))
@@ -89,8 +94,13 @@ def _row(view: QuotaView) -> list[str]:
         _of(use.running_gpus, quota.running_gpus),
         _of(use.running_tasks, quota.running_tasks),
         _of(use.waiting_tasks, quota.waiting_tasks),
+        _hours(use.weekly_gpu_hours, quota.weekly_gpu_hours),
     ]
 
 
 def _of(used: int, limit: int | None) -> str:
     return f"{used}, no limit" if limit is None else f"{used} of {limit}"
+
+
+def _hours(used: float, limit: int | None) -> str:
+    return "no limit" if limit is None else f"{used:g} of {limit}"

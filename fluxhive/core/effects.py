@@ -11,6 +11,7 @@ from typing import TypeAlias
 from .booking import Booking
 from .events import DispatchReceived, ProcessExited
 from .fairshare import Usage
+from .gpu_hours import GpuHours
 from .learning import Learned
 from .node import HeldPhase, Node
 from .outcome import StopCause
@@ -57,6 +58,12 @@ class SaveQuota(Tagged, frozen=True, kw_only=True):
     """Store the quota as it is now; one that limits nothing is removed."""
 
     quota: Quota
+
+
+class SaveGpuHours(Tagged, frozen=True, kw_only=True):
+    """Store the GPU-hours of a user or a project as they are now."""
+
+    hours: GpuHours
 
 
 class SaveBooking(Tagged, frozen=True, kw_only=True):
@@ -133,6 +140,7 @@ HiveEffect: TypeAlias = (
     | SaveUsage
     | SaveQuota
     | SaveBooking
+    | SaveGpuHours
     | Welcome
     | TurnAway
     | Dispatch
@@ -142,7 +150,16 @@ HiveEffect: TypeAlias = (
 )
 
 #: What is stored, before anything else of a step is carried out.
-HIVE_SAVES = (SaveTask, SaveAttempt, SaveNode, SaveEstimate, SaveUsage, SaveQuota, SaveBooking)
+HIVE_SAVES = (
+    SaveTask,
+    SaveAttempt,
+    SaveNode,
+    SaveEstimate,
+    SaveUsage,
+    SaveQuota,
+    SaveBooking,
+    SaveGpuHours,
+)
 
 # ── one node ──────────────────────────────────────────────────────────────────────────────────
 

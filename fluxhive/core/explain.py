@@ -233,11 +233,12 @@ def over_quota(hive: HiveState, blocked: Blocked) -> Reason:
     quota = blocked.quota
     is_user = quota.scope is QuotaScope.USER
     whose = quota.name if is_user else f"project {quota.name}"
-    thing = "GPU" if blocked.what == "gpus" else "running task"
+    thing = {"gpus": "GPU", "tasks": "running task"}.get(blocked.what, "GPU-hour")
+    when = " this week" if blocked.what == "gpu-hours" else ""
     running = hive.book_of_quotas.running.get((quota.scope, quota.name), {})
     return Reason(
         code=WaitCode.QUOTA_USER if is_user else WaitCode.QUOTA_PROJECT,
-        text=f"{whose} has {_n(blocked.used, thing)}, at most {blocked.limit} by quota",
+        text=f"{whose} has {_n(blocked.used, thing)}{when}, at most {blocked.limit} by quota",
         blockers=tuple(running)[:BLOCKERS_MAX],
     )
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
+from .gpu_hours import GpuHours
+from .policy import HOUR_MS
 from .task import Task, TaskState
-from .values import TaskId, Value
+from .values import Ms, TaskId, Value
 
 
 class QuotaScope(Enum):
@@ -33,11 +35,14 @@ class Quota(Value, frozen=True, kw_only=True):
     running_tasks: int | None = None
     #: Tasks that have not started, members of arrays each; more are refused at submission.
     waiting_tasks: int | None = None
+    #: GPU-hours from Monday to Monday (gpu_hours.py).
+    weekly_gpu_hours: int | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether it limits nothing."""
-        return (self.running_gpus, self.running_tasks, self.waiting_tasks) == (None, None, None)
+        limits = self.running_gpus, self.running_tasks, self.waiting_tasks, self.weekly_gpu_hours
+        return all(limit is None for limit in limits)
 
 
 class Use(Value, frozen=True, kw_only=True):
@@ -46,6 +51,8 @@ class Use(Value, frozen=True, kw_only=True):
     running_gpus: int = 0
     running_tasks: int = 0
     waiting_tasks: int = 0
+    #: Counted where there is a limit of them.
+    weekly_gpu_hours: float = 0.0
 
 
 QuotaKey: TypeAlias = tuple[QuotaScope, str]
@@ -55,7 +62,7 @@ class Blocked(NamedTuple):
     """Which limit keeps a task out of line."""
 
     quota: Quota
-    #: ``gpus`` or ``tasks``.
+    #: ``gpus``, ``tasks`` or ``gpu-hours``.
     what: str
     used: int
     limit: int
@@ -71,6 +78,10 @@ class QuotaBook:
         #: Queued tasks that a quota keeps out of line.
         self.out: dict[QuotaKey, dict[TaskId, None]] = {}
         self._n_gpus: dict[QuotaKey, int] = {}
+        #: Where GPU-hours are limited; those that changed in this step. Hive time of the step.
+        self.meters: dict[QuotaKey, GpuHours] = {}
+        self.changed_meters: dict[QuotaKey, None] = {}
+        self.now_ms: Ms = 0
         #: Where something ended in this step, or a limit was changed; none without a quota.
         self.freed: dict[QuotaKey, None] = {}
 
@@ -81,6 +92,11 @@ class QuotaBook:
             self.quotas.pop(key, None)
         else:
             self.quotas[key] = quota
+        if quota.weekly_gpu_hours is None:
+            self.meters.pop(key, None)
+        elif key not in self.meters:
+            self.meters[key] = GpuHours(scope=key[0].value, name=key[1])
+        self.turn_meter(key)
         self.freed[key] = None
 
     def note(self, old: Task | None, task: Task) -> None:
@@ -107,8 +123,10 @@ class QuotaBook:
                 if task.id not in running:
                     running[task.id] = n_gpus(task)
                     self._n_gpus[key] = self._n_gpus.get(key, 0) + running[task.id]
+                    self.turn_meter(key)
             elif task.id in running:
                 self._n_gpus[key] -= running.pop(task.id)
+                self.turn_meter(key)
                 if key in self.quotas:
                     self.freed[key] = None
             if is_waiting:
@@ -118,6 +136,13 @@ class QuotaBook:
                 if not running and not waiting:
                     del self.running[key], self.waiting[key]
                     self._n_gpus.pop(key, None)
+
+    def turn_meter(self, key: QuotaKey) -> None:
+        """From now on as many GPUs count as are in use now."""
+        meter = self.meters.get(key)
+        if meter is not None:
+            self.changed_meters[key] = None
+            self.meters[key] = meter.moved_to(self.now_ms, self.used_gpus(key))
 
     def keep_out(self, task: Task) -> None:
         """A queued task is kept out of line until its user or its project has less."""
@@ -155,6 +180,11 @@ class QuotaBook:
             wanted = n_gpus(task)
             if wanted and quota.running_gpus is not None and gpus + wanted > quota.running_gpus:
                 return Blocked(quota, "gpus", gpus, quota.running_gpus)
+            hours, meter = quota.weekly_gpu_hours, self.meters.get(key)
+            if wanted and hours is not None and meter is not None:
+                used_ms = meter.used_at(self.now_ms)
+                if used_ms >= hours * HOUR_MS:
+                    return Blocked(quota, "gpu-hours", used_ms // HOUR_MS, hours)
         return None
 
 

@@ -55,6 +55,7 @@ from .events import (
 )
 from .explain import Reason, explain
 from .fairshare import Usage
+from .gpu_hours import GpuHours
 from .hive_settings import DEFAULT_SETTINGS, HiveSettings
 from .hive_state import HiveState
 from .holds import begin, settle_dependents
@@ -93,6 +94,7 @@ class HiveSnapshot(Value, frozen=True, kw_only=True):
     last_channel: int = 0
     quotas: tuple[Quota, ...] = ()
     bookings: tuple[Booking, ...] = ()
+    gpu_hours: tuple[GpuHours, ...] = ()
 
 
 class TaskManager:
@@ -106,7 +108,7 @@ class TaskManager:
         """What follows from an event at this hive time; time never runs backwards."""
         hive = self.hive
         assert now_ms >= hive.now_ms, f"hive time ran backwards: {hive.now_ms} → {now_ms}"
-        hive.now_ms = now_ms
+        hive.now_ms = hive.book_of_quotas.now_ms = now_ms
         hive.effects = []
         self._apply(event)
         self._run_due()
@@ -115,6 +117,7 @@ class TaskManager:
         place_waiting(hive)
         make_room(hive)
         self._save_usages()
+        quota_gate.save_hours(hive)
         effects, hive.effects = hive.effects, []
         return effects
 
@@ -228,6 +231,7 @@ class TaskManager:
             last_channel=hive.last_channel,
             quotas=tuple(hive.book_of_quotas.quotas.values()),
             bookings=tuple(hive.bookings.values()),
+            gpu_hours=tuple(hive.book_of_quotas.meters.values()),
         )
 
     @classmethod
@@ -241,7 +245,7 @@ class TaskManager:
         """
         manager = cls(settings=settings)
         hive = manager.hive
-        hive.now_ms = now_ms
+        hive.now_ms = hive.book_of_quotas.now_ms = now_ms
         hive.is_loading = True
         for record in snapshot.learned:
             hive.book.load(record)
@@ -268,6 +272,7 @@ class TaskManager:
             hive.load_task(task)
         for full in [array for array in hive.arrays.values() if array.is_full]:
             take_out(hive, full)
+        quota_gate.load_hours(hive, snapshot.gpu_hours)
         quota_gate.take_all_out(hive)
         for known in list(hive.nodes.values()):
             for attempt in hive.live_on(known.node.id):
@@ -376,6 +381,8 @@ class TaskManager:
                     hive.unblock(TaskId(owner), NodeId(other))
                 case TimerKind.SETTLE:
                     use_watch.settle(hive, AttemptId(owner))
+                case TimerKind.GPU_HOURS:
+                    quota_gate.hours_due(hive, owner)
                 case TimerKind.BOOKING:
                     booking_desk.over(hive, owner)
                 case TimerKind.PROMISE:

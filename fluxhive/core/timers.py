@@ -40,6 +40,8 @@ class TimerKind(IntEnum):
     PREEMPTION = 9
     #: A booking is over (its id).
     BOOKING = 10
+    #: GPU-hours of a week are used up, or a new week begins (whose).
+    GPU_HOURS = 11
 
 
 TimerKey = tuple[TimerKind, str, str]

@@ -14,6 +14,8 @@ class QuotaChange(Body, frozen=True, kw_only=True):
     running_gpus: int | None = None
     running_tasks: int | None = None
     waiting_tasks: int | None = None
+    #: GPU-hours from Monday to Monday (UTC).
+    weekly_gpu_hours: int | None = None
 
 
 class QuotaView(Value, frozen=True, kw_only=True):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from fluxhive.core.array import ArraySpec
+from fluxhive.core.gpu_hours import begin_of_week
 from fluxhive.core.outlook import dry_run
 from fluxhive.core.quota import QuotaScope
 from fluxhive.core.spec import TaskSpec
+from fluxhive.core.values import TaskId
 from tests.helpers.hive import Hive
 
 
@@ -94,3 +96,29 @@ def test_a_dry_run_knows_the_quota(hive: Hive) -> None:
     told = dry_run(hive.manager.hive, TaskSpec(command=("a",)), "ann")
     assert told.summary == "ann has 0 running tasks, at most 0 by quota"
     assert "room now" in dry_run(hive.manager.hive, TaskSpec(command=("a",)), "bob").summary
+
+
+def test_gpu_hours_of_a_week_are_used_up_and_new_on_monday(hive: Hive) -> None:
+    """The first Monday is four days after the beginning of hive time."""
+    hive.node("n1", gpus=["40G"] * 4)
+    hive.quota("user", "ann", weekly_gpu_hours=10)
+    hive.submit("t1", gpus=2)
+    hive.starts("t1.1")
+    hive.submit("t2", gpus=2)
+    hive.starts("t2.1")
+    hive.waits("2h")
+    hive.ends("t2.1")
+    hive.submit("t3", gpus=4)
+    assert hive.why("t3") == ["GPUS"]
+    hive.waits("2h")
+    assert hive.why_text("t3") == "ann has 12 GPU-hours this week, at most 10 by quota"
+    assert hive.manager.use_of(QuotaScope.USER, "ann").weekly_gpu_hours == 12.0
+    hive.ends("t1.1")
+    hive.submit("t4")
+    assert [hive.task(f"t{n}").attempts for n in (3, 4)] == [0, 1]
+    hive.restarts()
+    hive.rejoins("n1", "t4.1 running")
+    assert hive.why("t3") == ["QUOTA_USER"]
+    hive.waits("4d")
+    (attempt,) = hive.manager.attempts_of(TaskId("t3"))
+    assert attempt.reserved_at_ms == begin_of_week(hive.now_ms)

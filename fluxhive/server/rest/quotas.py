@@ -58,6 +58,7 @@ async def set_quota(
         running_gpus=change.running_gpus,
         running_tasks=change.running_tasks,
         waiting_tasks=change.waiting_tasks,
+        weekly_gpu_hours=change.weekly_gpu_hours,
     )
     await services.hive.brain.handle(QuotaSet(quota=quota, by=caller.username))
     return answer(_view(services, quota))

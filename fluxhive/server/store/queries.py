@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from fluxhive.core.array import ArrayCount
 from fluxhive.core.booking import Booking
 from fluxhive.core.fairshare import Usage
+from fluxhive.core.gpu_hours import GpuHours
 from fluxhive.core.learning import Learned
 from fluxhive.core.node import Node
 from fluxhive.core.quota import Quota
@@ -32,7 +33,7 @@ from .rows import (
     usage_of_row,
 )
 from .tables import attempts, learned, meta, nodes, tasks, usages
-from .writes import BOOKING, HIVE_TIME, NEXT_NUMBER, QUOTA
+from .writes import BOOKING, GPU_HOURS, HIVE_TIME, NEXT_NUMBER, QUOTA
 
 SERVER_ID = "server_id"
 LAST_CHANNEL = "last_channel"
@@ -60,6 +61,7 @@ class Loaded(Value, frozen=True, kw_only=True):
     learned: tuple[Learned, ...]
     usages: tuple[Usage, ...]
     quotas: tuple[Quota, ...] = ()
+    gpu_hours: tuple[GpuHours, ...] = ()
     #: Those that are over, too: their numbers are used.
     bookings: tuple[Booking, ...] = ()
     #: Number of the next new task.
@@ -80,6 +82,7 @@ class Loaded(Value, frozen=True, kw_only=True):
             usages=self.usages,
             quotas=self.quotas,
             bookings=self.bookings,
+            gpu_hours=self.gpu_hours,
             last_channel=self.last_channel,
         )
 
@@ -113,6 +116,11 @@ def load(connection: sa.Connection) -> Loaded:
             msgspec.convert(from_json(text), Quota)
             for key, text in sorted(notes.items())
             if key.startswith(QUOTA) and text
+        ),
+        gpu_hours=tuple(
+            msgspec.convert(from_json(text), GpuHours)
+            for key, text in sorted(notes.items())
+            if key.startswith(GPU_HOURS)
         ),
         bookings=tuple(
             msgspec.convert(from_json(text), Booking)

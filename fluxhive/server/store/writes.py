@@ -19,6 +19,7 @@ from fluxhive.core.effects import (
     SaveAttempt,
     SaveBooking,
     SaveEstimate,
+    SaveGpuHours,
     SaveNode,
     SaveQuota,
     SaveTask,
@@ -61,6 +62,8 @@ HIVE_TIME = "hive_time_ms"
 QUOTA = "quota:"
 #: Notes of bookings begin so.
 BOOKING = "booking:"
+#: And those of used GPU-hours.
+GPU_HOURS = "gpu-hours:"
 
 TASK_CHANGES = TASK_COLUMNS[TASK_COLUMNS.index("name") :]
 
@@ -200,6 +203,7 @@ class Saves:
         self.usages: dict[str, Usage] = {}
         self.quotas: dict[str, str] = {}
         self.bookings: dict[str, str] = {}
+        self.gpu_hours: dict[str, str] = {}
         for effect in effects:
             if isinstance(effect, SaveTask):
                 self.tasks[effect.task.id] = effect.task
@@ -217,6 +221,9 @@ class Saves:
                 self.quotas[key] = "" if quota.is_empty else to_json(quota)
             elif isinstance(effect, SaveBooking):
                 self.bookings[f"{BOOKING}{effect.booking.id}"] = to_json(effect.booking)
+            elif isinstance(effect, SaveGpuHours):
+                hours = effect.hours
+                self.gpu_hours[f"{GPU_HOURS}{hours.scope}:{hours.name}"] = to_json(hours)
 
     def __bool__(self) -> bool:
         return bool(
@@ -227,6 +234,7 @@ class Saves:
             or self.usages
             or self.quotas
             or self.bookings
+            or self.gpu_hours
         )
 
     def write(self, connection: sa.Connection, *, next_number: int, now_ms: Ms) -> int:
@@ -234,7 +242,9 @@ class Saves:
 
         Tasks are new from ``next_number`` on, known below it. Raises ``StoreConflict``.
         """
-        notes: list[Row] = [(HIVE_TIME, str(now_ms)), *self.quotas.items(), *self.bookings.items()]
+        notes: list[Row] = [(HIVE_TIME, str(now_ms))]
+        for kind in (self.quotas, self.bookings, self.gpu_hours):
+            notes += kind.items()
         if self.nodes:
             rows = [node_row(node) for node in self.nodes.values()]
             _expect(PUT_NODES.run(connection, rows), rows, "a node of a newer session")

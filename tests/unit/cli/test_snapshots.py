@@ -36,12 +36,12 @@ ELSEWHERE = {
     "login": "test_people.py",
     "logout": "test_people.py",
     "node": "test_node.py",
+    "booking": "test_booking.py",
     "simulate": "../../unit/sim/test_policy_world.py",
     "config": "test_config_command.py",
     "completion": "test_completion.py",
     "sweep": "test_sweep.py",
     "init": "test_init.py",
-    "booking": "test_booking.py",
     "version": "test_entry.py",
 }
 
