@@ -34,7 +34,7 @@ from fluxhive.core.effects import (
     TurnAway,
     Welcome,
 )
-from fluxhive.core.errors import InternalError
+from fluxhive.core.errors import InternalError, QuotaExceeded
 from fluxhive.core.events import HiveEvent, TimePassed
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.task import Task, TaskSpec
@@ -48,6 +48,7 @@ from .store.failures import StoreUnavailable
 from .store.queries import Loaded
 from .store.store import Extra, Store
 from .submissions import NewTasks, Submission, Submissions, store_submission
+from .waiting_quota import check_waiting
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,8 @@ class Brain:
         self._inbox: deque[_Entry] = deque()
         self._news = asyncio.Event()
         self._next_number = 0
+        #: Submissions on their way to the hive, by their first task.
+        self._coming: dict[TaskId, NewTasks] = {}
         self._store_problem: StoreUnavailable | None = None
         self._submissions = Submissions(store)
         self._quarantine = Quarantine()
@@ -185,6 +188,12 @@ class Brain:
     def _submit_new(
         self, new: NewTasks, submission: Submission | None
     ) -> asyncio.Future[list[Task]]:
+        promise: asyncio.Future[list[Task]] = asyncio.get_running_loop().create_future()
+        try:
+            check_waiting(self.manager, self._coming, new)
+        except QuotaExceeded as error:
+            promise.set_exception(error)
+            return promise
         events = new.events(self._next_number)
         self._next_number = new.next_number(self._next_number)
         ids = tuple(event.task_id for event in events)
@@ -192,9 +201,10 @@ class Brain:
         if submission is not None:
             full = replace(submission, task_ids=ids)
             extra = partial(store_submission, submission=full, now_ms=self._clock.now_ms())
-        promise: asyncio.Future[list[Task]] = asyncio.get_running_loop().create_future()
+        self._coming[ids[0]] = new
 
         def done(error: Exception | None) -> None:
+            self._coming.pop(ids[0], None)
             if promise.done():
                 return
             if error is not None:

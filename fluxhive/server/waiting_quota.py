@@ -1,29 +1,37 @@
-"""Whether a submission still fits into the quotas of waiting tasks of its user and project."""
+"""Whether a submission still fits into the quotas of waiting tasks of its user and project.
+
+Asked by the brain in the moment in which it takes a submission in, with those that are on their way
+to the hive and not counted there yet: of many at once, no more get in than may wait.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from fluxhive.core.errors import QuotaExceeded
-from fluxhive.core.quota import QuotaScope
-from fluxhive.core.task import TaskSpec
+from fluxhive.core.quota import Quota, QuotaScope
+from fluxhive.core.task_manager import TaskManager
+from fluxhive.core.values import TaskId
 
-from .hive import Hive
+from .submissions import NewTasks
 
 
-def check_waiting(hive: Hive, specs: Sequence[TaskSpec], owner: str) -> None:
-    """Raises ``QuotaExceeded`` when so many more tasks would be too many."""
-    manager = hive.brain.manager
+def check_waiting(manager: TaskManager, coming: Mapping[TaskId, NewTasks], new: NewTasks) -> None:
+    """Raises ``QuotaExceeded`` when so many more tasks would be too many.
+
+    ``coming``: what is on its way, by its first task, which the hive knows once it has arrived.
+    """
     for quota in manager.quotas():
         if quota.waiting_tasks is None:
             continue
-        more = sum(
-            1 if spec.array is None else spec.array.count
-            for spec in specs
-            if quota.name == (owner if quota.scope is QuotaScope.USER else spec.project or owner)
-        )
+        more = _count(quota, new)
+        if not more:
+            continue
         waiting = manager.use_of(quota.scope, quota.name).waiting_tasks
-        if more and waiting + more > quota.waiting_tasks:
+        waiting += sum(
+            _count(quota, each) for first, each in coming.items() if manager.task(first) is None
+        )
+        if waiting + more > quota.waiting_tasks:
             whose = quota.name if quota.scope is QuotaScope.USER else f"project {quota.name}"
             raise QuotaExceeded(
                 f"{whose} has {waiting} waiting tasks, and {more} more would be above the quota "
@@ -31,3 +39,13 @@ def check_waiting(hive: Hive, specs: Sequence[TaskSpec], owner: str) -> None:
                 hint="wait until some have started, cancel some, or ask an administrator: "
                 f"fluxhive quota set {quota.scope.value} {quota.name} --waiting-tasks N",
             )
+
+
+def _count(quota: Quota, new: NewTasks) -> int:
+    """Tasks of a submission that count against a quota, members of arrays each."""
+    return sum(
+        1 if spec.array is None else spec.array.count
+        for spec in new.specs
+        if quota.name
+        == (new.owner if quota.scope is QuotaScope.USER else spec.project or new.owner)
+    )

@@ -25,7 +25,6 @@ from fluxhive.server.lookup import Found, find_task, find_tasks, in_memory
 from fluxhive.server.services import Services, services_of
 from fluxhive.server.submissions import KEY_LENGTH_MAX, Submission
 from fluxhive.server.views import Views
-from fluxhive.server.waiting_quota import check_waiting
 
 router = new_router()
 
@@ -136,7 +135,6 @@ async def _submit(
         if earlier is None:
             raise
         return earlier
-    check_waiting(services.hive, checked, owner)
     held_by = owner if hold else None
     return await brain.submit(checked, owner, key, body, held_by=held_by, settled=settled)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from tests.helpers.rest_hive import RestHive, rest_hive
@@ -69,3 +70,19 @@ async def test_a_bad_quota_names_its_field(
     answer = await it.admin.put(path, json=body)
     assert (answer.status_code, answer.json()["field"]) == (422, field)
     assert answer.json()["hint"]
+
+
+async def test_of_many_at_once_no_more_get_in_than_may_wait(it: RestHive) -> None:
+    await it.admin.put("/quotas/user/bob", json={"waiting_tasks": 3})
+    async with await it.user("bob") as bob:
+        codes: list[int] = []
+
+        async def submit(number: int) -> None:
+            headers = {"Idempotency-Key": f"key-{number}"} if number % 2 else {}
+            answer = await bob.post("/tasks", json={"command": ["a"]}, headers=headers)
+            codes.append(answer.status_code)
+
+        async with anyio.create_task_group() as group:
+            for number in range(8):
+                group.start_soon(submit, number)
+        assert sorted(codes) == [201] * 3 + [429] * 5
