@@ -32,6 +32,7 @@ from .groups import Group
 from .options import Options, check_names, spec_of, words_of_python
 from .program import Program, program
 from .task_handle import R, Task
+from .watching import watcher_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -149,8 +150,9 @@ class Client:
         at_most = plain.pop("at_most", None)
         spec = self._function(function, calls, modules, plain)
         spec = replace(spec, array=ArraySpec(count=len(calls), at_most=at_most))
+        since = watcher_of(self.calls).begin()
         whole = self._submit(spec, hold=options.get("hold", False))
-        return Group(self.calls, whole, len(calls))
+        return Group(self.calls, whole, len(calls), since=since)
 
     def dry_run(
         self, what: str | Sequence[str] | TaskSpec, /, *args: str, **options: Unpack[Options]

@@ -20,12 +20,13 @@ from .watching import watcher_of
 class Group(Sequence[Task[R]]):
     """The tasks of a map, in the order of their arguments: members of one array."""
 
-    def __init__(self, calls: Calls, whole: Task[Any], count: int) -> None:
-        self._calls = calls
+    def __init__(self, calls: Calls, whole: Task[Any], count: int, *, since: int) -> None:
+        """``since``: the watcher's connection when it was submitted."""
         #: The array as one task: to cancel, hold and show all of them.
         self.whole = whole
         self._tasks: list[Task[R]] = [
-            Task(calls, f"{whole.id}[{index}]", is_trusted=True) for index in range(count)
+            Task(calls, f"{whole.id}[{index}]", is_trusted=True, since=since)
+            for index in range(count)
         ]
 
     @property
@@ -110,4 +111,6 @@ def _watch(
     if view is not None and view.state.is_final:
         ended.put((task, view))
     else:
-        watcher_of(task.calls).add(task.id, lambda told: ended.put((task, told)))
+        watcher_of(task.calls).add(
+            task.id, lambda told: ended.put((task, told)), since=task.watched_since
+        )

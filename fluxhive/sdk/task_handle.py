@@ -35,9 +35,17 @@ class Task(Generic[R]):
     """
 
     def __init__(
-        self, calls: Calls, task_id: str, view: TaskView | None = None, *, is_trusted: bool = False
+        self,
+        calls: Calls,
+        task_id: str,
+        view: TaskView | None = None,
+        *,
+        is_trusted: bool = False,
+        since: int | None = None,
     ) -> None:
         """``is_trusted``: it was submitted here, so that its result may be unpickled."""
+        #: Connection of the watcher before which it did not exist (watching.py); None: not known.
+        self.watched_since = since
         #: ``t-7f3k``; of a member of an array ``t-7f3k[5]``.
         self.id = task_id
         #: What it is asked through.

@@ -45,7 +45,7 @@ class Watcher:
         self._ended: OrderedDict[str, TaskView] = OrderedDict()
         self._is_connected = threading.Event()
         self._thread: threading.Thread | None = None
-        #: Counts connections: an end may have been missed between two.
+        #: Counts connections, and what was forgotten: an end may have been missed in between.
         self._connection = 0
 
     def begin(self) -> int:
@@ -88,6 +88,7 @@ class Watcher:
                 self._ended[view.id] = view
                 if len(self._ended) > SEEN_MAX:
                     self._ended.popitem(last=False)
+                    self._connection += 1  # whoever adds a task of before has to look
         for each in told:
             each(view)
         if is_final and view.spec.array is not None:
