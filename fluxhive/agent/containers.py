@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from fluxhive.core.container import (
     CODE_INSIDE,
+    METRICS_INSIDE,
     ROOT_FOLDERS,
     SECRETS_INSIDE,
     AllowedMount,
@@ -82,7 +83,10 @@ class Containers:
         mounts = [self._checked(mount) for mount in launch.mounts]
         if launch.code is not None:
             mounts.append(Mount(source=f"{directory}/code", target=CODE_INSIDE))
-        if any(plan.files):
+        metrics = f"{directory}/metrics"
+        if metrics in plan.files:
+            mounts.append(Mount(source=metrics, target=METRICS_INSIDE))
+        if plan.files.keys() - {metrics}:
             inside = Mount(source=f"{directory}/secrets", target=SECRETS_INSIDE, read_only=True)
             mounts.append(inside)
         env = inner_env(plan.env, n_gpus=len(gpus), engine=engine, has_code=launch.code is not None)

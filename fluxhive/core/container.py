@@ -20,6 +20,8 @@ from .values import AttemptId, Mib, Value
 #: Where the attempt's copy of its code and the files of its secrets are seen inside.
 CODE_INSIDE = "/workspace"
 SECRETS_INSIDE = "/run/fluxhive-secrets"
+#: The file for its metrics, inside.
+METRICS_INSIDE = "/run/fluxhive-metrics"
 HOME_WITHOUT_CODE = "/tmp"
 #: Forks beyond this are a mistake of the program; threads count too.
 PIDS_MAX = 8_192
@@ -30,7 +32,8 @@ MOUNTS_MAX = 50
 _IMAGE = re.compile(r"(?:(?:docker|oras|library|shub)://)?[A-Za-z0-9/][A-Za-z0-9._/:@+-]{0,511}")
 #: What would end a field of an engine's option, or a line of its file of variables.
 _SEPARATORS = re.compile(r"[,:\"'\s\x00-\x1f\x7f]")
-_SYSTEM = ("/", "/proc", "/sys", "/dev", "/run", "/etc", CODE_INSIDE, SECRETS_INSIDE)
+_OURS = (CODE_INSIDE, SECRETS_INSIDE, METRICS_INSIDE)
+_SYSTEM = ("/", "/proc", "/sys", "/dev", "/run", "/etc", *_OURS)
 #: Of a root directory only these are seen in bubblewrap: programs and libraries, no one's files.
 ROOT_FOLDERS = ("bin", "etc", "lib", "lib32", "lib64", "libx32", "opt", "sbin", "usr")
 

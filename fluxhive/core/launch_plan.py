@@ -12,7 +12,7 @@ from typing import Protocol
 from msgspec import field
 
 from .code import CodeSnapshot
-from .container import CODE_INSIDE, SECRETS_INSIDE
+from .container import CODE_INSIDE, METRICS_INSIDE, SECRETS_INSIDE
 from .errors import Conflict
 from .events import DispatchReceived
 from .interpreter import PythonFound, activation, python_argv
@@ -124,6 +124,10 @@ def plan_launch(
     if node.run_dir and launch.image is None:
         env["FLUXHIVE_METRICS"] = f"{node.run_dir}/metrics"
         env["FLUXHIVE_RESULT"] = f"{node.run_dir}/result"
+    elif node.run_dir:
+        # Made beforehand: what is mounted has to be there.
+        files[f"{node.run_dir}/metrics"] = ""
+        env["FLUXHIVE_METRICS"] = METRICS_INSIDE
     env.update(_gpus(reservation, node))
     env.update(_meeting(dispatch))
     # What a container's plan reads as "the image's own" where nothing is said.

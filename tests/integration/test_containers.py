@@ -17,6 +17,7 @@ import pytest
 from fluxhive.core.container import Mount
 from fluxhive.core.request import Request
 from fluxhive.core.task import ExecutorKind, TaskSpec
+from fluxhive.protocol.metrics import MetricsView
 from fluxhive.protocol.rest import SecretValue, SecretView, TaskView
 from fluxhive.sdk.snapshot import look, pack
 from fluxhive.sdk.upload import upload
@@ -293,6 +294,15 @@ def test_its_code_and_its_variables_are_inside(wrapped: CliHive) -> None:
     flags = ("--image", "/", "--code", str(project), "--env", "A=b c")
     out = wrapped.ok("submit", "-f", *flags, "--", "python3 train.py; id -u")
     assert "/workspace b c" in out
+
+
+@needs_bwrap
+def test_the_numbers_that_it_reports_come_out(wrapped: CliHive) -> None:
+    line = """echo '{"values":{"loss":0.5}}' >> $FLUXHIVE_METRICS"""
+    task = wrapped.submit("--image", "/", "--", line)
+    wrapped.when(task, "succeeded")
+    told = wrapped.transport.call("GET", f"/api/v1/tasks/{task}/metrics", MetricsView)
+    assert [(each.name, each.lasts) for each in told.series] == [("loss", (0.5,))]
 
 
 @needs_bwrap
