@@ -97,6 +97,20 @@ class Journal:
         if entry.durable:
             self.flush()
 
+    def take_up(self, found: Mapping[AttemptId, NodeAttempt]) -> dict[AttemptId, NodeAttempt]:
+        """All to go on with, what run directories told of among it: stored at once, since the next
+        agent takes what is here for all that there is.
+
+        The last dispatched comes first: who waits for a turn is looked for before it may get one.
+        """
+        if found:
+            try:
+                self.write(Entry(held=found))
+            except JournalUnavailable as error:
+                log.error("journal cannot be written", extra={"reason": str(error)})
+        held = {**self.held, **found}
+        return dict(sorted(held.items(), key=lambda item: item[1].dispatch.channel, reverse=True))
+
     def append(self, entry: Entry) -> None:
         """Stores the entry, safe from the end of this process; ``flush`` makes it safe from more.
 

@@ -135,9 +135,9 @@ class Runner:
         if missing and not self._journal.was_absent:
             path = directory / "journal.db"
             self._journal = begin_anew(self._journal, path, missing=missing)
-        self._held = self._journal.held
-        if self._journal.was_absent:
-            self._held = self._held | self._workspace.recover(self._journal.held)
+        lost = self._journal.was_absent
+        found = self._workspace.recover(self._journal.held) if lost else {}
+        self._held = self._journal.take_up(found)
         self._launcher = Launcher(
             log_path=directory / "launcher.log", native_dir=directory / "native"
         )

@@ -167,7 +167,10 @@ class HiveState:
         """Put a queued task in line, or set the end of its pause."""
         if task.not_before_ms > self.now_ms:
             self.timers.set(TimerKind.PAUSE, task.id, task.not_before_ms)
-        elif not self.is_kept_out(task):
+            return
+        # Its pause may be over and nobody has been told yet: the server was slow.
+        self.timers.cancel(TimerKind.PAUSE, task.id)
+        if not self.is_kept_out(task):
             line_up.enqueue(self, task)
             promises.watch(self, task)
         elif self.book_of_quotas.blocks(task) is not None:

@@ -97,10 +97,12 @@ class AgentLife:
         for attempt_id in list(node.runs):
             if attempt_id not in self._held and not node.runs[attempt_id].is_alive:
                 del node.runs[attempt_id]
-        for attempt_id, attempt in self._held.items():
+        # The last dispatched first: who waits for a turn is looked for before it may get one.
+        held = sorted(self._held.items(), key=lambda item: item[1].dispatch.channel, reverse=True)
+        for delay_ms, (attempt_id, attempt) in enumerate(held, 1):
             if attempt.phase is not HeldPhase.EXITED:
                 self.world.sometimes("an attempt was taken up by a new agent")
-                self._soon(5, self._settle, attempt_id)
+                self.agenda.after(delay_ms, node.awake, self, self._settle, attempt_id)
         self.read_gpus()
         self._soon(10, self.line.dial)
 

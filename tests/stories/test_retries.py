@@ -107,3 +107,16 @@ def out_of_memory_by_a_neighbour(attempt: str) -> AttemptEnded:
     number = int(attempt.split(".")[1])
     outcome = Outcome(kind=OutcomeKind.GPU_OOM, exit_code=1, oom=oom)
     return AttemptEnded(attempt_id=AttemptId(attempt), epoch=number, outcome=outcome)
+
+
+def test_a_pause_that_is_over_unnoticed_is_over_once(hive: Hive) -> None:
+    """A server that was slow hears something else of the task before the time that has passed."""
+    hive.node("n1")
+    hive.submit("t1", retry=1)
+    hive.drain("n1")
+    hive.ends("t1.1", "failure")
+    hive.now_ms += 3_000
+    hive.reprioritise("t1", "urgent")
+    hive.forgets()
+    hive.undrain("n1")
+    hive.sees("n1 ready: undrained by root", "dispatch t1.2 on n1")
