@@ -245,11 +245,9 @@ class Executor:
             return
         attempt_id = event.attempt_id
         known = self._records.attempts.get(attempt_id)
-        newest_epoch = self._records.newest_epoch(attempt_id)
-        if event.epoch < newest_epoch:
-            return
-        if known is None and event.epoch == newest_epoch:
+        if known is None and event.epoch <= self._records.newest_epoch(attempt_id):
             return  # forgotten: the server has its end, or was told that it is not here
+        # What is here is answered, also beside a later one that a restored server does not know.
         if known is not None and event.epoch != known.dispatch.epoch:
             return
         self._happened(Happening.DISPATCH_RECEIVED, attempt_id, event)

@@ -119,7 +119,13 @@ class People:
 
             self.ask([cancel], answered)
         elif what < 0.8:
-            self.ask([TaskHeld(task_id=name, by="ann")])
+
+            def was_held() -> None:
+                if world.is_healed:
+                    # Nobody holds anything for good: what this asked for came very late.
+                    self.release(name)
+
+            self.ask([TaskHeld(task_id=name, by="ann")], was_held)
             world.agenda.after(chance.randrange(60_000), self.release, name)
         else:
             priority = chance.choice(list(Priority))

@@ -182,6 +182,15 @@ def test_a_repeated_dispatch_is_answered_with_the_end_and_never_started_again() 
     assert [word for word in words(node.seen) if word.startswith("spawn")] == ["spawn t1.1"]
 
 
+def test_an_end_is_said_again_also_beside_a_later_attempt_of_the_task() -> None:
+    """A server that went back to a backup asks for the earlier one, and knows only that."""
+    node = NodeStory()
+    node.runs()
+    node.exits(facts=ExitFacts(exit_code=3))
+    node.dispatch("t1.2", epoch=2)
+    assert words(node.dispatch()) == ["say ended t1.1: failure"]
+
+
 def test_a_dispatch_of_a_forgotten_attempt_starts_nothing() -> None:
     node = NodeStory()
     node.runs()
