@@ -5,6 +5,9 @@ from then on ``base`` is the stream's offset of the file's first byte. What lies
 is not here any more: it was given back to the disk (a hole is punched, the file's length stays), or
 cut off. Both are kept in a small file beside it, for the next life of the agent.
 
+A file that was deleted while its task prints is read through a process that holds it open: then its
+name is a link into ``/proc``, and it is opened at once and stays open to the agent's end.
+
 ``end`` is for the loop's thread; what reads, frees or cuts may be called in any, and locks.
 """
 
@@ -13,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import stat
 import struct
 import sys
@@ -22,6 +26,7 @@ from typing import Any
 _KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02  # fallocate(2)
 _CANNOT_PUNCH = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ENODEV)
 _MARKS = struct.Struct("!QQ")
+_HELD_OPEN = re.compile(r"/proc/\d+/fd/\d+")
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK if os.name == "posix" else os.O_RDONLY
 
 
@@ -37,7 +42,7 @@ class Gone(Exception):
 class LogFile:
     """See the module's docstring."""
 
-    __slots__ = ("_fd", "_lock", "base", "can_punch", "dropped", "path", "why")
+    __slots__ = ("_fd", "_is_deleted", "_lock", "base", "can_punch", "dropped", "path", "why")
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -46,12 +51,26 @@ class LogFile:
         self.why = "the node had given these bytes back to its disk"
         self.can_punch = sys.platform == "linux"
         self._fd = -1
+        self._is_deleted = False
         self._lock = threading.Lock()
+        self._take_deleted()
         try:
             with open(path + ".marks", "rb") as file:
                 self.base, self.dropped = _MARKS.unpack(file.read(_MARKS.size))
         except (OSError, struct.error):
             return  # None were written: the usual case.
+
+    def _take_deleted(self) -> None:
+        try:
+            link = os.readlink(self.path)
+            if not _HELD_OPEN.fullmatch(link):
+                return
+            self._fd = os.open(link, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return  # no link: the usual case; or nobody holds it open any more
+        self._is_deleted = stat.S_ISREG(os.fstat(self._fd).st_mode)
+        if not self._is_deleted:
+            self.close()
 
     @property
     def is_open(self) -> bool:
@@ -69,6 +88,8 @@ class LogFile:
     @property
     def is_itself(self) -> bool:
         """Whether its name still leads to it; the task may have deleted or replaced it."""
+        if self._is_deleted:
+            return True
         try:
             named = os.lstat(self.path)
         except OSError:
@@ -85,7 +106,7 @@ class LogFile:
     def close(self) -> None:
         """Gives the descriptor back; reading opens the file again."""
         with self._lock:
-            if self._fd >= 0:
+            if self._fd >= 0 and not self._is_deleted:
                 os.close(self._fd)
                 self._fd = -1
 

@@ -25,6 +25,8 @@ _LOCK = "shim.lock"
 #: What is written once is copied. The rest is linked: the shim holds or writes it yet.
 _COPIED = ("spec.json", "started")
 _LINKED = (_LOCK, ".exit.tmp", "exit")
+#: What the program and all that it started hold open: read through one of them (log_file.py).
+_OUTPUT = ("stdout", "stderr")
 
 
 def make_again(state_dir: Path, runs: str) -> list[str]:
@@ -34,6 +36,7 @@ def make_again(state_dir: Path, runs: str) -> list[str]:
     it still hears of its shims, and two would answer for one attempt.
     """
     made: list[str] = []
+    printing: dict[str, str] = {}
     runs = os.path.realpath(runs)  # as /proc names it, whatever links lead there
     agent_lock = f"{os.path.realpath(state_dir)}/agent.lock{_DELETED}"
     for pid, files in _processes_with_deleted_files():
@@ -43,11 +46,18 @@ def make_again(state_dir: Path, runs: str) -> list[str]:
                 f"process {pid}",
                 hint=f"stop it first, its tasks run on and are taken up: kill {pid}",
             )
+        for path, link in files.items():
+            folder, _, file = path.removesuffix(_DELETED).rpartition("/")
+            if file in _OUTPUT and os.path.dirname(folder) == runs:
+                printing.setdefault(f"{folder}/{file}", link)
         names = {_attempt_below(runs, path) for path in files} - {None}
         for name in sorted(filter(None, names)):
             if _make(f"{runs}/{name}", pid, files):
                 log.error("run directory was deleted, made again", extra={"dir": name})
                 made.append(name)
+    for path, link in printing.items():
+        with contextlib.suppress(OSError):  # there is one, or its run directory is not made again
+            os.symlink(link, path)
     return made
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from fluxhive.core.outcome import OutcomeKind
+from fluxhive.protocol.rest import LogStreamView
 from tests.helpers.agent_hive import AgentHive
 from tests.helpers.cli_hive import until
 
@@ -89,6 +90,10 @@ def test_a_task_whose_run_directory_was_deleted_is_adopted(
     (tmp_path / "go").touch()
     check_end(hive, task, tmp_path)
     until(lambda: not is_alive(shim), what="the end of the supervisor")
+    # What it printed since went into the deleted file, and was read there.
+    assert hive.log(task, size=10) == b"line\nlast\n"
+    views = hive.transport().call("GET", f"/api/v1/tasks/{task}/logs", list[LogStreamView])
+    assert [view.gaps for view in views] == [(), ()]
 
 
 def test_an_end_between_two_agents_is_told_exactly(hive: AgentHive, tmp_path: Path) -> None:
