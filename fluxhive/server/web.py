@@ -32,6 +32,7 @@ from .gate import API, Gate
 from .hive import Hive
 from .live import Live
 from .log_lines import LineReader
+from .packing import Packing
 from .pages import add_pages
 from .problems import on_bad_parameters, on_error, on_http_error
 from .rest import (
@@ -103,6 +104,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, on_bad_parameters)
     app.add_exception_handler(HTTPException, on_http_error)
     # The one added last is outermost.
+    app.add_middleware(Packing)
     app.add_middleware(Gate)
     app.add_middleware(Shell)
     made: dict[str, Any] = {}

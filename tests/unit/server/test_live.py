@@ -100,6 +100,7 @@ async def test_a_line_that_was_cut_is_told_what_it_missed(
             assert (await shown.next("snapshot", "resumed"))["type"] == "resumed"
             told = await shown.next("changes")
             assert [task["word"] for task in told["tasks"]] == ["cancelled"]
+            assert told["n_tasks"] == 1
         # Of another run of the server, or too much was missed: from the beginning.
         async with page(it, address, token, **{**known, "boot": "another"}) as shown:
             assert (await shown.next("snapshot", "resumed"))["type"] == "snapshot"

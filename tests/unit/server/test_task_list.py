@@ -99,6 +99,20 @@ async def test_a_brief_list_leaves_out_what_a_table_does_not_show(it: RestHive) 
     assert (brief["word"], brief["waiting"]) == (whole["word"], whole["waiting"])
 
 
+async def test_a_large_list_is_packed_for_who_can_unpack_it(it: RestHive) -> None:
+    tasks = [{"command": ["true"], "name": f"task-{n}"} for n in range(100)]
+    await it.admin.post("/tasks/batch", json={"tasks": tasks})
+    packed = await it.admin.get("/tasks", headers={"Accept-Encoding": "gzip"})
+    plain = await it.admin.get("/tasks", headers={"Accept-Encoding": "identity"})
+    assert packed.json() == plain.json()
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["vary"] == "Accept-Encoding"
+    assert "content-encoding" not in plain.headers
+    assert 5 * int(packed.headers["content-length"]) < int(plain.headers["content-length"])
+    small = await it.admin.get("/auth/me", headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in small.headers
+
+
 async def test_the_summary_counts_what_waits_and_what_ended(it: RestHive, tmp_path: Path) -> None:
     first = await submitted(it, name="first")
     held = await submitted(it, name="held")
