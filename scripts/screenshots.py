@@ -46,11 +46,12 @@ def submit(hive: CliHive, name: str, line: str, *flags: str) -> str:
 def work(hive: CliHive) -> dict[str, str]:
     """What a lab does on an afternoon; ids of the tasks that are looked at."""
     one = ("--gpus", "1", "--gpu-mem", "24G", "--project", "vision")
+    failed = submit(hive, "eval-imagenet", "echo loading; echo 'no such file' >&2; exit 2")
+    submit(hive, "smoke", "echo ok")
+    hive.run("wait", failed)
     running = submit(hive, "vit-large", TRAIN, *one)
     submit(hive, "bert-base", TRAIN, "--gpus", "1", "--gpu-mem", "40G", "--project", "language")
     submit(hive, "llama-finetune", TRAIN, "--gpus", "4", "--project", "language")
-    failed = submit(hive, "eval-imagenet", "echo loading; echo 'no such file' >&2; exit 2")
-    submit(hive, "smoke", "echo ok")
     submit(hive, "sweep-lr", "sleep 3", "--array", "lr=1e-2,1e-3,1e-4", "--gpus", "1")
     waiting = submit(hive, "diffusion-xl", TRAIN, "--gpus", "8", "--priority", "high")
     return {"task": running, "failed": failed, "waiting": waiting}
