@@ -1,6 +1,7 @@
 /** Where a text stands in the log, as the server found it. */
 import { Button } from "@mantine/core";
 import { useInfiniteQuery } from "@tanstack/react-query";
+import { useEffect } from "react";
 import { count } from "../../format/amount";
 import { Trouble } from "../../parts/Trouble";
 import { type Selection, searchLines } from "./api";
@@ -25,14 +26,19 @@ export function Hits({ selection, query, chosen, onChoose }: Props) {
     getNextPageParam: (last) => last.next ?? undefined,
     staleTime: 10_000,
   });
-  if (found.error) return <Trouble error={found.error} />;
   const hits = found.data?.pages.flatMap((page) => page.hits ?? []) ?? [];
+  const last = found.data?.pages.at(-1);
+  // The server answers after so many lines at the latest; on, until there is something to show.
+  const goesOn = found.hasNextPage && hits.length < HITS_PAGE;
+  const { isFetching, fetchNextPage } = found;
+  useEffect(() => {
+    if (goesOn && !isFetching) void fetchNextPage();
+  }, [goesOn, isFetching, fetchNextPage]);
+  if (found.error) return <Trouble error={found.error} />;
   return (
     <nav className={classes.hits} aria-label="Hits">
       <div className={classes.head} role="status">
-        {found.isPending
-          ? "searching …"
-          : `${count(hits.length)}${found.hasNextPage ? "+" : ""} hits`}
+        {statusOf(hits.length, found.isPending || goesOn, found.hasNextPage, last?.next)}
       </div>
       <ol>
         {hits.map((hit) => (
@@ -49,7 +55,7 @@ export function Hits({ selection, query, chosen, onChoose }: Props) {
           </li>
         ))}
       </ol>
-      {found.hasNextPage && (
+      {found.hasNextPage && !goesOn && (
         <Button
           size="compact-xs"
           variant="default"
@@ -62,4 +68,11 @@ export function Hits({ selection, query, chosen, onChoose }: Props) {
       )}
     </nav>
   );
+}
+
+/** `12 hits`, `200+ hits`; while the search goes on, how far it is. */
+function statusOf(n: number, isBusy: boolean, hasMore: boolean, next?: number | null): string {
+  const hits = `${count(n)}${hasMore ? "+" : ""} ${n === 1 ? "hit" : "hits"}`;
+  if (!isBusy) return hits;
+  return next ? `${hits}, searching from line ${count(next + 1)} …` : "searching …";
 }

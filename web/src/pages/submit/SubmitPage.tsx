@@ -112,8 +112,8 @@ function SubmitForm({ original }: { original?: TaskView }) {
           <div className={classes.same}>
             <Copyable text={commandLineOf(form)} />
             <p className="dim">
-              There it also takes the directory you are in, your environment, and with `--code .` a
-              snapshot of the code.
+              There it also takes the directory you are in, your environment, and with{" "}
+              <code>--code .</code> a snapshot of the code.
             </p>
           </div>
         </Panel>
