@@ -1,8 +1,9 @@
 """The faults: which there are, how often each is tried, and how each is made.
 
-At most a tenth kill the agent or the server; the rest cuts sockets, blocks and slows lines, kills
-tasks and shims, pauses processes, fills disks and flips GPUs. Whatever takes a while is undone by
-``undo_due``, so that one thread makes all faults and several hold at once.
+At most a tenth kill the agent (with its journal, with its machine) or the server; the rest cuts
+sockets, blocks and slows lines, kills tasks and shims, pauses processes, fills disks and flips
+GPUs. Whatever takes a while is undone by ``undo_due``, so that one thread makes all faults and
+several hold at once.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from heapq import heappop, heappush
 from fluxhive import testing
 
 from .people import FAILOVER_MS
-from .processes import Agent, Processes, kill_recorded
+from .processes import DAMAGES, Agent, Processes, kill_recorded
 from .proxy import DOWN, UP
 
 #: What is made, in parts of a hundred.
 MIX = {
-    "cut": 26,
+    "cut": 25,
     "cut in frame": 18,
     "block both ways": 6,
     "block one way": 6,
@@ -34,7 +35,9 @@ MIX = {
     "pause server": 2,
     "full disk": 4,
     "flip GPU": 6,
-    "kill agent": 4,
+    "kill agent": 3,
+    "lose journal": 1,
+    "reboot": 1,
     "kill launcher": 1,
     "kill server": 1,
 }
@@ -53,6 +56,11 @@ class Faults:
         #: Attempts whose processes were killed here: a signal is the right end for them.
         self.killed_tasks: set[str] = set()
         self.killed_shims: set[str] = set()
+        #: … and those that a reboot took along.
+        self.rebooted: set[str] = set()
+        #: By node: until when journals were lost there. What the node had taken on and not started
+        #: may wait for a person then.
+        self.journals_lost_s: dict[str, float] = {}
         #: How often an agent ended by itself and was started again.
         self.n_gave_up = 0
         #: What holds now, the earliest to be undone first.
@@ -181,6 +189,40 @@ class Faults:
 
         down_s = self._chance.choice((0.05, 0.5, 2.0, 8.0))
         return self._for_a_while(f"agent {agent.number}", down_s, do, undo)
+
+    def _lose_journal(self, agent: Agent) -> bool:
+        """The agent is killed, and the next one finds its journal gone or damaged."""
+        if not agent.is_alive:
+            return False
+
+        def do() -> None:
+            agent.kill()
+            agent.damage_journal(self._chance.choice(DAMAGES))
+
+        def undo() -> None:
+            agent.start(self._it.token)
+            self.journals_lost_s[f"n{agent.number}"] = time.monotonic()
+
+        down_s = self._chance.choice((0.05, 0.5, 2.0))
+        return self._for_a_while(f"agent {agent.number}", down_s, do, undo)
+
+    def _reboot(self, agent: Agent) -> bool:
+        """Everything on the node is killed at once, and its boot id is another afterwards."""
+        if not agent.can_reboot or not agent.is_alive:
+            return False
+
+        def do() -> None:
+            # Noted first, also what starts while the others are killed.
+            self.rebooted.update(path.name for path in agent.state.glob("agent/*/runs/*"))
+            agent.reboot()
+            self.rebooted.update(path.name for path in agent.state.glob("agent/*/runs/*"))
+
+        def undo() -> None:
+            agent.start(self._it.token)
+
+        return self._for_a_while(
+            f"agent {agent.number}", self._chance.choice((0.5, 3.0, 8.0)), do, undo
+        )
 
     def _kill_launcher(self, agent: Agent) -> bool:
         pid = agent.launcher_pid()

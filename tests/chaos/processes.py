@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import time
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from fluxhive import testing
@@ -20,6 +23,16 @@ ROOT = Path(__file__).parents[2]
 #: Room on the disk of an agent where it has one of its own; it wants 64 MiB of that to be free.
 DISK_MIB = 160
 GPUS = "2x80G"
+#: Runs what follows with a boot id of its own, in a mount name space of its own.
+WITH_BOOT_ID = (
+    "unshare",
+    "--mount",
+    "sh",
+    "-c",
+    'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"',
+)
+#: What becomes of a journal that is lost.
+DAMAGES = ("gone", "garbage", "bits flipped", "log cut short")
 #: Ports for servers, below those that the kernel gives to connections: one that is taken while the
 #: server is down would keep it from coming back.
 PORTS = range(18_000, 28_000)
@@ -45,12 +58,19 @@ class Agent:
         )
         self.process: subprocess.Popen[bytes] | None = None
         self.is_paused = False
+        self._boot = home / f"boot-id-{uuid.uuid4().hex}"
+        self._n_boots = 0
+        self._boots_anew()
+        self._prefix = [*WITH_BOOT_ID, str(self._boot)]
+        self.can_reboot = os.getuid() == 0 and succeeds([*self._prefix, "true"])
+        if not self.can_reboot:
+            self._prefix = []
 
     def start(self, token: str) -> None:
         """Starts the agent; it is on its own from there."""
         self.env["FLOWHIVE_TOKEN"] = token
         words = ["run", "--allow-root"]
-        self.process = launch(words, self.env, self.home, "agent.log")
+        self.process = launch(words, self.env, self.home, "agent.log", prefix=self._prefix)
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -58,6 +78,53 @@ class Agent:
         self.process.kill()
         self.process.wait(30)
         self.is_paused = False
+
+    def reboot(self) -> None:
+        """All that runs here is gone at once, and the next agent finds another boot id."""
+        for _ in range(50):
+            pids = self._pids()
+            if not pids:
+                break
+            for pid in pids:
+                kill(pid)
+            time.sleep(0.02)
+        if self.process is not None:
+            self.process.wait(30)
+        self.is_paused = False
+        self._boots_anew()
+
+    def _boots_anew(self) -> None:
+        self._n_boots += 1
+        self._boot.write_text(f"boot {self._n_boots} of n{self.number}\n")
+
+    def _pids(self) -> list[int]:
+        """All that has this agent's boot id: agent, launcher, shims and tasks, its descendants."""
+        found = []
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                is_here = self._boot.name in (place / "mountinfo").read_text()
+                is_dead = (place / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+            except OSError:
+                continue  # it ended meanwhile
+            if is_here and not is_dead:
+                found.append(int(place.name))
+        return found
+
+    def damage_journal(self, damage: str) -> None:
+        """As a bad disk or a careless person leaves it; no agent runs."""
+        for path in self.state.glob("agent/*/journal.db*"):
+            is_log = path.suffix.endswith("-wal")
+            if damage == "gone" or (damage == "garbage" and path.suffix != ".db"):
+                path.unlink()
+            elif damage == "garbage":
+                path.write_bytes(b"no journal at all" * 500)
+            elif damage == "bits flipped" and path.suffix == ".db":
+                data = bytearray(path.read_bytes())
+                for at in range(100, len(data), 997):
+                    data[at] ^= 0x55
+                path.write_bytes(data)
+            elif damage == "log cut short" and is_log:
+                os.truncate(path, path.stat().st_size // 2)
 
     def pause(self, on: bool) -> None:
         """SIGSTOP, SIGCONT."""
@@ -116,7 +183,7 @@ class Agent:
         if os.getuid() != 0:
             return False
         words = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=700", "tmpfs"]
-        return subprocess.run([*words, str(self.state)], capture_output=True).returncode == 0
+        return succeeds([*words, str(self.state)])
 
 
 class Processes:
@@ -200,12 +267,26 @@ def environment(home: Path, state: Path) -> dict[str, str]:
     }
 
 
-def launch(words: list[str], env: dict[str, str], cwd: Path, log: str) -> subprocess.Popen[bytes]:
+def launch(
+    words: list[str], env: dict[str, str], cwd: Path, log: str, *, prefix: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
     """One of our commands, its words appended to a file."""
+    command = [*prefix, *COMMAND, *words]
     with open(cwd / log, "ab") as file:
         return subprocess.Popen(
-            [*COMMAND, *words], env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=file, stderr=file
+            command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=file, stderr=file
         )
+
+
+def succeeds(command: list[str]) -> bool:
+    """Whether it can be done here."""
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, unless it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def kill_recorded(run: Path, key: str) -> bool:

@@ -12,6 +12,7 @@ from .faults import MIX
 from .tally import Tally
 
 PROBLEMS_SHOWN = 50
+KILLS = ("kill agent", "lose journal", "reboot", "kill server")
 
 
 class Figures(Struct):
@@ -55,10 +56,11 @@ class Figures(Struct):
         for problem in self.tally.problems[:PROBLEMS_SHOWN]:
             print(f"  {problem}")
         made = ", ".join(f"{self.faults[kind]} {kind}" for kind in MIX)
-        killed = self.faults["kill agent"] + self.faults["kill server"]
+        killed = sum(self.faults[kind] for kind in KILLS)
         print(
             f"faults: {made} ({100 * killed / max(1, self.n_faults):.1f} % kill agent or server; "
-            f"{self.agents_started_again} times an agent ended by itself and was started again)"
+            f"{self.agents_started_again} times an agent ended by itself and was started again; "
+            f"{self.tally.waited_for_a_person} tasks of a lost journal waited for a person)"
         )
         ends = self.tally.ends.most_common()
         print("ends: " + ", ".join(f"{n} {kind}" for kind, n in ends))

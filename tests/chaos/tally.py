@@ -24,6 +24,8 @@ from .people import People, Promise
 from .talker import sequence
 
 PIECE_BYTES = 1 << 20
+#: Longer than any fence: what still waits for a lost journal waits for a person.
+A_PERSON_LOOKS_S = 60.0
 #: Output as the server has it, by attempt and stream.
 Logs: TypeAlias = dict[tuple[str, str], bytes]
 #: What an attempt that was being stopped may be called although it ended by itself just then.
@@ -54,6 +56,8 @@ class Tally(Struct):
     lost_bytes: int = 0
     doubled_bytes: int = 0
     other: int = 0
+    #: Tasks that a person cancelled at the end, since their node had lost its journal.
+    waited_for_a_person: int = 0
     tasks: int = 0
     attempts: int = 0
     log_bytes: int = 0
@@ -176,6 +180,23 @@ class Checker:
         self._check_gpus()
         return tally
 
+    def cancel_what_waits_for_a_person(self) -> None:
+        """Of a node that lost its journal, an attempt without a failover length that the node does
+        not know may be running for ever, for all that the server can tell (docs/reliability.md)."""
+        for promise in list(self._people.promises.values()):
+            if promise.id in self._checked or promise.spec.failover_ms is not None:
+                continue
+            task = self._transport.call("GET", f"/api/v1/tasks/{promise.id}", TaskView)
+            attempt = task.attempts[-1] if task.attempts else None
+            if task.state.is_final or attempt is None or attempt.outcome is not None:
+                continue
+            is_lost = attempt.node_label in self._faults.journals_lost_s
+            lives = {each.attempt for each in read_witness(self._witnesses / promise.id)}
+            if is_lost and attempt.id not in lives:
+                self._transport.call("POST", f"/api/v1/tasks/{promise.id}/cancel", TaskView)
+                promise.is_cancelled = True
+                self.tally.waited_for_a_person += 1
+
     # ── one task ──────────────────────────────────────────────────────────────────────────────
 
     def _logs_of(self, task_id: str, lives: list[Life]) -> Logs:
@@ -225,7 +246,9 @@ class Checker:
         """The code is the witness's; a signal has a known cause."""
         facts, outcome = view.facts, view.outcome
         assert outcome is not None, f"{view.id} of a final task has not ended"
-        was_hit = life.attempt in self._faults.killed_tasks | self._faults.killed_shims
+        faults = self._faults
+        was_rebooted = life.attempt in faults.rebooted
+        was_hit = was_rebooted or life.attempt in faults.killed_tasks | faults.killed_shims
         was_stopped = view.late_report is not None or (
             facts is not None and facts.stopped_by is not None
         )
@@ -236,9 +259,11 @@ class Checker:
             told = -facts.signal
         if told is None:
             # Nobody saw the end: only where that was to be expected.
-            lost_shim = life.attempt in self._faults.killed_shims
-            is_right = outcome.kind in (OutcomeKind.NODE_LOST, OutcomeKind.CANCELLED) or (
-                outcome.kind is OutcomeKind.SUPERVISOR_LOST and lost_shim
+            lost_shim = was_rebooted or life.attempt in faults.killed_shims
+            is_right = (
+                outcome.kind in (OutcomeKind.NODE_LOST, OutcomeKind.CANCELLED)
+                or (outcome.kind is OutcomeKind.SUPERVISOR_LOST and lost_shim)
+                or (outcome.kind is OutcomeKind.NODE_REBOOT and was_rebooted)
             )
         elif told == life.code:
             kind = OutcomeKind.SUCCESS if told == 0 else OutcomeKind.FAILURE
@@ -295,7 +320,9 @@ class Checker:
 
 def wait_for_the_rest(checker: Checker, faults: Faults, limit_s: float) -> None:
     """After the faults: every task ends and all of its output comes, or the limit is over."""
-    until = time.monotonic() + limit_s
-    while checker.look() and time.monotonic() < until:
+    began_s = time.monotonic()
+    while checker.look() and time.monotonic() < began_s + limit_s:
         faults.undo_due()
+        if time.monotonic() > began_s + A_PERSON_LOOKS_S:
+            checker.cancel_what_waits_for_a_person()
         time.sleep(0.5)
