@@ -92,12 +92,14 @@ class Executor:
         """An executor that holds what a journal says.
 
         The shell then looks at each attempt that has not exited and hands in ``ProcessStarted`` or
-        ``ProcessExited``, whatever its phase: one that was never launched is handed back.
+        ``ProcessExited``, whatever its phase: one that was never launched is handed back. So is one
+        that waits for its turn: it may have had it, where a power cut took the journal's last word.
         """
         executor = cls(node_id=node_id, settings=settings)
         for attempt in held:
             executor._records.remember(attempt.dispatch.attempt_id, attempt.dispatch.epoch)
             executor._records.put(attempt)
+        executor._records.forget_rows()
         return executor
 
     # ── views ─────────────────────────────────────────────────────────────────────────────────
@@ -361,10 +363,11 @@ class Executor:
         self._put(replace(attempt, phase=HeldPhase.EXITED, exited=None, final=final))
         self._stopped_in_session.pop(final.attempt_id, None)
         self._say(final)
+        waits_for = self._records.turn_after(attempt.waits_for)
         for follower in self._records.followers(final.attempt_id):
             # Whoever never had its turn leaves its place in the row, any other the room it had.
-            self._put(replace(follower, waits_for=attempt.waits_for))
-            if attempt.waits_for is None:
+            self._put(replace(follower, waits_for=waits_for))
+            if waits_for is None:
                 self._happened(Happening.TURN_CAME, follower.dispatch.attempt_id)
 
     # ── readings and contact ──────────────────────────────────────────────────────────────────

@@ -98,6 +98,10 @@ class ExecutorRecords:
         """Those that wait for the end of an attempt."""
         return [self.attempts[each] for each in sorted(self._followers.get(attempt_id, ()))]
 
+    def forget_rows(self) -> None:
+        """Nobody's end gives those that wait now their turn."""
+        self._followers = {}
+
     def discard(self, attempt_id: AttemptId) -> None:
         """Forget an attempt that has exited; its epoch stays known."""
         del self.attempts[attempt_id]

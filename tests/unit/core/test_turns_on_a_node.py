@@ -77,3 +77,13 @@ def test_a_new_agent_hands_back_whose_turn_had_not_come() -> None:
     never = ExitFacts(exec_error="ECANCELED", launch_detail="the agent ended before")
     assert words(node.exits("t2.1", facts=never)) == ["say refused t2.1"]
     assert words(node.exits("t1.1")) == ["say ended t1.1: success"]
+
+
+def test_nobody_gets_a_turn_from_an_agent_that_cannot_know_whether_it_had_one() -> None:
+    node = row("t1.1", "t2.1")
+    node.restarts()
+    assert words(node.exits("t1.1")) == ["say ended t1.1: success"]
+    node.dispatch("t3.1", after="t2.1")
+    assert words(node.ready("t3.1")) == []
+    never = ExitFacts(exec_error="ECANCELED", launch_detail="the agent ended before")
+    assert words(node.exits("t2.1", facts=never)) == ["say refused t2.1", "spawn t3.1"]
