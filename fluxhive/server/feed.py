@@ -151,8 +151,7 @@ class Feed:
                 with anyio.move_on_after(HEARTBEAT_S) as scope:
                     await reader.wait()
                 if scope.cancelled_caught:
-                    # An event, not a comment: browsers do not tell their pages of comments.
-                    yield event_bytes("alive", {})
+                    yield comment("still here")
                     continue
                 await anyio.sleep(GATHER_S)
                 missed, keys = reader.take()
