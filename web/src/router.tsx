@@ -13,7 +13,6 @@ import { logSearch } from "./pages/log/search";
 import { nodeSearch } from "./pages/nodes/ranges";
 import { Overview } from "./pages/overview/Overview";
 import { pathOfOurs } from "./pages/sign-in/next";
-import { SignIn } from "./pages/sign-in/SignIn";
 import { taskFilters } from "./pages/tasks/search";
 import { Crashed, NotFound } from "./parts/Trouble";
 import { Shell } from "./shell/Shell";
@@ -27,7 +26,7 @@ const root = createRootRouteWithContext<Context>()({ notFoundComponent: NotFound
 const signIn = createRoute({
   getParentRoute: () => root,
   path: "/sign-in",
-  component: SignIn,
+  component: lazyRouteComponent(() => import("./pages/sign-in/SignIn"), "SignIn"),
   validateSearch: (search): { next?: string } => {
     const next = pathOfOurs(search.next, window.location.origin);
     return next ? { next } : {};

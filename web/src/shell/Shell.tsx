@@ -9,12 +9,12 @@ import { followFeed } from "../live/feed";
 import { isNotifying, notify, toTell } from "../live/notify";
 import { Icon } from "../parts/Icon";
 import { FeedState } from "./FeedState";
-import { Help } from "./Help";
 import { Person } from "./Person";
 import { PLACES } from "./places";
 import classes from "./Shell.module.css";
 import { useKeys } from "./useKeys";
 
+const Help = lazy(async () => ({ default: (await import("./Help")).Help }));
 const Palette = lazy(async () => ({ default: (await import("./Palette")).Palette }));
 
 export function Shell() {
@@ -73,7 +73,11 @@ export function Shell() {
           {me.data && <Person me={me.data} />}
         </div>
       </header>
-      <Help isOpen={helps} close={help.close} />
+      {helps && (
+        <Suspense>
+          <Help isOpen={helps} close={help.close} />
+        </Suspense>
+      )}
       {wish > 0 && (
         <Suspense>
           <Palette wish={wish} help={help.open} />
