@@ -19,6 +19,8 @@ EPOCHS = "5"
 DDP = ["-m", "fluxhive.examples.digits_ddp", "--epochs", EPOCHS]
 #: Sums over two GPUs are added in another order than on one.
 LOSS_SLACK = 0.005
+#: Multicast over NVLink is not to be had on every virtual machine.
+NO_MULTICAST = "NCCL_NVLS_ENABLE=0"
 
 
 def losses(check: Check, task: str) -> list[float]:
@@ -31,7 +33,10 @@ def losses(check: Check, task: str) -> list[float]:
 
 def train(check: Check, n_gpus: int) -> tuple[str, list[float]]:
     """One training to its end, and its losses."""
-    task = check.submit("--torchrun", "--python", sys.executable, "--gpus", str(n_gpus), "--", *DDP)
+    task = check.submit(
+        "--torchrun", "--python", sys.executable, "--gpus", str(n_gpus), "--env", NO_MULTICAST,
+        "--", *DDP,
+    )  # fmt: skip
     check.show("wait", task)
     check.show("logs", task)
     record = check.ask("show", task)
@@ -46,8 +51,6 @@ def train(check: Check, n_gpus: int) -> tuple[str, list[float]]:
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fluxhive-nccl-") as home:
         check = Check(home)
-        # Multicast over NVLink is not to be had on every virtual machine.
-        check.env["NCCL_NVLS_ENABLE"] = "0"
         if check.show("up", "--detach"):
             return 1
         try:
