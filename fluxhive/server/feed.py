@@ -151,7 +151,8 @@ class Feed:
                 with anyio.move_on_after(HEARTBEAT_S) as scope:
                     await reader.wait()
                 if scope.cancelled_caught:
-                    yield comment("still here")
+                    # An event, not a comment: who waits for nothing any more ends by it.
+                    yield event_bytes("alive", {})
                     continue
                 await anyio.sleep(GATHER_S)
                 missed, keys = reader.take()

@@ -36,7 +36,8 @@ async def follow_events(caller: OfCaller, services: OfServices) -> Response:
     """Follow what changes as server-sent events.
 
     `task-changed`, `node-changed`, `readings-changed`, and `lagged` for a reader that was too slow
-    and has to read the lists again. Nothing is repeated after a lost connection.
+    and has to read the lists again; `alive` when nothing changes. Nothing is repeated after a lost
+    connection.
     """
     if services.feed.is_full:
         raise Unreachable("too many readers follow the events", hint="try again later")

@@ -33,6 +33,7 @@ class Listener:
         text = token or str(it.admin.headers["authorization"]).removeprefix("Bearer ")
         self._stream = it.services.feed.stream(it.caller(text))
         self._it = it
+        self.n_alive = 0
 
     async def next(self) -> list[FeedEvent]:
         """The events of the next piece; none for a comment."""
@@ -40,7 +41,9 @@ class Listener:
             piece = (await self._stream.__anext__()).decode()
         events = []
         for part in piece.split("\n\n"):
-            if part.startswith("event: "):
+            if part.startswith("event: alive"):
+                self.n_alive += 1
+            elif part.startswith("event: "):
                 kind, _, data = part.partition("\n")
                 event = msgspec.json.decode(data.removeprefix("data: "), type=FeedEvent)
                 assert event.__struct_config__.tag == kind.removeprefix("event: ")
@@ -132,13 +135,14 @@ async def test_others_do_not_see_the_environment_in_the_feed(it: RestHive) -> No
         await listener.close()
 
 
-async def test_a_quiet_line_is_kept_open_by_comments(
+async def test_a_quiet_line_says_that_it_is_alive(
     it: RestHive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed_module, "HEARTBEAT_S", 0.01)
     listener = Listener(it)
-    for _ in range(3):
+    for _ in range(3):  # the greeting first
         assert await listener.next() == []
+    assert listener.n_alive == 2
     await listener.close()
 
 
