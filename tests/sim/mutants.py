@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from fluxhive.core import (
+    admission,
     attempt_end,
     attempt_reports,
     executor,
@@ -94,7 +95,9 @@ def a_stale_snapshot_is_believed(patch: Patch) -> None:
 
 @mutant
 def a_start_is_accepted_whatever_the_last_contact(patch: Patch) -> None:
-    patch.setattr(executor, "contact_problem", lambda *args: None)
+    # What starts too late is killed at once otherwise: its grace is over, too.
+    patch.setattr(Run, "_overdue_ms", lambda self: 0)
+    patch.setattr(admission, "contact_problem", lambda *args: None)
     patch.setattr(ExecutorRecords, "is_lease_over", lambda *args: False)
     real = Run._deadline_ms
 
