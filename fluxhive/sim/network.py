@@ -9,6 +9,7 @@ hear that the other is gone.
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable
 
 from fluxhive.core.values import Ms
@@ -40,8 +41,12 @@ class Connection:
         #: By way: the end that hears what goes there.
         self.ends = {UP: End(), DOWN: End()}
         self._last_at = {UP: 0, DOWN: 0}
-        #: Frames and closes that wait for a blocked way to open.
-        self._held: dict[str, list[str | None]] = {UP: [], DOWN: []}
+        #: By way and number: frames and closes that wait for a blocked way to open.
+        self._held: dict[str, dict[int, str | None]] = {UP: {}, DOWN: {}}
+        #: By way: numbers of what has not been heard, in order, and what has come of it.
+        self._unheard: dict[str, deque[int]] = {UP: deque(), DOWN: deque()}
+        self._come: dict[str, dict[int, str | None]] = {UP: {}, DOWN: {}}
+        self._n_put = 0
         #: By way: nothing sent from now on arrives, and nothing that would arrive after this.
         self._ends_at: dict[str, Ms | None] = {UP: None, DOWN: None}
 
@@ -72,32 +77,46 @@ class Connection:
 
     def lose_power(self) -> None:
         """The node's machine is off: what it had not sent yet never will be."""
-        self._held[UP] = []
+        self._held[UP] = {}
 
     def release(self, way: str) -> None:
         """The way is open again: what was held back arrives when it is sent again."""
-        held, self._held[way] = self._held[way], []
-        for each in held:
-            self._put(way, each, again_ms=self._line.chance.choice((0, 300, BAD_MS)))
+        held, self._held[way] = self._held[way], {}
+        for number, frame in held.items():
+            again_ms = self._line.chance.choice((0, 300, BAD_MS))
+            self._carry(way, number, frame, again_ms=again_ms)
 
-    def _put(self, way: str, frame: str | None, *, again_ms: Ms = 0) -> None:
+    def _put(self, way: str, frame: str | None) -> None:
+        self._n_put += 1
+        self._unheard[way].append(self._n_put)
+        self._carry(way, self._n_put, frame)
+
+    def _carry(self, way: str, number: int, frame: str | None, *, again_ms: Ms = 0) -> None:
         line = self._line
         if line.is_blocked[way]:
-            self._held[way].append(frame)
+            self._held[way][number] = frame
             return
         at_ms = max(self._last_at[way], line.agenda.now_ms + line.delay_ms() + again_ms)
         self._last_at[way] = at_ms
-        line.agenda.at(at_ms, self._arrive, way, frame)
+        line.agenda.at(at_ms, self._arrive, way, number, frame)
 
-    def _arrive(self, way: str, frame: str | None) -> None:
-        line, end = self._line, self.ends[way]
+    def _arrive(self, way: str, number: int, frame: str | None) -> None:
+        line = self._line
         if line.is_blocked[way]:
-            self._held[way].append(frame)
+            self._held[way][number] = frame
             return
         ends_at = self._ends_at[way]
         if ends_at is not None and line.agenda.now_ms > ends_at:
             line.n_lost += 1
             return
+        come, unheard = self._come[way], self._unheard[way]
+        come[number] = frame
+        # What was held back on its way has others before it that were not.
+        while unheard and unheard[0] in come:
+            self._hear(way, come.pop(unheard.popleft()))
+
+    def _hear(self, way: str, frame: str | None) -> None:
+        end = self.ends[way]
         if frame is None:
             self._tell_closed(way)
         elif end.is_gone:
@@ -108,7 +127,7 @@ class Connection:
     def _tell_closed(self, way: str) -> None:
         end = self.ends[way]
         if self._line.is_blocked[way]:
-            self._held[way].append(None)
+            self._put(way, None)
         elif not end.is_gone:
             end.is_gone = True
             end.on_close()
