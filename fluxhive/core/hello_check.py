@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from .events import NodeJoined
 from .node import Journal, Node
+from .node_record import NodeRecord
+from .values import Ms
+
+#: Two heartbeats at their slowest, and a little: whoever was heard since is there.
+RECENT_MS = 11_000
 
 
-def is_stale(known: Node, event: NodeJoined) -> bool:
+def is_stale(record: NodeRecord, event: NodeJoined, now_ms: Ms) -> bool:
     """Whether a hello was sent before one that was heard already: it is no news.
 
-    The system of a node goes on sending for an agent that has died, until the machine is off.
+    The system of a node goes on sending for an agent that has died, until the machine is off; and a
+    server that was stopped may find the hellos before and after a restart of the machine on its
+    doorstep and take the earlier one last: what runs now would count as ended by the restart.
     """
-    if not event.sent_at_ms or not event.boot_id or event.boot_id != known.boot_id:
+    known = record.node
+    if not event.boot_id or not known.boot_id:
         return False
-    return event.sent_at_ms <= known.hello_at_ms
+    if event.boot_id == known.boot_id:
+        return 0 < event.sent_at_ms <= known.hello_at_ms
+    # The count of starts goes back where a state directory was put back: so only while one lives.
+    is_heard = record.is_open and now_ms - record.contact_at_ms < RECENT_MS
+    return is_heard and event.incarnation < known.incarnation
 
 
 def is_whole(known: Node | None, event: NodeJoined) -> bool:

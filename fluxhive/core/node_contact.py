@@ -51,7 +51,7 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
     known = hive.nodes.get(event.node_id)
     if known is not None and event.session <= known.node.session:
         return
-    if known is not None and hello_check.is_stale(known.node, event):
+    if known is not None and hello_check.is_stale(known, event, hive.now_ms):
         _turn_away_stale(hive, event)
         return
     rival = _rival(hive, event)

@@ -324,3 +324,22 @@ def test_what_ended_out_of_sight_is_asked_for_its_end_before_it_is_forgotten(hiv
     hive.sees("t1.1 ended: reported success after it had ended", "forget t1.1 on n1")
     hive.rejoins("n1", "t1.1 exited")
     hive.sees("n1 ready", "forget t1.1 on n1")
+
+
+def test_a_hello_from_before_a_restart_of_the_machine_is_no_news_while_the_later_one_is_heard(
+    hive: Hive,
+) -> None:
+    """A server that was stopped finds both waiting, and takes the earlier one last."""
+    hive.node("n1")
+    early = hive.hello_of("n1")
+    hive.rejoins("n1", rebooted=True)
+    hive.submit("t1")
+    hive.starts("t1.1")
+    hive.forgets()
+    hive.handle(structs.replace(early, session=hive.hello_of("n1").session + 1))
+    hive.sees("turn away n1: a later hello of this node was heard before this one")
+    assert hive.attempt("t1.1").state.value == "running"
+    hive.quiet("n1")
+    hive.waits("12s")
+    hive.handle(structs.replace(early, session=hive.hello_of("n1").session + 2))
+    hive.sees("n1 silent", "n1 ready: n1 joined", "t1.1 ended: node-reboot", "t1 queued")
