@@ -258,11 +258,10 @@ class LiveReader:
         is_empty = not (n_tasks or node_ids or readings or told.tasks)
         return None if is_empty else told
 
-    def _tasks(self, views: Views, wanted: set[str]) -> Iterator[TaskView]:
-        for name in sorted(wanted):
-            found = in_memory(self._live.hive, TaskId(name))
-            if found is not None:
-                yield views.brief(found, self._caller)
+    def _tasks(self, views: Views, wanted: set[str]) -> list[TaskView]:
+        # No generator: Python 3.10 makes an empty tuple of one anew, and that is no default then.
+        found = (in_memory(self._live.hive, TaskId(name)) for name in sorted(wanted))
+        return [views.brief(each, self._caller) for each in found if each is not None]
 
     def _new_summary(self) -> Summary | None:
         """As it is now; None: it is as it was."""
