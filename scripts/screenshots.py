@@ -10,6 +10,7 @@ packages, chromium and a built dashboard.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -31,29 +32,46 @@ SETTLE_S = 2.0
 WORK_S = 25.0
 PHONE = {"width": 390, "height": 844}
 
-TRAIN = (
-    "for e in $(seq 400); do "
-    "printf '\\033[36mepoch %s\\033[0m loss 0.%s lr 1e-4\\n' $e $((900 - e)); "
-    "[ $((e % 9)) = 0 ] && echo 'warning: gradient norm is high' >&2; sleep 0.3; done"
-)
+#: Holds memory of its GPUs and tells how it learns, as a training does.
+TRAIN = """
+import math, os, random, sys, time
+import fluxhive
+from fluxhive.testing import allocate
+
+n_gpus = len(os.environ["CUDA_VISIBLE_DEVICES"].split(","))
+for gpu in range(n_gpus):
+    allocate(gpu, int(sys.argv[1]) * 1024)
+print("run https://wandb.ai/lab/vision/runs/3f9k2c", flush=True)
+for step in range(10_000):
+    loss = 2.3 * math.exp(-step / 60) + 0.1 + random.random() / 20
+    fluxhive.log(step=step, loss=loss, accuracy=1 - loss / 2.6)
+    print(f"\\033[36mstep {step}\\033[0m  loss {loss:.4f}  lr 1e-4", flush=True)
+    if step % 9 == 8:
+        print("warning: gradient norm is high", file=sys.stderr, flush=True)
+    time.sleep(0.2)
+"""
 
 
 def submit(hive: CliHive, name: str, line: str, *flags: str) -> str:
     """The id of a new task."""
-    return hive.ok("submit", "-q", "--name", name, *flags, "--", "sh", "-c", line).strip()
+    return hive.ok("submit", "-q", "--name", name, *flags, "--", *line.split()).strip()
 
 
 def work(hive: CliHive) -> dict[str, str]:
     """What a lab does on an afternoon; ids of the tasks that are looked at."""
-    one = ("--gpus", "1", "--gpu-mem", "24G", "--project", "vision")
-    failed = submit(hive, "eval-imagenet", "echo loading; echo 'no such file' >&2; exit 2")
-    submit(hive, "smoke", "echo ok")
+    (hive.home / "train.py").write_text(TRAIN)
+    (hive.home / "evaluate.py").write_text("raise FileNotFoundError('val.csv: no such file')")
+    failed = submit(hive, "eval-imagenet", "python evaluate.py --split val")
+    submit(hive, "smoke", "python --version")
     hive.run("wait", failed)
-    running = submit(hive, "vit-large", TRAIN, *one)
-    submit(hive, "bert-base", TRAIN, "--gpus", "1", "--gpu-mem", "40G", "--project", "language")
-    submit(hive, "llama-finetune", TRAIN, "--gpus", "4", "--project", "language")
+    whole = ("--gpus", "1", "--project", "vision")
+    running = submit(hive, "vit-large", "python train.py 38", *whole, "--gpu-mem", "44G")
+    submit(hive, "vit-probe", "python train.py 12", *whole, "--gpu-mem", "20G")
+    submit(hive, "llama-finetune", "python train.py 61", "--gpus", "4", "--project", "language")
     submit(hive, "sweep-lr", "sleep 3", "--array", "lr=1e-2,1e-3,1e-4", "--gpus", "1")
-    waiting = submit(hive, "diffusion-xl", TRAIN, "--gpus", "8", "--priority", "high")
+    waiting = submit(
+        hive, "diffusion-xl", "python train.py 70", "--gpus", "8", "--priority", "high"
+    )
     return {"task": running, "failed": failed, "waiting": waiting}
 
 
@@ -93,7 +111,8 @@ def main() -> int:
     """Takes all of them."""
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as home, browser() as opened:
-        hive = CliHive(Path(home), FLOWHIVE_FAKE_GPUS="8x80G")
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        hive = CliHive(Path(home), FLOWHIVE_FAKE_GPUS="8x80G", PATH=path)
         hive.up()
         try:
             ids = work(hive)
