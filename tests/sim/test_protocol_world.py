@@ -51,5 +51,5 @@ def test_the_same_seed_is_the_same_history() -> None:
 def test_a_history_has_faults_tasks_and_an_end() -> None:
     found = play(11)
     assert found.n_faults > 20
-    assert found.tasks == 12
+    assert found.tasks >= 12
     assert found.attempts > 5

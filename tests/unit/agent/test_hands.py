@@ -346,6 +346,10 @@ def test_a_disk_without_room_refuses_also_after_the_journal_had_its_own_trouble(
         with anyio.fail_after(10):
             while node.hands.disk_problem:  # noqa: ASYNC110  as above
                 await anyio.sleep(0.002)
+        n_seen = -1
+        while len(node.happened) != n_seen:  # what waited for the journal comes after it
+            n_seen = len(node.happened)
+            await anyio.sleep(0.2)
         node.happened.clear()
         node.receive_dispatch_of(AttemptId("t-9999.1"))
         await node.sees(
