@@ -3,6 +3,7 @@
 
     ./dev web            what changed since the last build
     ./dev web --check    the same, with its lint, types and tests
+    ./dev up             the same in the background: nobody waits for a page to have a task run
 
 ``hatch_build.py`` calls it while a wheel or sdist is made. Only the standard library. It takes the
 node of the machine where that is new enough, else one from the package index, pinned by hash in
@@ -19,6 +20,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +33,8 @@ NODE_LOCK = WEB / "node.lock"
 SOURCES = ("web", "docs/reference/openapi.json")
 #: Where node goes that is fetched for this checkout.
 FETCHED = ROOT / ".venv-node"
+#: What a build says of which nobody waits for the end.
+LOG = ROOT / "build/dashboard.log"
 #: Vite's own bounds.
 NODE_WANTED = "20.19, or 22.12 or newer"
 
@@ -118,6 +123,40 @@ def build(node: Node, *, with_checks: bool = False) -> None:
     _mark().write_text(wanted)
 
 
+def build_meanwhile() -> None:
+    """Starts a build that nobody waits for; its page waits for it in the browser."""
+    if is_current():
+        return
+    if system_node() is None:
+        say("the dashboard is not built: ./dev web builds it (all else works without)")
+        return
+    say(f"the dashboard is being built meanwhile: {LOG.relative_to(ROOT)} tells how it goes")
+    LOG.parent.mkdir(exist_ok=True)
+    with LOG.open("wb") as output:
+        # A session of its own: Ctrl-C is for the server, and the build comes to its end.
+        subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Two builds at once would write the same files: the second waits for the first."""
+    if os.name == "nt":
+        yield
+        return
+    import fcntl
+
+    LOG.parent.mkdir(exist_ok=True)
+    with LOG.with_name("dashboard.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _npm(node: Node, *words: str) -> None:
     say("npm " + " ".join(words))
     environment = {**os.environ, "PATH": node.path, "FLOWHIVE_WEB_OUT": str(BUILT), "CI": "1"}
@@ -160,23 +199,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev web", description="Builds the dashboard.")
     parser.add_argument("--check", action="store_true", help="lint, types and tests first")
     parser.add_argument(
-        "--if-easy", action="store_true", help="only where node is there; never an error"
+        "--meanwhile", action="store_true", help="in the background, and only where node is there"
     )
     words = parser.parse_args()
-    if is_current() and not words.check:
-        if not words.if_easy:
-            say(f"the dashboard is built: {BUILT.relative_to(ROOT)}")
-        return 0
-    node = system_node()
-    if words.if_easy and node is None:
-        say("the dashboard is not built: ./dev web builds it (all else works without)")
+    if words.meanwhile:
+        build_meanwhile()
         return 0
     try:
-        build(node or fetched_node(), with_checks=words.check)
+        with _alone():
+            if is_current() and not words.check:
+                say(f"the dashboard is built: {BUILT.relative_to(ROOT)}")
+                return 0
+            build(system_node() or fetched_node(), with_checks=words.check)
     except BuildError as error:
-        if words.if_easy:
-            say(f"the dashboard is not built: {error}; try again: ./dev web")
-            return 0
         say(f"error: {error}")
         return 1
     files = [path for path in BUILT.rglob("*") if path.is_file()]
