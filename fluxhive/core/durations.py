@@ -1,62 +1,41 @@
-"""How long tasks ran that were like this one: the basis of every estimate of a start.
+"""How long tasks run that are like this one: read from what was learned (learning.py).
 
-Two tasks are alike when they have the same signature, or, without one, the same owner and the same
-name or program. Only runs that succeeded count. Kept in memory; a restored hive learns again from
-the attempts it has.
+The one place that turns remembered lengths into guesses: for a task that is to come, and for one
+that runs already and is so old. Nothing is remembered here. Called by turns.py for what is short,
+by promises.py for when GPUs come free, and by forecast.py for starts.
 """
 
 from __future__ import annotations
 
-from collections import deque
-
-from .outcome import OutcomeKind
-from .task import Attempt, Task
+from .learning import Basis, LearnedBook, percentile
+from .task import Task
 from .values import Ms
 
-#: Runs remembered of one kind, and kinds remembered at all.
-RUNS_MAX = 15
-KINDS_MAX = 5_000
-#: Program and script say what a command is; the rest are its arguments.
-_WORDS = 2
+
+def runs_like(book: LearnedBook, task: Task) -> tuple[Ms, ...]:
+    """The newest runs of the task's own signature that ended well, newest last; often none."""
+    record = book.records.get(task.signature)
+    return () if record is None else record.durations_ms
 
 
-class Durations:
-    """The newest runs of each kind of task."""
-
-    def __init__(self) -> None:
-        self._runs: dict[str, deque[Ms]] = {}
-
-    def learn(self, task: Task, attempt: Attempt) -> None:
-        """Take an attempt into account, if it has ended well."""
-        began_ms, over_ms, outcome = attempt.started_at_ms, attempt.ended_at_ms, attempt.outcome
-        if began_ms is None or over_ms is None or outcome is None:
-            return
-        if outcome.kind is OutcomeKind.SUCCESS:
-            self.note(task, over_ms - began_ms)
-
-    def note(self, task: Task, duration_ms: Ms) -> None:
-        """A run of this task succeeded after so long."""
-        key = kind_of(task)
-        runs = self._runs.pop(key, None) or deque(maxlen=RUNS_MAX)
-        runs.append(duration_ms)
-        self._runs[key] = runs
-        if len(self._runs) > KINDS_MAX:
-            del self._runs[next(iter(self._runs))]
-
-    def quantile_ms(self, task: Task, per_cent: int) -> Ms | None:
-        """So many in a hundred runs like it were over by then; None: there were none."""
-        runs = self._runs.get(kind_of(task))
-        if not runs:
-            return None
-        ordered = sorted(runs)
-        return ordered[min(len(ordered) - 1, per_cent * len(ordered) // 100)]
-
-    def n_runs(self, task: Task) -> int:
-        """How many runs like it are remembered."""
-        return len(self._runs.get(kind_of(task), ()))
+def quantile_ms(book: LearnedBook, task: Task, percent: int) -> Ms | None:
+    """So many in a hundred runs of its signature were over by then; None: there were none."""
+    runs = runs_like(book, task)
+    return percentile(runs, percent) if runs else None
 
 
-def kind_of(task: Task) -> str:
-    """The same text for tasks that are likely to take equally long."""
-    spec = task.spec
-    return task.signature or f"{task.owner} {spec.name or ' '.join(spec.command[:_WORDS])}"
+def basis_of(book: LearnedBook, task: Task) -> Basis:
+    """The records that speak about a task."""
+    return book.basis(task.signature, task.owner, task.project)
+
+
+def outlasting(basis: Basis, age_ms: Ms) -> tuple[Ms, ...]:
+    """Runs like it that took longer than its age, of the most particular record that has some.
+
+    One is enough of its own signature, two of its author or project; empty: it is older than all.
+    """
+    for record in (basis.own, basis.author, basis.project):
+        older = () if record is None else tuple(ms for ms in record.durations_ms if ms > age_ms)
+        if len(older) > 1 or (older and record is basis.own):
+            return older
+    return ()

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import NamedTuple
 
+from .durations import quantile_ms
 from .hive_state import HiveState
 from .line_up import need_for, terms_for
 from .node_record import NodeRecord
@@ -82,7 +83,7 @@ def forecast(hive: HiveState, wish: Wish, ahead: list[Task], per_cent: int) -> S
             stand_in = AttemptId(f"{task.id}.next")
             for reservation in found:
                 records[reservation.node_id].hold(stand_in, reservation)
-            lasts_ms = hive.durations.quantile_ms(task, per_cent) or task.spec.time_limit_ms
+            lasts_ms = quantile_ms(hive.book, task, per_cent) or task.spec.time_limit_ms
             if lasts_ms is not None:
                 heappush(ends, (now_ms + lasts_ms, ENDS_MAX + number, stand_in, task.id))
         places = records.values() if wish.request.nodes > 1 else touched
@@ -107,7 +108,7 @@ def end_ms(hive: HiveState, attempt: Attempt, per_cent: int) -> Ms | None:
     """When an attempt is likely to be over; None: nothing tells."""
     task = hive.tasks[attempt.task_id]
     began_ms = attempt.started_at_ms or attempt.reserved_at_ms
-    limit_ms, lasts_ms = task.spec.time_limit_ms, hive.durations.quantile_ms(task, per_cent)
+    limit_ms, lasts_ms = task.spec.time_limit_ms, quantile_ms(hive.book, task, per_cent)
     if lasts_ms is None:
         return None if limit_ms is None else max(hive.now_ms, began_ms + limit_ms)
     at_ms = began_ms + lasts_ms

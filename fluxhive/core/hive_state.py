@@ -16,7 +16,6 @@ from . import booking_desk, line_up, promises, turns, urgency
 from .array_record import ArrayRecord
 from .booking import Booking
 from .dependency import Dependency
-from .durations import Durations
 from .effects import Dispatch, Forget, HiveEffect, Publish, SaveAttempt, SaveNode, SaveTask, Stop
 from .fairshare import Accounts
 from .gang import check_member_moves, first_end_ms, lingers
@@ -102,7 +101,6 @@ class HiveState:
         self.urgent: dict[TaskId, None] = {}
         self.preemptible: dict[AttemptId, None] = {}
         self.turns = turns.Turns()
-        self.durations = Durations()
         #: Nodes on which room may have appeared since the last placement pass.
         self.roomy: dict[NodeId, NodeRecord] = {}
         self.effects: list[HiveEffect] = []
@@ -217,7 +215,6 @@ class HiveState:
             self._index_attempt(attempt)
         elif attempt.state is AttemptState.ENDED and old_state is not AttemptState.ENDED:
             self._release(attempt)
-            self.durations.learn(self.tasks[attempt.task_id], attempt)
             turns.pass_on(self, attempt)
         else:
             if old is not None and attempt.reservation != old.reservation:
@@ -240,7 +237,6 @@ class HiveState:
             urgency.watch(self, attempt)
         elif lingers(attempt):
             self.watch_linger(attempt)
-        self.durations.learn(self.tasks[attempt.task_id], attempt)
 
     def live_on(self, node_id: NodeId) -> list[Attempt]:
         """The attempts on a node that have not ended, oldest first."""

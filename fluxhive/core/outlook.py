@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from .arrays import find_task
 from .capability import missing
+from .durations import runs_like
 from .explain import Reason, WaitCode, explain, obstacles, over_quota
 from .forecast import Start, Wish, end_ms, forecast, live_attempts
 from .hive_state import HiveState
@@ -220,7 +221,7 @@ def _basis(hive: HiveState, start: Start) -> str:
     task = None if start.after is None else hive.tasks.get(start.after)
     if task is None:
         return ""
-    n_runs = hive.durations.n_runs(task)
+    n_runs = len(runs_like(hive.book, task))
     if n_runs:
         return f"{n_runs} earlier run{'s' if n_runs > 1 else ''} like {task.id}"
     return f"the time limit of {task.id}"

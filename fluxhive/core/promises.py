@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from .capability import missing
+from .durations import basis_of, outlasting
 from .learning import expected, percentile
 from .line_up import terms_of
 from .node import NodeState
@@ -184,10 +185,8 @@ def free_at(hive: HiveState, gpu: GpuRecord) -> Ms:
 def _latest_ms(hive: HiveState, attempt: Attempt, age_ms: Ms) -> Ms:
     """How long it will hardly exceed, were it alone: of those that got as old, most did not."""
     task = hive.tasks[attempt.task_id]
-    basis = hive.book.basis(task.signature, task.owner, task.project)
-    if hive.policy.duration is DurationFrom.LEARNED:
-        for record in (basis.own, basis.author, basis.project):
-            older = [] if record is None else [ms for ms in record.durations_ms if ms > age_ms]
-            if len(older) > 1 or (older and record is basis.own):
-                return percentile(older, 80) * hive.policy.late_percent // 100
+    basis = basis_of(hive.book, task)
+    older = outlasting(basis, age_ms) if hive.policy.duration is DurationFrom.LEARNED else ()
+    if older:
+        return percentile(older, 80) * hive.policy.late_percent // 100
     return expected(basis, hive.policy, task.spec.time_limit_ms).latest_ms

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from .durations import quantile_ms, runs_like
 from .rendezvous import meets
 from .spec import TaskSpec
 from .task import Attempt, Task
@@ -95,9 +96,9 @@ class Turns:
 
 def lasts_ms(hive: HiveState, task: Task) -> Ms | None:
     """How long a short task takes at most times; None: it is not known to be short."""
-    if not _is_plain(task.spec) or hive.durations.n_runs(task) < RUNS_MIN:
+    if not _is_plain(task.spec) or len(runs_like(hive.book, task)) < RUNS_MIN:
         return None
-    lasts = hive.durations.quantile_ms(task, SHORT_PERCENT)
+    lasts = quantile_ms(hive.book, task, SHORT_PERCENT)
     return lasts if lasts is not None and lasts <= SHORT_MS else None
 
 

@@ -310,9 +310,6 @@ class RandomHive:
         """
         snapshot = self.manager.snapshot()
         other = TaskManager.restore(snapshot, self.now_ms, settings=SETTINGS)
-        # How long runs took, and so which tasks are short enough to be sent ahead, is known to the
-        # one that saw them alone: it decides when something starts, not what is right.
-        other.hive.durations = deepcopy(self.manager.hive.durations)
         other.hive.turns = deepcopy(self.manager.hive.turns)
         self.last = TimePassed()
         assert {task.id: task for task in other.tasks()} == {
