@@ -19,10 +19,10 @@ TITLES = ("ID", "FOR", "GPUS", "FROM", "UNTIL", "WHERE", "BY")
 
 @click.group()
 def command() -> None:
-    """Show bookings of GPUs; make and cancel them (for administrators)."""
+    """Show bookings of GPUs; add and remove them (for administrators)."""
 
 
-@command.command("list")
+@command.command("ls")
 @watched
 @options.control_url
 @output.form_options
@@ -36,11 +36,11 @@ def list_bookings(*, control_url: str | None, form: output.Form) -> None:
         [_row(each) for each in found],
         items=found,
         ids=[each.booking.id for each in found],
-        none="nothing is booked; `fluxhive booking create --project NAME --gpus 8 --for 8h` would",
+        none="nothing is booked; `fluxhive booking add --project NAME --gpus 8 --for 8h` would",
     )
 
 
-@command.command("create")
+@command.command("add")
 @click.option("--user", help="Whose tasks may use the GPUs.")
 @click.option("--project", help="The project whose tasks may use the GPUs.")
 @click.option("--gpus", type=int, required=True, help="How many.")
@@ -56,7 +56,7 @@ def list_bookings(*, control_url: str | None, form: output.Form) -> None:
 @click.option("--gpu-model", help="Only GPUs of this model, a part of its name: `a100`.")
 @click.option("--node", "nodes", multiple=True, metavar="LABEL", help="Only on these nodes.")
 @options.control_url
-def create(
+def add(
     *,
     user: str | None,
     project: str | None,
@@ -93,13 +93,13 @@ def create(
     messages.say("  ".join(_row(made)))
 
 
-@command.command("cancel")
+@command.command("rm")
 @click.argument("booking_id", metavar="ID")
 @options.control_url
-def cancel(*, booking_id: str, control_url: str | None) -> None:
-    """Cancel a booking: its GPUs are everybody's at once."""
-    gone = session.client(control_url).cancel_booking(booking_id)
-    messages.say(f"{gone.booking.id} is cancelled")
+def remove(*, booking_id: str, control_url: str | None) -> None:
+    """Remove a booking: its GPUs are everybody's at once."""
+    gone = session.client(control_url).remove_booking(booking_id)
+    messages.say(f"{gone.booking.id} is removed")
 
 
 def _until_ms(from_ms: int | None, ends: str | None, length: str | None) -> int:

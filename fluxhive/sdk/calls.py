@@ -199,8 +199,8 @@ class Calls(PeopleCalls):
         """Books GPUs for a user or a project. For administrators."""
         return self.transport.call("POST", f"{API}/bookings", BookingView, body=wanted)
 
-    def cancel_booking(self, booking_id: str) -> BookingView:
-        """Cancels a booking: its GPUs are everybody's at once. For administrators."""
+    def remove_booking(self, booking_id: str) -> BookingView:
+        """Removes a booking: its GPUs are everybody's at once. For administrators."""
         path = f"{API}/bookings/{quote(booking_id, safe='')}"
         return self.transport.call("DELETE", path, BookingView)
 

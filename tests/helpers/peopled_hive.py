@@ -148,7 +148,7 @@ class PeopledHive(ToldHive):
         self.handle(BookingSet(booking=booking, by="root"))
         return booking.id
 
-    def cancel_booking(self, booking_id: str) -> None:
+    def remove_booking(self, booking_id: str) -> None:
         """An administrator gives a booking's GPUs back to everybody."""
         over = structs.replace(self.manager.hive.bookings[booking_id], is_over=True)
         self.handle(BookingSet(booking=over, by="root"))

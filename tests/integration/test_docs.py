@@ -183,7 +183,7 @@ def test_the_commands_of_a_page_work(hive: CliHive, tmp_path: Path, path: Path) 
                 reader.follow(block)
     finally:
         reader.run("fluxhive ps -q | xargs -r fluxhive cancel", None)
-        reader.run("fluxhive booking list -q | xargs -rn 1 fluxhive booking cancel", None)
+        reader.run("fluxhive booking ls -q | xargs -rn 1 fluxhive booking rm", None)
 
 
 def test_what_is_not_run_says_why_and_stays_the_exception() -> None:

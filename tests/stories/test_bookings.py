@@ -66,7 +66,7 @@ def test_when_it_is_over_or_cancelled_the_gpus_are_everybodys(hive: Hive) -> Non
     assert hive.task("t1").attempts == 0
     hive.waits("1h")
     assert (hive.task("t1").attempts, hive.task("t2").attempts) == (1, 0)
-    hive.cancel_booking(second)
+    hive.remove_booking(second)
     assert hive.task("t2").attempts == 1
     assert hive.manager.bookings() == []
 

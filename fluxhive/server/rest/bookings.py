@@ -48,7 +48,7 @@ async def create_booking(
     if isinstance(booking, int):
         raise InputError(
             f"gpus: {wish.n_gpus} are wanted, and {booking} such as these can be booked then",
-            hint="see `fluxhive booking list`; book fewer, another time, or cancel a booking",
+            hint="see `fluxhive booking ls`; book fewer, another time, or remove a booking",
             field="gpus",
             value=wish.n_gpus,
         )
@@ -62,19 +62,19 @@ async def create_booking(
 
 
 @route(router, "DELETE", "/bookings/{booking_id}", gives=BookingView)
-async def cancel_booking(
+async def remove_booking(
     booking_id: Annotated[str, Path(description="Such as `b-7`.")],
     caller: OfCaller,
     services: OfServices,
 ) -> Response:
-    """Cancel a booking, as an administrator: its GPUs are everybody's at once."""
+    """Remove a booking, as an administrator: its GPUs are everybody's at once."""
     check_administrator(caller)
     brain = services.hive.brain
     found = [each for each in brain.manager.bookings() if each.id == booking_id]
     if not found:
         raise NotFound(
             f"there is no booking `{booking_id}`, or it is over",
-            hint="see `fluxhive booking list`",
+            hint="see `fluxhive booking ls`",
         )
     over = replace(found[0], is_over=True)
     await brain.handle(BookingSet(booking=over, by=caller.username))

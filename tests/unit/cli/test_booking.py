@@ -1,4 +1,4 @@
-"""`booking list`, `booking create` and `booking cancel`."""
+"""`booking ls`, `booking add` and `booking rm`."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ VISION = BookingView(
 
 def test_bookings_are_listed_with_where_and_when(cli: Cli) -> None:
     cli.server.on("GET", "/bookings", BookingPage(items=(VISION,)))
-    header, row = cli.on_terminal("booking", "list").out.splitlines()[:2]
+    header, row = cli.on_terminal("booking", "ls").out.splitlines()[:2]
     assert header.split() == ["ID", "FOR", "GPUS", "FROM", "UNTIL", "WHERE", "BY"]
     assert row.split()[:4] == ["b-1", "project", "vision", "2"]
     assert show_time(FROM_MS) in row
     assert "gpu-1:2,3" in row
-    told = json.loads(cli("booking", "list", "--json").out)
+    told = json.loads(cli("booking", "ls", "--json").out)
     assert told["bookings"][0]["booking"]["until_ms"] == FROM_MS + 8 * HOUR_MS
 
 
 def test_one_is_made_for_a_project_and_a_length_of_time(cli: Cli) -> None:
     cli.server.on("POST", "/bookings", VISION)
-    line = "booking create --project vision --gpus 2 --from 2033-05-18T03:33:20Z --for 8h"
+    line = "booking add --project vision --gpus 2 --from 2033-05-18T03:33:20Z --for 8h"
     assert cli(*line.split(), "--node", "gpu-1").err.startswith("b-1  project vision  2  ")
     assert cli.server.bodies("POST", "/bookings") == [
         {
@@ -55,13 +55,13 @@ def test_one_is_made_for_a_project_and_a_length_of_time(cli: Cli) -> None:
 
 
 def test_what_is_missing_is_named(cli: Cli) -> None:
-    nobody = cli("booking", "create", "--gpus", "2", "--for", "8h")
+    nobody = cli("booking", "add", "--gpus", "2", "--for", "8h")
     assert nobody.code == 2
     assert "name one of the two" in nobody.err
-    endless = cli("booking", "create", "--user", "ann", "--gpus", "2")
+    endless = cli("booking", "add", "--user", "ann", "--gpus", "2")
     assert "add `--for 8h` or `--until 18:00`" in endless.err
 
 
-def test_one_is_cancelled(cli: Cli) -> None:
+def test_one_is_removed(cli: Cli) -> None:
     cli.server.on("DELETE", "/bookings/b-1", VISION)
-    assert cli("booking", "cancel", "b-1").err == "b-1 is cancelled\n"
+    assert cli("booking", "rm", "b-1").err == "b-1 is removed\n"

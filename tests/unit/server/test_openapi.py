@@ -188,7 +188,7 @@ async def test_every_answer_is_what_the_document_says(
     wanted = {"scope": "user", "name": "bob", "gpus": 1, "until_ms": 2**52}
     await ask("create_booking", 422, body={**wanted, "gpus": 1000})
     await ask("list_bookings", 200)
-    await ask("cancel_booking", 404, booking_id="b-7")
+    await ask("remove_booking", 404, booking_id="b-7")
     await ask("explain_task", 200, task=task["id"])
     await ask("try_task", 200, body=spec)
     await ask("edit_task", 422, task=task["id"], body={"request": {"gpus": -1}})
