@@ -97,10 +97,14 @@ class Flusher:
         done: list[NodeEvent] = []
         must_flush = any(batch.must_flush for batch in batches)
         journal = self._journal if must_flush else None
-        if journal is not None and journal.is_flush_long:
+        # Decided once: a step that is written from here on may make it time for a long one, and
+        # goes on beside this one.
+        is_long = journal is not None and journal.is_flush_long
+        if is_long:
             self._is_held, self._freed = True, anyio.Event()
+        flush = None if journal is None else partial(journal.flush, is_long=is_long)
         try:
-            problem = await self._disk.run(partial(self._work, batches, journal, done))
+            problem = await self._disk.run(partial(self._work, batches, flush, done))
         finally:
             self._is_held = False
             self._freed.set()
@@ -117,7 +121,10 @@ class Flusher:
             self._batches.popleft()
 
     def _work(
-        self, batches: Sequence[Batch], journal: JournalPort | None, done: list[NodeEvent]
+        self,
+        batches: Sequence[Batch],
+        flush: Callable[[], None] | None,
+        done: list[NodeEvent],
     ) -> str:
         """Contact, flush, workspaces; why it could not be flushed, or empty. Blocks."""
         contacts = [each.contact_at_ms for each in batches if each.contact_at_ms is not None]
@@ -125,8 +132,8 @@ class Flusher:
             # Before anything that reads it starts.
             self._rooms.write_contact(max(contacts))
         try:
-            if journal is not None:
-                journal.flush()
+            if flush is not None:
+                flush()
         except JournalUnavailable as error:
             return str(error)
         for batch in batches:

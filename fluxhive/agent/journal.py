@@ -95,7 +95,7 @@ class Journal:
         """Stores the entry. Raises ``JournalUnavailable`` when the disk does not take it."""
         self.append(entry)
         if entry.durable:
-            self.flush()
+            self.flush(is_long=self.is_flush_long)
 
     def take_up(self, found: Mapping[AttemptId, NodeAttempt]) -> dict[AttemptId, NodeAttempt]:
         """All to go on with, what run directories told of among it: stored at once, since the next
@@ -131,17 +131,19 @@ class Journal:
 
     @property
     def is_flush_long(self) -> bool:
-        """Whether the next flush also moves the log into the file: nothing is appended meanwhile.
+        """Whether it is time for a flush that also moves the log into the file: nothing may be
+        appended meanwhile.
 
         Now and then, and after a flush that failed: what it left out nobody may read over.
         """
         is_first = self._log_fd < 0
         return is_first or self._is_torn or self._n_since_checkpoint >= CHECKPOINT_EVERY
 
-    def flush(self) -> None:
+    def flush(self, *, is_long: bool) -> None:
         """All that was appended is on the disk itself. May run beside ``append`` where it is not
-        long. Raises ``JournalUnavailable``; then it is to be called again."""
-        is_long, self._is_torn = self.is_flush_long, True
+        long: so whoever sees to that says which it is, since appending can make it due meanwhile.
+        Raises ``JournalUnavailable``; then it is to be called again."""
+        self._is_torn = True
         try:
             # Appending in WAL mode writes the log and nothing else: what a commit with
             # ``synchronous = full`` would flush (sqlite.org/wal.html#performance_considerations).

@@ -76,10 +76,10 @@ class JournalPort(Protocol):
 
     @property
     def is_flush_long(self) -> bool:
-        """Whether nothing can be appended during the next ``flush``."""
+        """Whether it is time for a ``flush`` during which nothing can be appended."""
 
     def append(self, entry: Entry) -> None:
         """Safe from the end of this process. Raises ``JournalUnavailable``."""
 
-    def flush(self) -> None:
+    def flush(self, *, is_long: bool) -> None:
         """All that was appended is safe from a power cut. Blocks; raises the same."""

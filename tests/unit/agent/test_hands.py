@@ -63,6 +63,8 @@ class Node:
         self.last_n = 0
         self.hold_flush = threading.Event()
         self.hold_flush.set()
+        self.hold_contact = threading.Event()
+        self.hold_contact.set()
         self.quick = True
         self.slow = False
         self.hold_prepare = threading.Event()
@@ -83,11 +85,11 @@ class Node:
         numbers = ",".join(str(n) for n, _ in entry.said)
         self.happened.append(f"written {' '.join(names)}{numbers and f' said {numbers}'}")
 
-    def flush(self) -> None:
+    def flush(self, *, is_long: bool) -> None:
         self.hold_flush.wait(10)
         if self.is_broken:
             raise JournalUnavailable("the flush failed")
-        self.happened.append("flushed")
+        self.happened.append("flushed and moved" if is_long else "flushed")
 
     # rooms
     def is_quick(self, launch: Launch | None) -> bool:
@@ -111,6 +113,7 @@ class Node:
 
     def write_contact(self, contact_at_ms: int) -> None:
         self.happened.append("contact")
+        self.hold_contact.wait(10)
 
     # processes
     def start(self, attempt_ids: Sequence[AttemptId]) -> None:
@@ -470,8 +473,28 @@ def test_nothing_is_written_while_the_log_is_moved_into_its_file() -> None:
         assert node.happened == []
         node.hold_flush.set()
         await node.sees(
-            "flushed", "prepared", "said AttemptAccepted", "written exited said 2", "flushed",
-            "said AttemptEnded",
+            "flushed and moved", "prepared", "said AttemptAccepted", "written exited said 2",
+            "flushed and moved", "said AttemptEnded",
+        )  # fmt: skip
+
+    told(story)
+
+
+def test_a_flush_that_others_may_write_beside_does_not_become_a_long_one() -> None:
+    """Goal: the log is never moved while a step is being written on the same connection."""
+
+    async def story(node: Node) -> None:
+        node.hold_contact.clear()
+        node.hands.put(ContactRenewed(sent_at_ms=now_ms()))
+        node.receive_dispatch(failover_ms=60_000)
+        await node.sees("written preparing said 1", "contact")
+        node.is_flush_long = True  # what is written from here on has made it time for one
+        node.hands.put(StopReceived(session=1, attempt_id=ATTEMPT, epoch=1, cause=StopCause.CANCEL))
+        await node.sees("written preparing")
+        node.hold_contact.set()
+        await node.sees(
+            "flushed", "prepared", "said AttemptAccepted", "written exited said 2",
+            "flushed and moved", "said AttemptEnded",
         )  # fmt: skip
 
     told(story)
