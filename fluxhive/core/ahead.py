@@ -81,8 +81,10 @@ def _heads(hive: HiveState) -> list[tuple[Line, TaskId]]:
 def _turn_in(hive: HiveState, row: Row, line: Line) -> Turn | None:
     """The place at the end of a row, if a line's head may take it."""
     after = hive.attempts[row.last]
-    if row.over_ms + ROW_MS < hive.now_ms or after.state not in _GOING_ON:
-        # It runs on for longer than was thought, or is being stopped: nobody waits for that.
+    is_lost = after.fenced_at_ms is not None
+    if row.over_ms + ROW_MS < hive.now_ms or after.state not in _GOING_ON or is_lost:
+        # It runs on for longer than was thought, is being stopped, or its node does not know it any
+        # more: nobody waits for that.
         del hive.turns.rows[row.first]
         return None
     if row.n_waiting >= ROW_MAX or row.over_ms > hive.now_ms + ROW_MS:

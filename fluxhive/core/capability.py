@@ -38,9 +38,13 @@ CAPABILITIES = tuple(MEANINGS)
 _LABELS_MAX = 4
 
 
-def needed(spec: TaskSpec) -> tuple[str, ...]:
-    """The words without which a node cannot run the task; for most tasks none."""
-    words = []
+def needed(spec: TaskSpec, *, is_ahead: bool = False) -> tuple[str, ...]:
+    """The words without which a node cannot run the task; for most tasks none.
+
+    ``is_ahead``: it is sent ahead of its place. An older agent would start it at once, beside the
+    one whose place it is to take.
+    """
+    words = [AHEAD] if is_ahead else []
     if spec.executor is ExecutorKind.PYTHON:
         words.append(PYTHON)
     elif spec.executor is ExecutorKind.TORCHRUN:

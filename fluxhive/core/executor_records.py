@@ -99,8 +99,12 @@ class ExecutorRecords:
         return [self.attempts[each] for each in sorted(self._followers.get(attempt_id, ()))]
 
     def forget_rows(self) -> None:
-        """Nobody's end gives those that wait now their turn."""
+        """Nobody's end gives those that wait now their turn, nor do they miss it: what is found of
+        each decides."""
         self._followers = {}
+        missed = [name for name, (_, what) in self.due.items() if what is Happening.TURN_MISSED]
+        for attempt_id in missed:
+            del self.due[attempt_id]
 
     def discard(self, attempt_id: AttemptId) -> None:
         """Forget an attempt that has exited; its epoch stays known."""

@@ -179,8 +179,8 @@ def _settle_absent(
 
 def _lacks(hive: HiveState, attempt: Attempt, member: Member) -> tuple[str, ...]:
     """What the agent of a member's node cannot do of what the attempt needs."""
-    node = hive.nodes[member.node_id].node
-    return missing(needed(hive.tasks[attempt.task_id].spec), node.capabilities)
+    node, spec = hive.nodes[member.node_id].node, hive.tasks[attempt.task_id].spec
+    return missing(needed(spec, is_ahead=attempt.turn is not None), node.capabilities)
 
 
 def _lost(hive: HiveState, attempt: Attempt, member: Member, detail: str) -> None:

@@ -164,7 +164,8 @@ class StepLaws:
             member = attempt.members[effect.rank]
             assert member.node_id == effect.node_id, f"law 8: {attempt.id} sent elsewhere"
             assert effect.session == record.node.session, f"law 8: {attempt.id}: an old session"
-            lacks = missing(needed(effect.task.spec), record.node.capabilities)
+            words = needed(effect.task.spec, is_ahead=attempt.turn is not None)
+            lacks = missing(words, record.node.capabilities)
             assert not lacks, f"law 7: {attempt.id} sent to an agent that has no {lacks}"
             old = self._attempts.get(attempt.id)
             if old is not None:

@@ -227,3 +227,36 @@ def test_the_stop_of_the_first_lets_the_next_begin_after_it(hive: Hive) -> None:
     assert hive.attempt("t2.1").turn is not None
     hive.ends("t1.1", "cancelled")
     assert hive.attempt("t2.1").turn is None
+
+
+def test_an_agent_that_was_put_back_to_an_older_version_is_not_sent_what_waits(hive: Hive) -> None:
+    """It would start it at once, beside the one whose place it is to take."""
+    knows_short(hive)
+    hive.submit("t1")
+    hive.submit("t2")
+    hive.accepts("t1.1")
+    hive.starts("t1.1")
+    hive.leaves("n1")
+    hive.forgets()
+    older = tuple(word for word in CAPABILITIES if word != AHEAD)
+    hive.rejoins("n1", "t1.1 running", capabilities=older)
+    why = "the agent on n1 is too old for tasks that are sent ahead: upgrade it"
+    hive.sees(
+        "n1 ready: n1 joined",
+        f"t2.1 ended: refused: {why}",
+        f"t2 queued: attempt 1 was refused: {why}; next try in 1.0 s",
+    )
+    hive.ends("t1.1")
+    hive.waits("10s")
+    assert hive.attempt("t2.2").turn is None
+
+
+def test_nothing_is_sent_after_what_its_node_has_lost_sight_of(hive: Hive) -> None:
+    """Its node would not know whom to wait for, and it may be running all the same."""
+    knows_short(hive)
+    hive.submit("t1")
+    goes(hive, "t1.1")
+    hive.leaves("n1")
+    hive.rejoins("n1", journal="rebuilt")
+    hive.submit("t2")
+    assert hive.manager.attempts_of(hive.task("t2").id) == []

@@ -87,3 +87,12 @@ def test_nobody_gets_a_turn_from_an_agent_that_cannot_know_whether_it_had_one() 
     assert words(node.ready("t3.1")) == []
     never = ExitFacts(exec_error="ECANCELED", launch_detail="the agent ended before")
     assert words(node.exits("t2.1", facts=never)) == ["say refused t2.1", "spawn t3.1"]
+
+
+def test_a_new_agent_hands_nobody_back_before_it_has_looked_for_them() -> None:
+    """A power cut may have taken the last word of its journal: whoever waited may have run."""
+    node = row("t1.1", "t2.1")
+    node.restarts()
+    assert words(node.waits("1m")) == []
+    facts = ExitFacts(exit_code=0)
+    assert words(node.exits("t2.1", facts=facts)) == ["say ended t2.1: success"]
