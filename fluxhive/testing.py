@@ -66,6 +66,13 @@ class FakeGpu(Struct, kw_only=True, frozen=True):
     baseline_mib: int = BASELINE_MIB
     #: None: made up from the number of processes on it.
     utilization_percent: int | None = None
+    #: What holds its clocks down, in the words of an agent (``power cap``); None: it does not say.
+    slowed_by: tuple[str, ...] | None = ()
+    #: Memory errors since the driver was loaded; None: it does not say.
+    ecc_corrected: int | None = 0
+    ecc_uncorrected: int | None = 0
+    #: The driver's errors so far: those that are added while an agent looks are told to it, once.
+    xids: tuple[int, ...] = ()
 
 
 # ── what a test does ──────────────────────────────────────────────────────────────────────────

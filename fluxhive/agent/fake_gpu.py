@@ -28,6 +28,8 @@ class FakeGpuSource:
 
     def __init__(self, description: str, *, state_dir: Path) -> None:
         """Raises ``InputError`` for a description that means nothing."""
+        #: How many of the errors of each GPU were told.
+        self._n_told: dict[str, int] = {}
         if _is_path(description):
             self._directory = Path(description).absolute()
             if not self._directory.is_dir():
@@ -98,7 +100,18 @@ class FakeGpuSource:
             utilization_percent=load,
             temperature_c=IDLE_C + (FULL_C - IDLE_C) * load // 100,
             power_w=IDLE_W + (FULL_W - IDLE_W) * load // 100,
+            power_limit_w=FULL_W,
+            slowed_by=None if gpu.slowed_by is None else tuple(gpu.slowed_by),
+            ecc_corrected=gpu.ecc_corrected,
+            ecc_uncorrected=gpu.ecc_uncorrected,
+            xids=self._new_xids(gpu),
         )
+
+    def _new_xids(self, gpu: testing.FakeGpu) -> tuple[int, ...]:
+        """As from a driver: what happened before somebody listened is not told."""
+        n_told = self._n_told.get(gpu.uuid, len(gpu.xids))
+        self._n_told[gpu.uuid] = len(gpu.xids)
+        return tuple(gpu.xids[n_told:])
 
 
 def _is_path(description: str) -> bool:

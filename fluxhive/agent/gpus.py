@@ -15,18 +15,21 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import msgspec
+from msgspec.structs import replace
 
 from fluxhive import env
 from fluxhive.core.effects import NodeAttempt
 from fluxhive.core.events import NodeEvent, ReadingTaken
 from fluxhive.core.gpu_monitor import GpuMonitor, Readings, Surroundings
 from fluxhive.core.gpu_peaks import Tallies
+from fluxhive.core.health import GpuProcesses, NodeHealth
 from fluxhive.core.node import GpuReport, GpuState
 from fluxhive.core.outcome import ExitFacts, GpuPeak
 from fluxhive.core.values import AttemptId, GpuUuid, Mib
 
 from . import process, proctree
 from .containers import container_ids, containers_of
+from .gpu_processes import GpuUsers
 from .gpu_source import open_gpu_source
 from .usage import Usage
 
@@ -41,6 +44,8 @@ READ_NONE_S = 10.0
 READ_SOON_S = 0.1
 #: Peaks that have grown are written down this often: so much of a peak a killed agent may forget.
 WRITE_S = 5.0
+#: Who is on the GPUs is looked at this often.
+WHO_S = 10.0
 #: In a run directory: what its attempt was seen to use of GPUs (``Tallies``).
 TALLIES_FILE = "gpu-use"
 
@@ -66,6 +71,9 @@ class Gpus:
         self._directory_of = directory_of
         self._read_s = READ_S
         self._write_at_s = 0.0
+        self._who_at_s = 0.0
+        self._who = GpuUsers()
+        self._processes: tuple[GpuProcesses, ...] = ()
         self._told_dirty: set[GpuUuid] = set()
         self._unkillable: dict[GpuUuid, tuple[int, ...]] = {}
         self._soon = anyio.Event()
@@ -88,6 +96,10 @@ class Gpus:
     def peaks(self, attempt_id: AttemptId) -> tuple[GpuPeak, ...]:
         """The most memory that the attempt was seen to use."""
         return self._monitor.peaks(attempt_id)
+
+    def health(self, node: NodeHealth) -> NodeHealth:
+        """A look at the node with who is on its GPUs, and what the driver said of them."""
+        return replace(node, gpus=self._processes, xids=self._monitor.xids())
 
     def note_end(self, attempt: NodeAttempt, facts: ExitFacts) -> None:
         """An attempt's processes are gone (or cannot be ended): its memory is looked at soon."""
@@ -185,6 +197,8 @@ class Gpus:
         for attempt_id, tallies in grown.items():
             self._write(attempt_id, tallies)
         readings = self._source.read()
+        if readings.stale:
+            return readings, {}
         # In a container the driver lists the host's pids: one that exists here too is another's.
         are_ours_alone = process.sees_all_pids()
         cookies = dict(self._cookies)
@@ -202,6 +216,12 @@ class Gpus:
                     owners[each.pid] = AttemptId(owner)
                 elif are_ours_alone and os.path.exists(f"/proc/{each.pid}"):
                     owners[each.pid] = None
+        if time.monotonic() >= self._who_at_s:
+            self._who_at_s = time.monotonic() + WHO_S
+            self._processes = tuple(
+                self._who.look(reading, owners, sees_all_pids=are_ours_alone)
+                for reading in readings.gpus
+            )
         return readings, owners
 
     def _enclosed(self, cookies: Mapping[str, str]) -> dict[str, AttemptId]:

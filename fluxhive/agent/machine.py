@@ -7,6 +7,7 @@ import os
 import platform
 import socket
 import sys
+from typing import NamedTuple
 
 import psutil
 
@@ -16,6 +17,15 @@ log = logging.getLogger(__name__)
 
 #: Below this much room nothing new is started: logs and records of what runs need it.
 DISK_FREE_BYTES_MIN = 64 * 1024 * 1024
+
+
+class Disk(NamedTuple):
+    """The disk of the state directory; what is not known of it is None."""
+
+    #: Why nothing new can be started; empty: it can.
+    problem: str = ""
+    free_mib: int | None = None
+    total_mib: int | None = None
 
 
 class Machine:
@@ -62,18 +72,20 @@ class Machine:
         used_mib = (memory.total - memory.available) // (1024 * 1024)
         return round(psutil.cpu_percent(None)), used_mib
 
-    def disk_problem(self) -> str:
-        """Why nothing new can be started; empty when there is room. May block."""
+    def disk(self) -> Disk:
+        """The disk of the state directory as it is. May block."""
         try:
             found = os.statvfs(self._runs)
         except OSError as error:
-            return f"the state directory cannot be used: {error.strerror}"
+            return Disk(problem=f"the state directory cannot be used: {error.strerror}")
         free = found.f_bavail * found.f_frsize
+        problem = ""
         if free < DISK_FREE_BYTES_MIN:
-            return f"the disk of the state directory is full: {free >> 20} MiB are free"
-        if found.f_flag & os.ST_RDONLY:
-            return "the disk of the state directory is read-only"
-        return ""
+            problem = f"the disk of the state directory is full: {free >> 20} MiB are free"
+        elif found.f_flag & os.ST_RDONLY:
+            problem = "the disk of the state directory is read-only"
+        total = found.f_blocks * found.f_frsize
+        return Disk(problem=problem, free_mib=free >> 20, total_mib=total >> 20)
 
 
 def raise_file_limit() -> None:

@@ -6,7 +6,8 @@ that are marked so. No library, no driver, a driver that was upgraded underneath
 GPUs, with the reason, and looked at again now and then.
 
 Costs (docs/measurements): 0.2 ms of CPU a card and reading. Never asked: PCIe throughput (21 ms a
-call) and utilization by process (2 ms, and wrong under time-slicing); once a minute: MIG, ECC.
+call) and utilization by process (2 ms, and wrong under time-slicing); once a minute: MIG, ECC, the
+power limit; every five seconds: what holds the clocks down.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from fluxhive.core.gpu_monitor import ProcessUse, Reading, Readings
 from fluxhive.core.values import GpuUuid
 
 from .nvml_errors import ErrorWatch
+from .nvml_health import HealthWatch
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +96,7 @@ class _Reader:
     def __init__(self) -> None:
         self._nvml: ModuleType | None = None
         self._errors: ErrorWatch | None = None
+        self._health: HealthWatch | None = None
         self._driver = ""
         self._init_again_at_s = 0.0
         #: What stood at each index, for a card that does not even give its handle any more.
@@ -149,6 +152,7 @@ class _Reader:
             return
         self._nvml = pynvml
         self._errors = ErrorWatch(pynvml)
+        self._health = HealthWatch(pynvml)
 
     def _read_all(self, nvml: ModuleType) -> tuple[Reading, ...]:
         found: dict[GpuUuid, Reading] = {}
@@ -193,7 +197,7 @@ class _Reader:
             nvml, lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)
         )
         milliwatts = _optional(nvml, lambda: nvml.nvmlDeviceGetPowerUsage(handle))
-        return Reading(
+        reading = Reading(
             uuid=uuid,
             index=index,
             model=model,
@@ -206,6 +210,7 @@ class _Reader:
             power_w=None if milliwatts is None else round(milliwatts / 1000),
             fault=self._fault(uuid, handle),
         )
+        return reading if self._health is None else self._health.added(reading, handle)
 
     def _fault(self, uuid: GpuUuid, handle: Any) -> str:
         if self._errors is None:

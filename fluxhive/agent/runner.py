@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import signal
+import time
 from pathlib import Path
 
 import anyio
@@ -51,6 +52,7 @@ from . import process
 from .code_cache import CodeCache
 from .connection import Connection
 from .containers import Containers
+from .disk_watch import DiskWatch
 from .fetching import Fetching
 from .gpus import Gpus
 from .hands import Hands
@@ -72,8 +74,8 @@ log = logging.getLogger(__name__)
 
 #: While tasks are stopped on exit: their own grace, and this much for the rest of the ladder.
 STOP_MARGIN_S, STOP_LOOK_S = 15.0, 0.2
-#: Also how often the kernel's counts of killed processes are noted.
-DISK_LOOK_S = 5.0
+#: How often people are told how the node is, beside what is decided by.
+HEALTH_MS = 10_000
 GIB = 1024**3
 
 
@@ -114,7 +116,7 @@ class Runner:
         self._settings = settings
         self._stop_tasks_on_exit = stops_tasks
         self._hello_sent_at_ms, self._is_ending = 0, False
-        self._life, self._disk_problem = secrets.token_hex(8), ""
+        self._life, self._health_at_ms = secrets.token_hex(8), 0
         self._identity = IdentityFile(directory)
         self._incarnation = self._identity.begin_life(process.boot_id())
         self._journal = open_journal(directory / "journal.db")
@@ -178,6 +180,7 @@ class Runner:
             journal=self._journal,
         )
         self._hands.on_committed = self._committed
+        self._disk = DiskWatch(self._machine, self._host, self._hands.note_room)
         self._gpus = Gpus(
             state_dir=directory,
             cookies=self._workspace.cookies,
@@ -220,7 +223,7 @@ class Runner:
             group.start_soon(self._hands.run, name="hands")
             group.start_soon(self._shims.run, name="shims")
             group.start_soon(self._logs.run, name="logs")
-            group.start_soon(self._look_at_disk, name="disk")
+            group.start_soon(self._disk.run, name="disk")
             await self._take_up()
             await self._gpus.read_once()
             group.start_soon(self._gpus.run, name="gpus")
@@ -340,19 +343,25 @@ class Runner:
     def disconnected(self) -> None:
         """The session is over; what runs runs on."""
         self._gpus.usage.disconnected()
+        self._health_at_ms = 0
         self._hands.put(SessionClosed())
 
     def heartbeat(self) -> Heartbeat:
         """How the node is now."""
         cpu_percent, memory_used_mib = self._machine.load()
         sent_at_ms = process.boottime_ms()
+        is_due = sent_at_ms >= self._health_at_ms
+        if is_due:
+            self._health_at_ms = sent_at_ms + HEALTH_MS
         return Heartbeat(
             sent_at_ms=sent_at_ms,
             samples=self._gpus.usage.for_heartbeat(sent_at_ms),
             gpus=self._gpus.reports,
             cpu_percent=cpu_percent,
             memory_used_mib=memory_used_mib,
-            problem=self._hands.disk_problem or self._disk_problem,
+            problem=self._hands.disk_problem or self._disk.problem,
+            wall_ms=time.time_ns() // 1_000_000,
+            health=self._gpus.health(self._disk.health()) if is_due else None,
         )
 
     # ── between the parts ─────────────────────────────────────────────────────────────────────
@@ -387,14 +396,3 @@ class Runner:
     def _forget(self, attempt_id: AttemptId) -> None:
         self._logs.forget(attempt_id)
         self._gpus.forget(attempt_id)
-
-    async def _look_at_disk(self) -> None:
-        while True:
-            self._host.look()
-            problem = await anyio.to_thread.run_sync(
-                self._machine.disk_problem, abandon_on_cancel=True
-            )
-            if problem != self._disk_problem:
-                self._disk_problem = problem
-                self._hands.note_room(problem)
-            await anyio.sleep(DISK_LOOK_S)

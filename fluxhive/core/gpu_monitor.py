@@ -8,6 +8,7 @@ belongs to which attempt is found out by the shell. Not here: whether an attempt
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 
 from msgspec import field
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 
 from .gpu_peaks import GpuPeaks
 from .gpu_use import BASELINE_MIB, ROUNDING_MIB, Use, split_use
+from .health import XidSeen
 from .node import AttemptUsage, GpuReport, GpuState
 from .outcome import GpuPeak
 from .request import show_mib, show_ms
@@ -28,6 +30,8 @@ RECOVERY_READINGS = 10
 XID_RECOVERY_READINGS = 600
 #: Memory that has not come back by then is told of (it needs a person).
 DIRTY_ALERT_MS: Ms = 60_000
+#: So many of the driver's errors are remembered for people.
+XIDS_KEPT = 50
 #: Memory in use may differ by this much from before an attempt and still count as back.
 RETURN_SLACK_MIB: Mib = 256
 
@@ -57,6 +61,12 @@ class Reading(Value, frozen=True, kw_only=True):
     utilization_percent: int | None = None
     temperature_c: int | None = None
     power_w: int | None = None
+    power_limit_w: int | None = None
+    #: What holds its clocks down; None: the card does not say.
+    slowed_by: tuple[str, ...] | None = None
+    #: Memory errors since the driver was loaded.
+    ecc_corrected: int | None = None
+    ecc_uncorrected: int | None = None
     #: Why it cannot be used at all (lost, MIG is on); empty: it can.
     fault: str = ""
     #: Errors that the driver reported since the last reading (Xid numbers).
@@ -111,11 +121,16 @@ class GpuMonitor:
         self._gpus: dict[GpuUuid, _Gpu] = {}
         #: The tallies of what attempts used, which outlive the agent by its shell.
         self.seen = GpuPeaks()
+        self._xids: deque[XidSeen] = deque(maxlen=XIDS_KEPT)
 
     def reports(self) -> tuple[GpuReport, ...]:
         """Every GPU ever seen, as it stands, by index."""
         reports = (gpu.report for gpu in self._gpus.values())
         return tuple(sorted(reports, key=lambda report: (report.index, report.uuid)))
+
+    def xids(self) -> tuple[XidSeen, ...]:
+        """The last errors of the driver, oldest first, a program's own ones among them."""
+        return tuple(self._xids)
 
     def peaks(self, attempt_id: AttemptId) -> tuple[GpuPeak, ...]:
         """The most memory that the attempt was seen to use, by GPU."""
@@ -151,6 +166,9 @@ class GpuMonitor:
         holders = around.holders.get(uuid, ())
         gpu.left = (*gpu.left, *(each for each in gpu.holders if each not in holders))
         gpu.holders = holders
+        self._xids.extend(
+            XidSeen(at_ms=around.now_ms, uuid=uuid, number=xid) for xid in reading.xids
+        )
         if reading.fault:
             self._fail(gpu, reading.fault)
             return
@@ -191,6 +209,10 @@ class GpuMonitor:
             utilization_percent=reading.utilization_percent,
             temperature_c=reading.temperature_c,
             power_w=reading.power_w,
+            power_limit_w=reading.power_limit_w,
+            slowed_by=reading.slowed_by,
+            ecc_corrected=reading.ecc_corrected,
+            ecc_uncorrected=reading.ecc_uncorrected,
         )
 
     def _state(self, gpu: _Gpu, use: Use, unkillable: tuple[int, ...]) -> tuple[GpuState, str]:
@@ -222,6 +244,7 @@ class GpuMonitor:
             utilization_percent=None,
             temperature_c=None,
             power_w=None,
+            slowed_by=None,
             stale=False,
         )
 

@@ -50,6 +50,13 @@ class GpuReport(Value, frozen=True, kw_only=True):
     utilization_percent: int | None = None
     temperature_c: int | None = None
     power_w: int | None = None
+    #: What the card may draw at most.
+    power_limit_w: int | None = None
+    #: What holds its clocks down now (``power cap``); None: the card does not say.
+    slowed_by: tuple[str, ...] | None = None
+    #: Memory errors since the driver was loaded: repaired by the card, and not.
+    ecc_corrected: int | None = None
+    ecc_uncorrected: int | None = None
     #: True when the reading is older than the time limit (NVML hangs): nothing new is placed.
     stale: bool = False
 

@@ -27,6 +27,25 @@ XIDS_OF_THE_GPU = {
     155: "NVLink was brought down",
 }
 
+#: Numbers that are known and say nothing against the GPU, or nothing that needs a person at once.
+XIDS_OF_PROGRAMS = {
+    8: "a kernel ran for too long",
+    13: "a program failed on the GPU (an exception in a kernel)",
+    31: "a program used an address that is not its own",
+    43: "a program was stopped by the driver",
+    45: "a program was ended while it used the GPU",
+    63: "a broken memory row is to be replaced at the next reset",
+    68: "a video processor failed",
+    69: "a program failed on the GPU (an exception of the class)",
+    94: "a memory error that was contained: its program was ended",
+    109: "a program did not change context in time",
+}
+
+
+def words_of(xid: int) -> str:
+    """What an error number means, in words; empty: it is not known here."""
+    return XIDS_OF_THE_GPU.get(xid) or XIDS_OF_PROGRAMS.get(xid, "")
+
 
 def fault_of(xids: Iterable[int]) -> str:
     """The first of these numbers that speaks of the GPU itself, in words; empty: none does."""

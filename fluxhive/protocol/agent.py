@@ -12,6 +12,7 @@ from msgspec import field
 
 from fluxhive.core.code import CodeSnapshot
 from fluxhive.core.container import Mount
+from fluxhive.core.health import NodeHealth
 from fluxhive.core.node import AttemptUsage, GpuReport, HeldAttempt, Inventory, Journal
 from fluxhive.core.outcome import StopCause
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
@@ -68,6 +69,10 @@ class Heartbeat(Tagged, frozen=True, kw_only=True):
     problem: str = ""
     #: Readings since those of the last heartbeat that was answered, oldest first.
     samples: tuple[GpuSample, ...] = ()
+    #: The node's wall clock when it was sent, Unix time; 0: not said.
+    wall_ms: int = 0
+    #: Some times a minute; None: as it was last.
+    health: NodeHealth | None = None
 
 
 class LogGap(Tagged, frozen=True, kw_only=True):

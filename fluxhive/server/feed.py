@@ -20,8 +20,8 @@ from fluxhive.protocol.feed import FeedEvent, Lagged, NodeChanged, ReadingsChang
 
 from .auth import Caller
 from .hive import Hive
+from .live_readings import LiveReadings
 from .lookup import in_memory
-from .sessions import LiveReadings
 from .sse import HEARTBEAT_S, comment, event_bytes
 from .views import Views
 

@@ -36,8 +36,8 @@ from fluxhive.protocol.summary import Summary
 
 from .auth import Caller
 from .hive import Hive
+from .live_readings import LiveReadings
 from .lookup import in_memory
-from .sessions import LiveReadings
 from .tally import Tally
 from .views import Views
 

@@ -6,6 +6,7 @@ connection of that node and is written to the log as an audit line; nothing else
 
 from __future__ import annotations
 
+from fluxhive.core.health import NodeHealth
 from fluxhive.core.node import GpuReport, Inventory
 from fluxhive.core.outcome import ExitFacts, GpuScene, Outcome
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
@@ -30,6 +31,8 @@ TEXT_MAX = 4_096
 OUTPUT_MAX = 32_768
 #: Nodes send fewer and shorter ones (core/signs.py); a newer one may send somewhat more.
 SIGNS_MAX, SIGN_CHARS = 256, 1_024
+#: Nodes send fewer (agent/gpu_processes.py, core/gpu_monitor.py); a newer one may send more.
+PROCESSES_MAX, XIDS_MAX = 256, 1_024
 
 
 class BadNode(Exception):
@@ -52,6 +55,9 @@ def check(message: AgentMessage, node_id: NodeId, manager: TaskManager) -> None:
             _range("memory_used_mib", message.memory_used_mib or 0, MIB_MAX)
             _range("cpu_percent", message.cpu_percent or 0, CPUS_MAX * 100)
             _text("problem", message.problem)
+            _range("wall_ms", message.wall_ms)
+            if message.health is not None:
+                _health(message.health)
         case AttemptAccepted() | AttemptRefused() | AttemptStarted() | AttemptEnded():
             _report(message)
             attempt = manager.attempt(message.attempt_id)
@@ -108,8 +114,37 @@ def _gpus(gpus: tuple[GpuReport, ...]) -> None:
         _range("total_mib", gpu.total_mib, MIB_MAX)
         _range("foreign_mib", gpu.foreign_mib, MIB_MAX)
         _range("used_mib", gpu.used_mib or 0, MIB_MAX)
+        _range("power_limit_w", gpu.power_limit_w or 0)
+        _range("ecc_corrected", gpu.ecc_corrected or 0)
+        _range("ecc_uncorrected", gpu.ecc_uncorrected or 0)
+        if len(gpu.slowed_by or ()) > WORDS_MAX:
+            raise BadNode("slowed_by: too many")
+        for word in gpu.slowed_by or ():
+            _text("slowed_by", word, LABEL_MAX)
         for usage in gpu.attempts:
             _range("used_mib", usage.used_mib, MIB_MAX)
+
+
+def _health(health: NodeHealth) -> None:
+    _range("disk_free_mib", health.disk_free_mib or 0, MIB_MAX)
+    _range("disk_total_mib", health.disk_total_mib or 0, MIB_MAX)
+    if len(health.gpus) > GPUS_MAX or len(health.xids) > XIDS_MAX:
+        raise BadNode("health: too many GPUs or errors")
+    for gpu in health.gpus:
+        _text("uuid", gpu.uuid, LABEL_MAX)
+        _range("n_more", gpu.n_more)
+        if len(gpu.processes or ()) > PROCESSES_MAX:
+            raise BadNode(f"processes: more than {PROCESSES_MAX}")
+        for each in gpu.processes or ():
+            _range("pid", each.pid)
+            _range("used_mib", each.used_mib or 0, MIB_MAX)
+            _text("attempt_id", each.attempt_id or "", LABEL_MAX)
+            _text("user", each.user, LABEL_MAX)
+            _text("command", each.command)
+    for xid in health.xids:
+        _range("at_ms", xid.at_ms)
+        _text("uuid", xid.uuid, LABEL_MAX)
+        _range("number", xid.number)
 
 
 def _samples(samples: tuple[GpuSample, ...]) -> None:

@@ -37,6 +37,7 @@ from .brain import Brain
 from .log_writer import AttemptLogs, mark
 from .logs import LogStore
 from .node_checks import BadNode, ForeignAttempt, check
+from .node_clock import NodeClock
 from .store.failures import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class Session:
         #: Set by the welcome or the turning away.
         self.greeted = anyio.Event()
         self.last_heard_s = time.monotonic()
+        self.clock = NodeClock()
         #: Which start of an agent speaks; empty: an older one that does not say.
         self.life = ""
         #: Attempts that the node held when it said hello.

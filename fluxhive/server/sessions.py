@@ -20,10 +20,9 @@ from fluxhive import __version__
 from fluxhive.core import effects
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.events import NodeLeft
-from fluxhive.core.node import GpuReport
 from fluxhive.core.reports import AttemptEnded
 from fluxhive.core.task import Attempt
-from fluxhive.core.values import AttemptId, NodeId, Value
+from fluxhive.core.values import AttemptId, NodeId
 from fluxhive.protocol.agent import (
     Forget,
     Heartbeat,
@@ -44,6 +43,7 @@ from fluxhive.protocol.wire import (
 from .brain import Brain, NodeEffect
 from .dispatching import encoded_dispatch
 from .hello import NodeIdentity, joined
+from .live_readings import LiveReadings, newer
 from .log_writer import AttemptLogs
 from .logs import LogStore, lengths_of
 from .node_checks import BadNode
@@ -70,16 +70,6 @@ GREETING_S = 60.0
 SILENCE_S = 15.0
 LOOK_S = 1.0
 FORGET_IDS_MAX = 500
-
-
-class LiveReadings(Value, frozen=True, kw_only=True):
-    """The newest heartbeat of a node that is connected."""
-
-    gpus: tuple[GpuReport, ...] = ()
-    cpu_percent: int | None = None
-    memory_used_mib: int | None = None
-    #: Why it takes nothing new; empty: it does.
-    problem: str = ""
 
 
 class Sessions:
@@ -248,12 +238,10 @@ class Sessions:
 
     def heard(self, session: Session, heartbeat: Heartbeat) -> None:
         """A heartbeat came and was answered."""
-        self._latest[session.node_id] = LiveReadings(
-            gpus=heartbeat.gpus,
-            cpu_percent=heartbeat.cpu_percent,
-            memory_used_mib=heartbeat.memory_used_mib,
-            problem=heartbeat.problem,
-        )
+        now_ms = time.time_ns() // 1_000_000
+        session.clock.note(heartbeat.wall_ms, now_ms)
+        before = self._latest.get(session.node_id)
+        self._latest[session.node_id] = newer(before, heartbeat, session.clock.offset_ms, now_ms)
         self.on_heartbeat(session.node_id, heartbeat)
 
     # ── what the brain says to nodes ──────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@
  *   process INDEX PID BYTES                    BYTES -1: not available
  *   xid INDEX NUMBER                           told once, in the order of the lines
  *   memory INDEX FAILURE PENDING ERRORS        rows not remapped, pages to retire, ECC errors
+ *   brakes INDEX MILLIWATTS REASONS REPAIRED   power limit, bits of what slows it, repaired ECC errors
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,11 +20,13 @@ struct gpu { char uuid[80]; unsigned long long total, used; char state[16]; };
 struct process { int gpu; unsigned pid; long long bytes; };
 struct xid { int gpu; unsigned long long number; };
 struct errors { unsigned failure, pending; unsigned long long count; };
+struct brakes { unsigned milliwatts; unsigned long long reasons, repaired; };
 
 static struct gpu gpus[MOST];
 static struct process processes[MOST];
 static struct xid xids[MOST];
 static struct errors errors[MOST];
+static struct brakes brakes[MOST];
 static int n_gpus, n_processes, n_xids, n_told, registered[MOST], init_code;
 
 static void load(void)
@@ -32,6 +35,7 @@ static void load(void)
     FILE *file = fopen(getenv("FAKE_NVML"), "r");
     n_gpus = n_processes = n_xids = init_code = 0;
     memset(errors, 0, sizeof errors);
+    for (int i = 0; i < MOST; i++) brakes[i] = (struct brakes){700000, 0, 0};
     if (!file) { init_code = LIBRARY_NOT_FOUND; return; }
     while (fgets(line, sizeof line, file)) {
         struct gpu *g = &gpus[n_gpus];
@@ -52,6 +56,11 @@ static void load(void)
             sscanf(line, "%*s %d %u %u %llu", &at, &e.failure, &e.pending, &e.count) == 4 &&
             at >= 0 && at < MOST)
             errors[at] = e;
+        struct brakes b;
+        if (!strcmp(word, "brakes") &&
+            sscanf(line, "%*s %d %u %llu %llu", &at, &b.milliwatts, &b.reasons, &b.repaired) == 4 &&
+            at >= 0 && at < MOST)
+            brakes[at] = b;
     }
     fclose(file);
 }
@@ -137,6 +146,20 @@ int nvmlDeviceGetPowerUsage(long handle, unsigned *milliwatts)
     return is(handle, "bare") ? NOT_SUPPORTED : status(handle);
 }
 
+int nvmlDeviceGetEnforcedPowerLimit(long handle, unsigned *milliwatts)
+{
+    *milliwatts = brakes[handle - 1].milliwatts;
+    return is(handle, "bare") ? NOT_SUPPORTED : status(handle);
+}
+
+/* As drivers before 535 call it; the newer name is missing here. */
+int nvmlDeviceGetCurrentClocksThrottleReasons(long handle, unsigned long long *reasons)
+{
+    int code = status(handle);
+    *reasons = brakes[handle - 1].reasons;
+    return is(handle, "bare") ? NOT_SUPPORTED : code;
+}
+
 int nvmlDeviceGetMigMode(long handle, unsigned *now, unsigned *later)
 {
     *now = *later = is(handle, "mig");
@@ -205,8 +228,8 @@ int nvmlDeviceGetRetiredPagesPendingStatus(long handle, unsigned *pending)
 
 int nvmlDeviceGetTotalEccErrors(long handle, int type, int counter, unsigned long long *count)
 {
-    (void)type; (void)counter;
-    *count = errors[handle - 1].count;
+    (void)counter;
+    *count = type == 0 /* corrected */ ? brakes[handle - 1].repaired : errors[handle - 1].count;
     return is(handle, "bare") ? NOT_SUPPORTED : OK;
 }
 

@@ -90,6 +90,10 @@ def test_a_card_is_read_with_all_it_says(library: Path, tmp_path: Path) -> None:
             "utilization_percent": 94,
             "temperature_c": 61,
             "power_w": 413,
+            "power_limit_w": 700,
+            "slowed_by": [],
+            "ecc_corrected": 0,
+            "ecc_uncorrected": 0,
         }
     ]
 
@@ -108,6 +112,18 @@ def test_what_a_card_does_not_say_is_absent_and_the_rest_stands(
     (gpu,) = found["gpus"]
     assert gpu["used_mib"] == 20_480
     assert not {"processes", "utilization_percent", "temperature_c", "power_w"} & set(gpu)
+    # Unknown is not none, and not zero.
+    assert not {"power_limit_w", "slowed_by", "ecc_corrected", "ecc_uncorrected"} & set(gpu)
+
+
+def test_what_slows_a_card_and_its_repaired_errors_are_told(library: Path, tmp_path: Path) -> None:
+    # Idle (1) and clocks as they were set (2) are no brakes.
+    state = card("GPU-a") + card("GPU-b") + "brakes 0 350000 103 12\n"
+    (found,) = read(library, tmp_path, state)
+    slowed, free = found["gpus"]
+    assert slowed["slowed_by"] == ["power cap", "temperature"]
+    assert (slowed["power_limit_w"], slowed["ecc_corrected"]) == (350, 12)
+    assert (free["slowed_by"], free["ecc_corrected"]) == ([], 0)
 
 
 def test_one_lost_card_does_not_spoil_the_others(library: Path, tmp_path: Path) -> None:

@@ -313,6 +313,19 @@ def test_errors_that_are_a_programs_own_say_nothing_against_the_card(xid: int) -
     assert Card().shows(xids=(xid,)).state is GpuState.HEALTHY
 
 
+def test_errors_of_the_driver_are_kept_for_people_with_their_times() -> None:
+    card = Card()
+    card.now_ms = 5_000
+    card.shows(xids=(31, 48))
+    card.now_ms = 6_000
+    card.shows()
+    assert [(seen.at_ms, seen.number) for seen in card.monitor.xids()] == [(5_000, 31), (5_000, 48)]
+    for card.now_ms in range(0, 200_000, 1_000):
+        card.shows(xids=(13,))
+    assert len(card.monitor.xids()) == 50
+    assert card.monitor.xids()[-1].at_ms == 199_000
+
+
 def test_an_xid_of_the_card_itself_takes_it_out_for_long() -> None:
     card = Card()
     card.shows()

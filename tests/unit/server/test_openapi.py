@@ -166,6 +166,7 @@ async def test_every_answer_is_what_the_document_says(
             await ask("wait_task", 200, task=done["id"])
             await ask("list_nodes", 200)
             await ask("show_node", 200, node="gpu-a")
+            await ask("show_node_health", 200, node="gpu-a")
             await ask("change_node", 200, node="gpu-a", body={"draining": True})
             await ask("list_logs", 200, task=done["id"])
             await ask("show_metrics", 200, task=done["id"])

@@ -1,13 +1,17 @@
-"""Nodes that are out of contact: given up by a person who knows, and taken off the list."""
+"""Nodes: given up by a person who knows, taken off the list, looked at when they are not well."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fluxhive.core.health import GpuProcess, GpuProcesses, NodeHealth, XidSeen
+from fluxhive.core.values import GpuUuid
+from fluxhive.protocol.agent import HeartbeatAck
 from tests.helpers.fake_agent import FakeAgent
 from tests.helpers.rest_hive import RestHive, agent_url, rest_hive
 
@@ -106,3 +110,34 @@ async def test_a_removed_node_stays_away_after_a_restart_of_the_server(tmp_path:
         assert (await it.admin.get(f"/tasks/{task}")).json()["state"] == "queued"
         again = await it.admin.post("/nodes", json={"label": "gpu-a", "machine_id": "m1"})
         assert again.status_code == 201
+
+
+async def test_how_a_node_is_comes_with_its_heartbeats(it: RestHive) -> None:
+    """Goal: disk, clock, errors and processes are told as the node said them last, errors at the
+    time when they were, and what was not said is absent rather than zero."""
+    async with it.listening() as address:
+        token = await it.node_token()
+        agent = FakeAgent(agent_url(address), node=token, label="gpu-a")
+        async with agent.connected():
+            assert (await it.admin.get("/nodes/gpu-a/health")).json().keys() == {"node"}
+            uuid = GpuUuid("GPU-a")
+            who = GpuProcess(pid=7, used_mib=4_000, user="bob", command="python play.py")
+            health = NodeHealth(
+                disk_free_mib=9_000,
+                gpus=(GpuProcesses(uuid=uuid, processes=(who,)),),
+                xids=(XidSeen(at_ms=40_000, uuid=uuid, number=79),),
+            )
+            wall_ms = time.time_ns() // 1_000_000 + 3_600_000
+            for at_ms, look in ((100_000, health), (102_000, None)):
+                agent.beat(at_ms, health=look, wall_ms=wall_ms)
+                await agent.until(lambda at=at_ms: HeartbeatAck(sent_at_ms=at) in agent.heard)
+            told = (await it.admin.get("/nodes/gpu-a/health")).json()
+            assert "disk_total_mib" not in told
+            assert told["disk_free_mib"] == 9_000
+            assert told["gpus"][0]["processes"][0]["command"] == "python play.py"
+            assert abs(told["clock_offset_ms"] - 3_600_000) < 60_000
+            (xid,) = told["xids"]
+            assert (xid["number"], xid["is_fault"]) == (79, True)
+            assert "fallen off the bus" in xid["text"]
+            now_ms = (await it.admin.get("/summary")).json()["now_ms"]
+            assert 62_000 <= now_ms - xid["at_ms"] < 120_000
