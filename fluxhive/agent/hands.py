@@ -10,6 +10,7 @@ loop's thread; what may wait for a disk (flushes, run directories) runs in worke
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -57,6 +58,9 @@ COMMIT_AGAIN_S = 1.0
 LAZY_S = 0.02
 #: Run directories are removed in batches, this long after the first of a batch.
 DISCARD_S = 0.2
+#: The journal names them for so much longer: a power cut brings back what a disk had not removed
+#: for good (ext4 and XFS write such changes within 30 s), and the next agent must know it again.
+NAMED_MS = 60_000
 
 
 class Hands:
@@ -96,6 +100,8 @@ class Hands:
         self._room_problem = ""
         self._ended = anyio.Event()
         self._discarded: list[AttemptId] = []
+        #: Their run directories are gone; from when on the journal need not name them any more.
+        self._removed: deque[tuple[int, Sequence[AttemptId]]] = deque()
         self._has_discarded = anyio.Event()
         self._group: anyio.abc.TaskGroup | None = None
         self._flush_problem = ""
@@ -119,6 +125,11 @@ class Hands:
     def launch(self, attempt_id: AttemptId, launch: Launch) -> None:
         """What to start, for the dispatch that is handed in next."""
         self._launches[attempt_id] = launch
+
+    def note_removed(self, attempt_ids: Sequence[AttemptId]) -> None:
+        """Run directories of forgotten attempts are gone; told to the journal with what comes."""
+        if self._journal is not None and attempt_ids:
+            self._removed.append((self._clock() + NAMED_MS, attempt_ids))
 
     async def run(self) -> None:
         """Takes steps until cancelled."""
@@ -225,12 +236,23 @@ class Hands:
         return Entry(
             held=held,
             dropped=dropped,
+            removed=self._nameless(),
             said=self._out.number(reports),
             acknowledged=self._out.acknowledged(),
             # What the server will rely on has to survive a power cut; the rest is on the disk
             # with the next one that does.
             durable=not all(isinstance(report, AttemptStarted) for report in reports),
         )
+
+    def _nameless(self) -> list[AttemptId]:
+        """Whose run directories went long enough ago."""
+        now_ms = self._clock()
+        due: list[AttemptId] = []
+        for at_ms, attempt_ids in self._removed:
+            if at_ms > now_ms:
+                break
+            due += attempt_ids
+        return due
 
     def _append(self, entry: Entry | None) -> str:
         """Writes to the page cache; why that could not be done, or empty."""
@@ -240,6 +262,9 @@ class Hands:
             self._journal.append(entry)
         except JournalUnavailable as error:
             return str(error)
+        n_removed = len(entry.removed)
+        while n_removed > 0:
+            n_removed -= len(self._removed.popleft()[1])
         self._out.keep(entry.said)
         return ""
 
@@ -319,8 +344,10 @@ class Hands:
             await anyio.sleep(DISCARD_S)
             batch, self._discarded = self._discarded, []
             self._has_discarded = anyio.Event()
-            await anyio.to_thread.run_sync(
-                self._rooms.discard, batch, limiter=self._room_threads, abandon_on_cancel=True
+            self.note_removed(
+                await anyio.to_thread.run_sync(
+                    self._rooms.discard, batch, limiter=self._room_threads, abandon_on_cancel=True
+                )
             )
 
     def _drop_unused_launches(self, effects: Iterable[NodeEffect]) -> None:

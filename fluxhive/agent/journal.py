@@ -2,7 +2,9 @@
 
 A SQLite file with two tables, written in one transaction per step of the runner. It is not the
 truth about processes (that is the run directories) but about promises: an attempt that stands here
-was accepted, and is never started a second time. Called by ``Hands`` from a worker thread.
+was accepted, and is never started a second time. Its name goes last of all, after its run
+directory: one that is not named here says that this journal is not whole (former_life.py). Called
+by ``Hands`` from a worker thread.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from fluxhive.core.values import AttemptId, Value
 log = logging.getLogger(__name__)
 
 #: Raised with every change of the tables; an older agent refuses a newer journal.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: Transactions between two checkpoints: about 2 MiB of log.
 CHECKPOINT_EVERY = 500
 #: What each version added.
@@ -31,6 +33,7 @@ _STEPS = (
     "create table held (attempt_id text primary key, record blob not null) without rowid;"
     "create table outbox (n integer primary key autoincrement, body blob not null);",
     "create table name (id text not null);insert into name values (lower(hex(randomblob(8))));",
+    "",  # an empty record in `held`: forgotten, and its run directory may be there yet
 )
 
 _encoder = msgspec.json.Encoder()
@@ -45,7 +48,10 @@ class Entry(Value, frozen=True, kw_only=True):
     """What one step changes; stored as a whole or not at all."""
 
     held: Mapping[AttemptId, NodeAttempt] = {}
+    #: Forgotten: the server has all of it. The name stays for as long as the run directory does.
     dropped: Sequence[AttemptId] = ()
+    #: Forgotten before, and the run directory is gone.
+    removed: Sequence[AttemptId] = ()
     #: Numbered reports that are about to be sent.
     said: Sequence[tuple[int, bytes]] = ()
     #: Everything said up to this number has arrived.
@@ -68,6 +74,8 @@ class Journal:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
             self._prepare(path)
+            #: Forgotten attempts whose run directories may be there yet.
+            self.forgotten: set[AttemptId] = set()
             self.held = self._read_held()
             #: Its own from when it was begun: the server sees by it that one was lost.
             self.id: str = self._db.execute("select id from name").fetchone()[0]
@@ -99,17 +107,13 @@ class Journal:
 
     def take_up(self, found: Mapping[AttemptId, NodeAttempt]) -> dict[AttemptId, NodeAttempt]:
         """All to go on with, what run directories told of among it: stored at once, since the next
-        agent takes what is here for all that there is.
-
-        The last dispatched comes first: who waits for a turn is looked for before it may get one.
-        """
+        agent takes what is here for all that there is."""
         if found:
             try:
                 self.write(Entry(held=found))
             except JournalUnavailable as error:
                 log.error("journal cannot be written", extra={"reason": str(error)})
-        held = {**self.held, **found}
-        return dict(sorted(held.items(), key=lambda item: item[1].dispatch.channel, reverse=True))
+        return {**self.held, **found}
 
     def append(self, entry: Entry) -> None:
         """Stores the entry, safe from the end of this process; ``flush`` makes it safe from more.
@@ -178,7 +182,12 @@ class Journal:
             )
         if entry.dropped:
             self._db.executemany(
-                "delete from held where attempt_id = ?", [(name,) for name in entry.dropped]
+                "insert or replace into held values (?, x'')", [(name,) for name in entry.dropped]
+            )
+        if entry.removed:
+            self._db.executemany(
+                "delete from held where attempt_id = ? and record = x''",
+                [(name,) for name in entry.removed],
             )
         if entry.said:
             self._db.executemany("insert or replace into outbox values (?, ?)", entry.said)
@@ -199,6 +208,8 @@ class Journal:
                 hint="install the newer FlowHive here again, or let FLOWHIVE_STATE_DIR name "
                 "another place",
             )
+        # A log that was cut short before its first transaction leaves a file with nothing in it.
+        self.was_absent = self.was_absent or version == 0
         if version < SCHEMA_VERSION:
             steps = "".join(_STEPS[version:])
             self._db.executescript(f"begin; {steps} pragma user_version = {SCHEMA_VERSION}; commit")
@@ -229,10 +240,19 @@ class Journal:
         rows: Iterable[tuple[str, bytes]] = self._db.execute(
             "select attempt_id, record from held order by attempt_id"
         )
-        try:
-            return {AttemptId(name): _decoder.decode(record) for name, record in rows}
-        except msgspec.MsgspecError as error:
-            raise sqlite3.DatabaseError(f"a record cannot be read: {error}") from error
+        held: dict[AttemptId, NodeAttempt] = {}
+        for name, record in rows:
+            if not record:
+                self.forgotten.add(AttemptId(name))
+                continue
+            try:
+                attempt = _decoder.decode(record)
+            except msgspec.MsgspecError as error:
+                raise sqlite3.DatabaseError(f"a record cannot be read: {error}") from error
+            if attempt.dispatch.attempt_id != name:
+                raise sqlite3.DatabaseError(f"the record of {name} is that of another attempt")
+            held[AttemptId(name)] = attempt
+        return held
 
 
 def _flush(descriptor: int) -> None:
@@ -258,21 +278,24 @@ def open_journal(path: Path) -> Journal:
         raise _unusable(path, error) from error
 
 
-def begin_anew(journal: Journal, path: Path, *, missing: list[str]) -> Journal:
-    """Another journal for one that lacks attempts which run: what else it lacks, nobody can tell.
+def begin_anew(journal: Journal, path: Path, *, missing: Sequence[str]) -> Journal:
+    """Another journal for one that lacks attempts which have run directories: what else it lacks,
+    nobody can tell.
 
     A log that was cut short reads as an older whole one. What the old journal has is carried over;
     its name is not, so that the server does not take what is missing for what has ended.
     """
-    log.error("journal lacks what runs", extra={"attempts": ", ".join(missing)})
+    log.error("journal lacks attempts", extra={"attempts": ", ".join(missing)})
     journal.close()
     try:
         log.error("journal damaged", extra={"kept_as": str(_move_aside(path))})
         anew = Journal(path, was_absent=True)
-        anew.write(Entry(held=journal.held, said=journal.said))
+        forgotten = sorted(journal.forgotten)
+        anew.write(Entry(held=journal.held, dropped=forgotten, said=journal.said))
     except (sqlite3.OperationalError, OSError, JournalUnavailable) as error:
         raise _unusable(path, error) from error
-    anew.held, anew.said, anew.last_n = journal.held, journal.said, journal.last_n
+    anew.held, anew.forgotten = journal.held, journal.forgotten
+    anew.said, anew.last_n = journal.said, journal.last_n
     return anew
 
 

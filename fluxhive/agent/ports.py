@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from fluxhive.core.effects import NodeAttempt
@@ -48,8 +48,8 @@ class Rooms(Protocol):
     ) -> NodeEvent:
         """Makes the run directory: ``WorkspaceReady`` or ``WorkspaceFailed``."""
 
-    def discard(self, attempt_ids: Iterable[AttemptId]) -> None:
-        """Removes run directories."""
+    def discard(self, attempt_ids: Sequence[AttemptId]) -> list[AttemptId]:
+        """Removes run directories; those that are gone."""
 
     def write_contact(self, contact_at_ms: int) -> None:
         """Tells the shims when the server was last in contact."""

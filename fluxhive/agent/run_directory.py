@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Container
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
@@ -180,15 +179,6 @@ def inspect_run(run_dir: str | Path) -> RunState:
     exited, _ = _read_exit(run_dir, ".exit.tmp")
     phase = RunPhase.SUPERVISOR_LOST if exited is None else RunPhase.ENDED
     return RunState(phase=phase, started=started, exited=exited, problem=started_problem)
-
-
-def running_besides(root: str, known: Container[str]) -> list[str]:
-    """Run directories below ``root`` that are not known and in which an attempt runs."""
-    return [
-        name
-        for name in sorted(os.listdir(root))
-        if name not in known and inspect_run(f"{root}/{name}").phase is RunPhase.RUNNING
-    ]
 
 
 def is_lock_held(run_dir: str | Path) -> bool:

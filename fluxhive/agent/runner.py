@@ -54,17 +54,16 @@ from .connection import Connection
 from .containers import Containers
 from .disk_watch import DiskWatch
 from .fetching import Fetching
+from .former_life import take_up
 from .gpus import Gpus
 from .hands import Hands
 from .host_memory import HostMemory
 from .identity import IdentityFile, label_of
-from .journal import begin_anew, open_journal
 from .logs import LogTailer
 from .lost_runs import make_again
 from .machine import Machine, raise_file_limit
 from .outbox import LinkOut
 from .process import Launcher
-from .run_directory import running_besides
 from .shims import Shims
 from .state_lock import StateLock
 from .task_user import TaskUser, check_user, open_way
@@ -119,7 +118,6 @@ class Runner:
         self._life, self._health_at_ms = secrets.token_hex(8), 0
         self._identity = IdentityFile(directory)
         self._incarnation = self._identity.begin_life(process.boot_id())
-        self._journal = open_journal(directory / "journal.db")
         fetching = Fetching(settings, self._identity)
         self._workspace = Workspace(
             directory / "runs",
@@ -133,13 +131,7 @@ class Runner:
             user=user,
         )
         make_again(directory, self._workspace.root)
-        missing = running_besides(self._workspace.root, self._journal.held)
-        if missing and not self._journal.was_absent:
-            path = directory / "journal.db"
-            self._journal = begin_anew(self._journal, path, missing=missing)
-        lost = self._journal.was_absent
-        found = self._workspace.recover(self._journal.held) if lost else {}
-        self._held = self._journal.take_up(found)
+        self._journal, self._held = take_up(directory / "journal.db", self._workspace.root)
         self._launcher = Launcher(
             log_path=directory / "launcher.log", native_dir=directory / "native"
         )
@@ -234,7 +226,8 @@ class Runner:
 
     async def _take_up(self) -> None:
         """Goes on where the last agent was: by its journal, by run directories where it is lost."""
-        await anyio.to_thread.run_sync(self._workspace.clear_except, self._held)
+        clear, forgotten = self._workspace.clear, self._journal.forgotten
+        self._hands.note_removed(await anyio.to_thread.run_sync(clear, self._held, forgotten))
         for attempt_id, attempt in self._held.items():
             self._workspace.know(attempt_id)
             self._gpus.recall(attempt_id)

@@ -56,10 +56,11 @@ class SpareRooms:
             # Made again after it was deleted (lost_runs.py): this one leads to a shim that is gone.
             if os.path.islink(f"{directory}/shim.lock"):
                 return False
+            # The spec holds what the task was told in secret, and without it nobody takes a room
+            # that is half emptied for an attempt's.
+            _blank(f"{directory}/spec.json")
             for name in names & _REMOVED:
                 os.unlink(f"{directory}/{name}")
-            # The spec holds what the task was told in secret.
-            _blank(f"{directory}/spec.json")
             _blank(f"{directory}/started")
             os.rename(f"{directory}/started", f"{directory}/.started.spare")
             _blank(f"{directory}/exit")

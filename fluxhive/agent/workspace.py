@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,13 +24,13 @@ from fluxhive.core.errors import Conflict, FluxhiveError, InternalError, RemoteE
 from fluxhive.core.events import DispatchReceived, NodeEvent, WorkspaceFailed, WorkspaceReady
 from fluxhive.core.interpreter import PythonFound
 from fluxhive.core.launch_plan import INHERITED, LaunchPlan, NodeFacts, plan_launch
-from fluxhive.core.node import HeldPhase
 from fluxhive.core.values import AttemptId, GpuUuid, Mib
 from fluxhive.protocol.agent import Launch
 
 from . import process
 from .code_cache import CodeCache, NotWanted
 from .containers import LEAD_MARGIN_MS, Containers, Enclosed, remove_container
+from .former_life import is_spent
 from .gpu_libraries import capped
 from .launching import Unprepared, check_in_code, check_port, python_of, venv_bin_of, write_new
 from .run_directory import RunPhase, RunSpec, acknowledge, inspect_run, read_spec, write_spec
@@ -321,10 +321,14 @@ class Workspace:
 
     # ── after ─────────────────────────────────────────────────────────────────────────────────
 
-    def discard(self, attempt_ids: Iterable[AttemptId]) -> None:
-        """Removes run directories; where output is kept, all but that."""
+    def discard(self, attempt_ids: Sequence[AttemptId]) -> list[AttemptId]:
+        """Removes run directories, those that are gone; where output is kept, all but that."""
         for attempt_id in attempt_ids:
             self._remove(attempt_id)
+        return self._gone(attempt_ids)
+
+    def _gone(self, attempt_ids: Iterable[AttemptId]) -> list[AttemptId]:
+        return [each for each in attempt_ids if not os.path.lexists(self.directory(each))]
 
     def _remove(self, attempt_id: AttemptId) -> None:
         directory = self.directory(attempt_id)
@@ -358,23 +362,12 @@ class Workspace:
             return  # never prepared, or gone: nothing of it can run
         self._note(attempt_id, spec)
 
-    def recover(self, known: Container[AttemptId]) -> dict[AttemptId, NodeAttempt]:
-        """What the run directories say about attempts that the journal does not name."""
-        found: dict[AttemptId, NodeAttempt] = {}
-        for name in sorted(os.listdir(self.root)):
-            if AttemptId(name) in known:
-                continue
-            try:
-                spec = read_spec(f"{self.root}/{name}")
-                dispatch = msgspec.convert(spec.dispatch, DispatchReceived)
-            except (InternalError, msgspec.ValidationError) as error:
-                log.error("run directory cannot be read", extra={"dir": name, "reason": str(error)})
-                continue
-            found[dispatch.attempt_id] = NodeAttempt(dispatch=dispatch, phase=HeldPhase.LAUNCHING)
-        return found
+    def clear(self, held: Container[AttemptId], forgotten: Iterable[AttemptId]) -> list[AttemptId]:
+        """Removes what an earlier life had yet to remove; those of the forgotten that are gone.
 
-    def clear_except(self, held: Container[AttemptId]) -> None:
-        """Removes what nobody knows any more and nothing runs in."""
+        What is not known to be over and with the server stays, whatever it is.
+        """
+        forgotten = set(forgotten)
         for name in os.listdir(self.root):
             attempt_id = AttemptId(name)
             if attempt_id in held:
@@ -382,9 +375,12 @@ class Workspace:
             directory = self.directory(attempt_id)
             if inspect_run(directory).phase is RunPhase.RUNNING:
                 log.warning("a process runs that nobody asked for", extra={"dir": directory})
-            else:
+            elif attempt_id in forgotten or is_spent(directory):
                 acknowledge(directory)
                 self._remove(attempt_id)
+            else:
+                log.error("run directory that nobody knows, kept", extra={"dir": directory})
+        return self._gone(forgotten)
 
     def _note(self, attempt_id: AttemptId, spec: RunSpec) -> None:
         self.cookies[spec.cookie] = attempt_id

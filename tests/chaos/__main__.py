@@ -75,7 +75,7 @@ def run_one(told: argparse.Namespace, keep: Path | None) -> Figures:
     began_s = time.monotonic()
     processes = Processes(home, told.agents, told.seed)
     try:
-        faults = Faults(processes, told.seed, is_short=told.short)
+        faults = Faults(processes, told.seed)
         people = People(processes, witnesses, most=4 * told.agents, seed=told.seed)
         checker = Checker(people, faults, witnesses, processes.transport())
         people.start()

@@ -41,9 +41,6 @@ MIX = {
     "kill launcher": 1,
     "kill server": 1,
 }
-#: Left out of ``--short``: output is lost under them, which is not repaired yet
-#: (docs/measurements/2026-11-26-faults.md). The long run makes them.
-LONG_ONLY = ("lose journal", "reboot")
 #: A partition or pause that lasts beyond the failover length, so that tasks move.
 LONG_S = FAILOVER_MS / 1000 + 25
 LONG_SHARE = 0.04
@@ -52,9 +49,8 @@ LONG_SHARE = 0.04
 class Faults:
     """Makes faults, one after the other, and counts those that found something to break."""
 
-    def __init__(self, processes: Processes, seed: int, *, is_short: bool = False) -> None:
+    def __init__(self, processes: Processes, seed: int) -> None:
         self._it = processes
-        self._mix = {kind: n for kind, n in MIX.items() if not (is_short and kind in LONG_ONLY)}
         self._chance = random.Random(seed)
         self.counts: Counter[str] = Counter()
         #: Attempts whose processes were killed here: a signal is the right end for them.
@@ -79,7 +75,7 @@ class Faults:
 
     def make_one(self) -> None:
         """One fault of the mix; nothing when there is nothing that it could break now."""
-        kind = self._chance.choices(list(self._mix), list(self._mix.values()))[0]
+        kind = self._chance.choices(list(MIX), list(MIX.values()))[0]
         agent = self._chance.choice(self._it.agents)
         if getattr(self, "_" + kind.replace(" ", "_").lower())(agent):
             self.counts[kind] += 1

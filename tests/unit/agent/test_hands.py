@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import pytest
@@ -81,7 +81,7 @@ class Node:
         if self.is_full:
             raise JournalUnavailable("disk full")
         names = [f"{attempt.phase.value}" for attempt in entry.held.values()]
-        names += ["dropped" for _ in entry.dropped]
+        names += ["dropped" for _ in entry.dropped] + ["removed" for _ in entry.removed]
         numbers = ",".join(str(n) for n, _ in entry.said)
         self.happened.append(f"written {' '.join(names)}{numbers and f' said {numbers}'}")
 
@@ -108,8 +108,9 @@ class Node:
         self.happened.append("prepared")
         return WorkspaceReady(attempt_id=attempt.dispatch.attempt_id)
 
-    def discard(self, attempt_ids: Iterable[AttemptId]) -> None:
+    def discard(self, attempt_ids: Sequence[AttemptId]) -> list[AttemptId]:
         self.happened.append("discarded")
+        return list(attempt_ids)
 
     def write_contact(self, contact_at_ms: int) -> None:
         self.happened.append("contact")
@@ -232,8 +233,11 @@ def test_a_start_is_told_soon_without_company_too() -> None:
     told(story)
 
 
-def test_a_forgotten_attempt_goes_from_the_journal_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forgotten_attempt_is_noted_first_and_its_name_goes_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "DISCARD_S", 0.01)
+    monkeypatch.setattr(module, "NAMED_MS", 0)
 
     async def story(node: Node) -> None:
         node.receive_dispatch()
@@ -244,6 +248,11 @@ def test_a_forgotten_attempt_goes_from_the_journal_first(monkeypatch: pytest.Mon
         node.hands.put(ForgetReceived(session=1, attempt_ids=(ATTEMPT,)), mark=9)
         await node.sees("written dropped", "forgotten", "committed 9", "discarded")
         assert node.hands.attempts == {}
+        node.receive_dispatch_of(AttemptId("t-9999.1"))
+        await node.sees(
+            "written preparing removed said 3", "flushed", "prepared", "said AttemptAccepted",
+            "written launching", "started",
+        )  # fmt: skip
 
     told(story)
 

@@ -68,6 +68,21 @@ def test_a_forgotten_attempt_and_acknowledged_reports_are_gone(tmp_path: Path) -
     assert [n for n, _ in again.said] == [4, 5]
 
 
+def test_a_forgotten_attempt_is_named_until_its_run_directory_is_gone(tmp_path: Path) -> None:
+    path, other = tmp_path / "journal.db", AttemptId("t-9999.1")
+    journal = open_journal(path)
+    journal.write(Entry(held={ATTEMPT: attempt(), other: attempt(name=other)}))
+    journal.write(Entry(dropped=[ATTEMPT]))
+    journal.close()
+    again = open_journal(path)
+    assert (set(again.held), again.forgotten) == ({other}, {ATTEMPT})
+    # Whatever is said to be gone: what is held is not taken out.
+    again.write(Entry(removed=[ATTEMPT, other]))
+    again.close()
+    at_last = open_journal(path)
+    assert (set(at_last.held), at_last.forgotten) == ({other}, set())
+
+
 def test_numbers_go_on_where_they_were_even_when_all_is_acknowledged(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     journal = open_journal(path)
@@ -118,6 +133,29 @@ def test_a_record_that_cannot_be_read_makes_the_journal_a_damaged_one(tmp_path: 
         raw.execute("insert into held values ('t-1.1', '{\"phase\": 3}')")
     raw.close()
     assert open_journal(path).was_absent
+
+
+def test_a_record_under_another_name_makes_the_journal_a_damaged_one(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = open_journal(path)
+    journal.write(Entry(held={ATTEMPT: attempt()}))
+    journal.close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("update held set attempt_id = 't-jrt7.1'")
+    raw.close()
+    assert open_journal(path).was_absent
+
+
+def test_a_log_that_was_cut_to_nothing_leaves_a_journal_that_was_absent(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = open_journal(path)
+    journal.write(Entry(held={ATTEMPT: attempt()}))
+    content = path.read_bytes()
+    journal.close()
+    path.write_bytes(content)
+    (tmp_path / "journal.db-wal").unlink(missing_ok=True)
+    again = open_journal(path)
+    assert (again.held, again.was_absent) == ({}, True)
 
 
 def test_a_journal_of_a_newer_agent_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from fluxhive.agent.run_directory import acknowledge, read_spec
+from fluxhive.agent.former_life import is_spent, recover
+from fluxhive.agent.run_directory import read_spec
 from fluxhive.agent.workspace import Workspace
 from fluxhive.core.effects import NodeAttempt
 from fluxhive.core.errors import Conflict, Unreachable
@@ -165,19 +166,45 @@ def test_attempts_are_recovered_from_their_run_directories(
     workspace.prepare(attempt(), launch(tmp_path))
     workspace.prepare(attempt("t-9999.1"), launch(tmp_path))
     os.mkdir(workspace.directory(AttemptId("t-garbage.1")))
-    found = workspace.recover({AttemptId("t-9999.1")})
+    found = recover(workspace.root, {AttemptId("t-9999.1")})
     assert list(found) == [ATTEMPT]
     assert found[ATTEMPT].dispatch == attempt().dispatch
 
 
-def test_what_nobody_knows_is_cleared_and_what_is_held_stays(
+def test_what_is_forgotten_is_cleared_and_what_is_held_or_not_known_stays(
     workspace: Workspace, tmp_path: Path
 ) -> None:
+    forgotten, unknown, gone = (AttemptId(f"t-{n}.1") for n in (7777, 8888, 9999))
+    for name in (ATTEMPT, forgotten, unknown):
+        workspace.prepare(attempt(name), launch(tmp_path))
+    assert sorted(workspace.clear({ATTEMPT}, {forgotten, gone})) == [forgotten, gone]
+    assert sorted(os.listdir(workspace.root)) == [unknown, ATTEMPT]
+
+
+def test_what_a_room_without_a_spec_held_is_of_no_use_and_one_that_cannot_be_read_stays(
+    workspace: Workspace,
+) -> None:
+    for name, spec in (("t-1.1", None), ("t-2.1", b" " * 900), ("t-3.1", b'{"attempt": "t-3')):
+        directory = Path(workspace.directory(AttemptId(name)))
+        directory.mkdir()
+        if spec is not None:
+            (directory / "spec.json").write_bytes(spec)
+    workspace.clear((), ())
+    assert os.listdir(workspace.root) == ["t-3.1"]
+
+
+def test_a_room_that_is_half_emptied_is_nobodys(workspace: Workspace, tmp_path: Path) -> None:
+    """The spec goes before the output, or it would be taken up as one that printed nothing."""
     workspace.prepare(attempt(), launch(tmp_path))
-    workspace.prepare(attempt("t-9999.1"), launch(tmp_path))
-    acknowledge(workspace.directory(AttemptId("t-9999.1")))
-    workspace.clear_except({ATTEMPT})
-    assert os.listdir(workspace.root) == [ATTEMPT]
+    directory = Path(workspace.directory(ATTEMPT))
+    for name in ("started", "exit", "shim.lock"):
+        (directory / name).touch()
+    # What cannot be unlinked stops it half-way.
+    (directory / "stdout").mkdir()
+    (directory / "stdout" / "of-the-task").touch()
+    assert workspace._spare is not None
+    assert not workspace._spare.put(str(directory))
+    assert is_spent(str(directory))
 
 
 def test_the_contact_file_is_one_number_of_one_length(workspace: Workspace, tmp_path: Path) -> None:
