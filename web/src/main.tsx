@@ -1,11 +1,11 @@
 import "./styles";
 import { MantineProvider } from "@mantine/core";
-import { Notifications } from "@mantine/notifications";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
 import { createRoot } from "react-dom/client";
 import { onSignedOut, ProblemError } from "./api/http";
 import { createAppRouter } from "./router";
+import { NotesPlace } from "./shell/NotesPlace";
 import { theme } from "./theme";
 
 /** The server makes one for each answer and allows styles of this page by it alone. */
@@ -38,7 +38,7 @@ if (!root) throw new Error("index.html has no #root");
 createRoot(root).render(
   <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={() => nonce}>
     <QueryClientProvider client={client}>
-      <Notifications position="bottom-right" limit={4} />
+      <NotesPlace />
       <RouterProvider router={router} />
     </QueryClientProvider>
   </MantineProvider>,

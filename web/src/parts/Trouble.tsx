@@ -1,5 +1,4 @@
 /** What went wrong: what, why, what to do, and the id that support needs. The page around it stays. */
-import { Button } from "@mantine/core";
 import { ProblemError } from "../api/http";
 import { Copyable } from "./Copyable";
 import { Icon } from "./Icon";
@@ -20,9 +19,9 @@ export function Trouble({ error, retry }: { error: unknown; retry?: () => void }
           </div>
         )}
         {retry && (
-          <Button size="compact-xs" variant="default" mt={6} onClick={retry}>
+          <button type="button" className={classes.retry} onClick={retry}>
             Try again
-          </Button>
+          </button>
         )}
       </div>
     </div>

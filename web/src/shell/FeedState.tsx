@@ -1,4 +1,3 @@
-import { Tooltip } from "@mantine/core";
 import { ago } from "../format/time";
 import { type Standing, useConnection } from "../live/connection";
 import { useNow } from "../parts/useNow";
@@ -25,11 +24,9 @@ export function FeedState() {
         ? `The server was last heard ${age}; what you see is from then`
         : "The feed is being opened";
   return (
-    <Tooltip label={label}>
-      <span className={classes.state} data-standing={standing} role="status">
-        <span className={classes.dot} />
-        {text}
-      </span>
-    </Tooltip>
+    <span className={classes.state} data-standing={standing} role="status" title={label}>
+      <span className={classes.dot} />
+      {text}
+    </span>
   );
 }

@@ -1,62 +1,32 @@
-import { ActionIcon, Menu, useComputedColorScheme, useMantineColorScheme } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
-import { useNavigate } from "@tanstack/react-router";
-import { useState } from "react";
-import { send } from "../api/http";
+/** Who is logged in; what can be done about it is loaded when it is asked for. */
+import { lazy, Suspense, useState } from "react";
 import type { Me } from "../api/types";
-import { canNotify, isNotifying, setNotifying } from "../live/notify";
 import { Icon } from "../parts/Icon";
+import classes from "./Shell.module.css";
 
-/** Who is logged in, light or dark, and the way out. */
+const loadMenu = async () => ({ default: (await import("./PersonMenu")).PersonMenu });
+const PersonMenu = lazy(loadMenu);
+
 export function Person({ me }: { me: Me }) {
-  const client = useQueryClient();
-  const { setColorScheme } = useMantineColorScheme();
-  const scheme = useComputedColorScheme();
-  const other = scheme === "dark" ? "light" : "dark";
-  const [notifies, setNotifies] = useState(isNotifying);
-  const navigate = useNavigate();
-  const leave = async () => {
-    await send("DELETE", "/auth/session");
-    client.clear();
-    window.location.assign("/sign-in");
-  };
+  const [isAsked, setAsked] = useState(false);
+  const button = (
+    <button
+      type="button"
+      className={classes.person}
+      aria-label={`${me.username}: menu`}
+      aria-haspopup="menu"
+      aria-expanded={isAsked}
+      onPointerEnter={() => void loadMenu()}
+      onFocus={() => void loadMenu()}
+      onClick={() => setAsked(true)}
+    >
+      <Icon name="user" />
+    </button>
+  );
+  if (!isAsked) return button;
   return (
-    <Menu position="bottom-end" width={230}>
-      <Menu.Target>
-        <ActionIcon variant="subtle" color="gray" aria-label={`${me.username}: menu`}>
-          <Icon name="user" />
-        </ActionIcon>
-      </Menu.Target>
-      <Menu.Dropdown>
-        <Menu.Label>
-          {me.username}, {me.role}
-        </Menu.Label>
-        <Menu.Item
-          leftSection={<Icon name={other === "dark" ? "moon" : "sun"} />}
-          onClick={() => setColorScheme(other)}
-        >
-          {other === "dark" ? "Dark" : "Light"}
-        </Menu.Item>
-        <Menu.Item
-          leftSection={<Icon name="bell" />}
-          disabled={!canNotify()}
-          closeMenuOnClick={false}
-          onClick={() => void setNotifying(!notifies).then(setNotifies)}
-        >
-          {!canNotify()
-            ? "Notifications need HTTPS"
-            : notifies
-              ? "Notifying when mine end"
-              : "Notify me when mine end"}
-        </Menu.Item>
-        <Menu.Item
-          leftSection={<Icon name="key" />}
-          onClick={() => void navigate({ to: "/tokens" })}
-        >
-          Tokens
-        </Menu.Item>
-        <Menu.Item onClick={() => void leave()}>Sign out</Menu.Item>
-      </Menu.Dropdown>
-    </Menu>
+    <Suspense fallback={button}>
+      <PersonMenu me={me} />
+    </Suspense>
   );
 }

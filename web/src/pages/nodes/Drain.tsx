@@ -1,10 +1,10 @@
 import { Button } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { send } from "../../api/http";
 import { nodesQuery } from "../../api/queries";
 import type { NodeView } from "../../api/types";
 import { withNodes } from "../../live/patch";
+import { tell } from "../../parts/tell";
 import classes from "./Nodes.module.css";
 
 /** Draining: what runs goes on, nothing new is placed. It can be taken back, so it does not ask. */
@@ -15,7 +15,7 @@ export function Drain({ node }: { node: NodeView }) {
       send<NodeView>("PATCH", `/nodes/${encodeURIComponent(node.id)}`, { draining }),
     onSuccess: (changed) =>
       client.setQueryData(nodesQuery.queryKey, (known) => known && withNodes(known, [changed])),
-    onError: (error) => notifications.show({ color: "red", message: error.message }),
+    onError: (error) => tell({ color: "red", message: error.message }),
   });
   return (
     <Button

@@ -1,7 +1,6 @@
 /** Submitting: as it is typed, where and when it would start, and the same as a command line. */
 import { Button } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
-import { notifications } from "@mantine/notifications";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useMemo, useState } from "react";
@@ -12,6 +11,7 @@ import { count } from "../../format/amount";
 import { Copyable } from "../../parts/Copyable";
 import { Panel } from "../../parts/Panel";
 import { Trouble } from "../../parts/Trouble";
+import { tell } from "../../parts/tell";
 import { againOf } from "../task/again";
 import { commandOf } from "../task/command";
 import { DryRun } from "./DryRun";
@@ -64,8 +64,7 @@ function SubmitForm({ original }: { original?: TaskView }) {
   const submit = useMutation({
     mutationFn: () => send<TaskView>("POST", "/tasks", spec),
     onSuccess: async (task) => {
-      for (const warning of task.warnings ?? [])
-        notifications.show({ color: "yellow", message: warning });
+      for (const warning of task.warnings ?? []) tell({ color: "yellow", message: warning });
       await navigate({ to: "/t/$task", params: { task: task.id } });
     },
   });

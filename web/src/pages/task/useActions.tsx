@@ -1,9 +1,9 @@
 /** What people do with a task: each says what it did, and how to take it back where that is possible. */
-import { notifications } from "@mantine/notifications";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { ProblemError, send } from "../../api/http";
 import type { TaskView } from "../../api/types";
+import { tell } from "../../parts/tell";
 import { againOf } from "./again";
 
 export function useActions(task: TaskView) {
@@ -14,10 +14,10 @@ export function useActions(task: TaskView) {
 
   const onError = (error: Error) => {
     const hint = error instanceof ProblemError ? error.problem.hint : undefined;
-    notifications.show({ color: "red", title: error.message, message: hint ?? "" });
+    tell({ color: "red", title: error.message, message: hint ?? "" });
   };
   const done = (title: string) => async () => {
-    notifications.show({ message: `${name}: ${title}` });
+    tell({ message: `${name}: ${title}` });
     await Promise.all([
       client.invalidateQueries({ queryKey: ["task", task.id] }),
       client.invalidateQueries({ queryKey: ["tasks"] }),
@@ -50,7 +50,7 @@ export function useActions(task: TaskView) {
     },
     onError,
     onSuccess: async (again) => {
-      notifications.show({ message: `Submitted again as ${again.id}` });
+      tell({ message: `Submitted again as ${again.id}` });
       await navigate({ to: "/t/$task", params: { task: again.id } });
     },
   });

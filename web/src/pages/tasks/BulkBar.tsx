@@ -1,9 +1,9 @@
 /** What can be done with the chosen tasks at once; it says the count, and asks before it is final. */
 import { Button } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
 import { counted } from "../../format/amount";
+import { tell } from "../../parts/tell";
 import { type BulkAction, bulk, DONE } from "./bulk";
 import classes from "./TasksPage.module.css";
 
@@ -28,7 +28,7 @@ export function BulkBar({ ids, asks, setAsks, clear, renew }: Props) {
     }),
     onSuccess: ({ action, done, failed }) => {
       const undo = action === "hold" && done.length > 0;
-      const id = notifications.show({
+      const hide = tell({
         color: failed.length ? "red" : undefined,
         autoClose: undo ? UNDO_MS : undefined,
         title: `${counted(done.length, "task")} ${DONE[action]}${failed.length ? `, ${failed.length} not` : ""}`,
@@ -37,7 +37,7 @@ export function BulkBar({ ids, asks, setAsks, clear, renew }: Props) {
             size="compact-xs"
             variant="default"
             onClick={() => {
-              notifications.hide(id);
+              hide();
               void bulk("release", done, () => undefined).then(renew);
             }}
           >

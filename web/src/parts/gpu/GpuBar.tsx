@@ -1,5 +1,4 @@
 /** The one picture that people learn: a GPU's memory and who has it, and below it how busy it was. */
-import { HoverCard } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { memo } from "react";
 import type { GpuView, TaskView, UsagePoint } from "../../api/types";
@@ -9,6 +8,7 @@ import { Icon, type IconName } from "../Icon";
 import { freeMib, holdersOf, type Segment, segmentsOf } from "./bar";
 import classes from "./GpuBar.module.css";
 import { GpuFacts } from "./GpuFacts";
+import { HoverPlace } from "./HoverPlace";
 import { Sparkline } from "./Sparkline";
 
 /** Where NVIDIA's cards begin to slow down is 83 °C and above. */
@@ -38,47 +38,37 @@ export const GpuBar = memo(function GpuBar({
   const names = holders.map((holder) => holder.name).join(", ");
   const isOut = report.state === "dirty" || report.state === "faulty";
   return (
-    <HoverCard
-      withRoles={false}
-      openDelay={150}
-      closeDelay={60}
-      width={320}
-      position="bottom-start"
-      shadow="md"
+    <HoverPlace
+      className={classes.gpu ?? ""}
+      isOut={isOut}
+      card={() => <GpuFacts gpu={gpu} nodeLabel={nodeLabel} holders={holders} />}
     >
-      <HoverCard.Target>
-        <div className={classes.gpu} data-out={isOut || undefined}>
-          <div className={classes.head}>
-            <span className={classes.index}>{report.index}</span>
-            <span className={`${classes.who} ellipsis`}>
-              {names || (isOut ? report.state_reason || report.state : "free")}
-            </span>
-            <Marks gpu={gpu} isDraining={isDraining} />
-            <span className={classes.amount}>
-              {isDense
-                ? report.used_mib == null
-                  ? "?"
-                  : gib(report.used_mib)
-                : gibOf(report.used_mib, report.total_mib)}
-            </span>
-          </div>
-          <div className={classes.bar} role="group" aria-label={spoken(gpu, nodeLabel, holders)}>
-            {segments.map((segment) => (
-              <Piece key={`${segment.holder?.attemptId ?? ""}${segment.kind}`} segment={segment} />
-            ))}
-          </div>
-          <div className={classes.foot}>
-            <Sparkline points={points} now={report.utilization_percent} />
-            <span className={classes.busy}>
-              {report.utilization_percent == null ? "–" : `${report.utilization_percent} %`}
-            </span>
-          </div>
-        </div>
-      </HoverCard.Target>
-      <HoverCard.Dropdown className={classes.card}>
-        <GpuFacts gpu={gpu} nodeLabel={nodeLabel} holders={holders} />
-      </HoverCard.Dropdown>
-    </HoverCard>
+      <div className={classes.head}>
+        <span className={classes.index}>{report.index}</span>
+        <span className={`${classes.who} ellipsis`}>
+          {names || (isOut ? report.state_reason || report.state : "free")}
+        </span>
+        <Marks gpu={gpu} isDraining={isDraining} />
+        <span className={classes.amount}>
+          {isDense
+            ? report.used_mib == null
+              ? "?"
+              : gib(report.used_mib)
+            : gibOf(report.used_mib, report.total_mib)}
+        </span>
+      </div>
+      <div className={classes.bar} role="group" aria-label={spoken(gpu, nodeLabel, holders)}>
+        {segments.map((segment) => (
+          <Piece key={`${segment.holder?.attemptId ?? ""}${segment.kind}`} segment={segment} />
+        ))}
+      </div>
+      <div className={classes.foot}>
+        <Sparkline points={points} now={report.utilization_percent} />
+        <span className={classes.busy}>
+          {report.utilization_percent == null ? "–" : `${report.utilization_percent} %`}
+        </span>
+      </div>
+    </HoverPlace>
   );
 });
 
