@@ -80,8 +80,9 @@ def run_one(told: argparse.Namespace, keep: Path | None) -> Figures:
         checker = Checker(people, faults, witnesses, processes.transport())
         people.start()
         _break(faults, checker, told.faults, told.minutes * 60)
-        people.stop()
+        # The server first: whoever submits waits for it.
         faults.undo_due(everything=True)
+        people.stop()
         print("chaos: the last fault is undone; everything has to end now", flush=True)
         wait_for_the_rest(checker, faults, HEAL_S)
         tally = checker.conclude()
@@ -111,6 +112,7 @@ def _break(faults: Faults, checker: Checker, n_faults: int, seconds: float) -> N
     looking = threading.Thread(target=look, name="checker")
     looking.start()
     began_s = said_s = time.monotonic()
+    n_told = 0
     try:
         while faults.n < n_faults:
             faults.undo_due()
@@ -121,11 +123,10 @@ def _break(faults: Faults, checker: Checker, n_faults: int, seconds: float) -> N
             if time.monotonic() - said_s > 60:
                 said_s = time.monotonic()
                 tally = checker.tally
-                print(
-                    f"chaos: {faults.n} faults, {tally.tasks} tasks checked, "
-                    f"{len(tally.problems)} problems",
-                    flush=True,
-                )
+                news = tally.problems[n_told:]
+                n_told += len(news)
+                told = f"chaos: {faults.n} faults, {tally.tasks} tasks checked, {n_told} problems"
+                print(told, *news, sep="\n  ", flush=True)
     finally:
         is_over.set()
         looking.join()
