@@ -12,6 +12,7 @@ from fluxhive.core.errors import InputError
 from fluxhive.core.node import NodeState
 from fluxhive.core.request import show_ms
 from fluxhive.protocol.rest import NodeView
+from fluxhive.sdk.begin import parse_time_ms, show_time
 
 SHOWN_MAX = 10
 """Attempts that are named; of more only the number is told."""
@@ -33,11 +34,24 @@ def accept(*, node: str, control_url: str | None) -> None:
 
 @command.command("drain")
 @click.argument("node", shell_complete=NODE_NAMES)
+@click.option("--reason", default="", help="Why, for others to read.")
+@click.option("--until", "ends", help="When it takes tasks again: 18:00, +2h, 2026-12-24T08:00.")
 @options.control_url
-def drain(*, node: str, control_url: str | None) -> None:
+def drain(*, node: str, reason: str, ends: str | None, control_url: str | None) -> None:
     """Let a node take nothing new; what runs on it runs on."""
-    changed = session.client(control_url).change_node(node, draining=True)
-    messages.say(f"{changed.label} takes nothing new; {_running(changed)}")
+    until_ms = None if ends is None else parse_time_ms(ends, field="--until")
+    if ends is not None and until_ms is None:
+        raise InputError(
+            "`--until` has to be a time to come: `now`",
+            field="--until",
+            value=ends,
+            hint="write it as `+2h`",
+        )
+    changed = session.client(control_url).change_node(
+        node, draining=True, drain_reason=reason, drain_until_ms=until_ms
+    )
+    end = "" if until_ms is None else f" until {show_time(until_ms)}"
+    messages.say(f"{changed.label} takes nothing new{end}; {_running(changed)}")
 
 
 @command.command("undrain")

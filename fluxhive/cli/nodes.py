@@ -8,6 +8,7 @@ from fluxhive.cli import options, output, session
 from fluxhive.cli.watch import watched
 from fluxhive.core.request import show_mib, show_ms
 from fluxhive.protocol.rest import NodeView
+from fluxhive.sdk.begin import show_time
 
 TITLES = ("ID", "LABEL", "STATE", "CPUS", "MEMORY", "GPUS", "TASKS", "CONTACT", "NOTE")
 
@@ -56,6 +57,10 @@ def _age(age_ms: int) -> str:
 
 def _notes(node: NodeView) -> list[str]:
     notes = [node.problem] if node.problem else []
+    if node.drain is not None and node.drain.until_ms is not None:
+        notes.append(f"drained until {show_time(node.drain.until_ms)}")
+    if node.drain is not None and node.drain.reason:
+        notes.append(node.drain.reason)
     if node.only_for:
         notes.append(f"only for {node.only_for}")
     if node.tags:

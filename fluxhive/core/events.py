@@ -123,6 +123,9 @@ class NodeDrained(Tagged, frozen=True, kw_only=True):
     node_id: NodeId
     on: bool
     by: str
+    reason: str = ""
+    #: When it takes tasks again by itself; None: when somebody says so.
+    until_ms: Ms | None = None
 
 
 class NodeAccepted(Tagged, frozen=True, kw_only=True):

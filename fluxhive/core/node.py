@@ -107,6 +107,15 @@ class Inventory(Value, frozen=True, kw_only=True):
     tasks_per_gpu_max: int | None = None
 
 
+class Drain(Value, frozen=True, kw_only=True):
+    """Who wants a node to take nothing new, and why."""
+
+    by: str
+    reason: str = ""
+    #: When it takes tasks again by itself; None: when somebody says so.
+    until_ms: Ms | None = None
+
+
 class Node(Value, frozen=True, kw_only=True):
     """A machine with an agent, as the brain knows it."""
 
@@ -131,3 +140,5 @@ class Node(Value, frozen=True, kw_only=True):
     removed: bool = False
     #: What its agent can do that older ones cannot (capability.py), as its latest hello said.
     capabilities: tuple[str, ...] = ()
+    #: Why and until when it is draining; None: it is not, or nobody said.
+    drain: Drain | None = None

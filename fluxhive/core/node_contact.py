@@ -14,8 +14,6 @@ from .attempt_end import end_member
 from .capability import missing, needed, too_old
 from .effects import TurnAway, Welcome
 from .events import (
-    NodeAccepted,
-    NodeDrained,
     NodeGivenUp,
     NodeJoined,
     NodeLeft,
@@ -75,6 +73,7 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
         incarnation=event.incarnation,
         only_for=None if serves_all else event.only_for,
         draining=known is not None and known.node.draining,
+        drain=None if known is None else known.node.drain,
         inventory=event.inventory,
         agent_version=event.agent_version,
         boot_id=event.boot_id,
@@ -292,23 +291,6 @@ def check_silence(hive: HiveState, node_id: NodeId) -> None:
 
 
 # ── what people say about a node ──────────────────────────────────────────────────────────────
-
-
-def drained(hive: HiveState, event: NodeDrained) -> None:
-    """No new attempts on the node, or again; said twice it is said once."""
-    record = hive.nodes.get(event.node_id)
-    if record is None or record.node.draining == event.on:
-        return
-    verb = "drained" if event.on else "undrained"
-    hive.put_node(replace(record.live(), draining=event.on), f"{verb} by {event.by}")
-
-
-def accepted(hive: HiveState, event: NodeAccepted) -> None:
-    """The node serves everybody."""
-    record = hive.nodes.get(event.node_id)
-    if record is not None and record.node.only_for is not None:
-        reason = f"accepted for everybody by {event.by}"
-        hive.put_node(replace(record.live(), only_for=None), reason)
 
 
 def given_up(hive: HiveState, event: NodeGivenUp) -> None:

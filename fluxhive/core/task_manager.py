@@ -19,6 +19,7 @@ from . import (
     attempt_reports,
     booking_desk,
     node_contact,
+    node_orders,
     promises,
     quota_gate,
     task_orders,
@@ -277,6 +278,7 @@ class TaskManager:
         for known in list(hive.nodes.values()):
             for attempt in hive.live_on(known.node.id):
                 node_contact.grant_full_length(hive, attempt, known.node.id)
+            node_orders.set_timer(hive, known.node.id)
         hive.is_loading = False
         check(manager, full=True)
         return manager
@@ -318,9 +320,9 @@ class TaskManager:
                 if node_contact.is_current(hive, event.node_id, event.session):
                     node_contact.left(hive, event)
             case NodeDrained():
-                node_contact.drained(hive, event)
+                node_orders.drained(hive, event)
             case NodeAccepted():
-                node_contact.accepted(hive, event)
+                node_orders.accepted(hive, event)
             case TasksExpired():
                 hive.drop_ended(event.task_ids)
             case UnknownEnded():
@@ -385,6 +387,8 @@ class TaskManager:
                     quota_gate.hours_due(hive, owner)
                 case TimerKind.BOOKING:
                     booking_desk.over(hive, owner)
+                case TimerKind.DRAIN:
+                    node_orders.drain_over(hive, NodeId(owner))
                 case TimerKind.PROMISE:
                     promises.promise_more(hive)
                 case _:

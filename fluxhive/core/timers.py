@@ -42,6 +42,8 @@ class TimerKind(IntEnum):
     BOOKING = 10
     #: GPU-hours of a week are used up, or a new week begins (whose).
     GPU_HOURS = 11
+    #: A node that is draining takes tasks again (its id).
+    DRAIN = 12
 
 
 TimerKey = tuple[TimerKind, str, str]

@@ -10,7 +10,7 @@ from enum import Enum
 
 from fluxhive.core.array import MemberCounts
 from fluxhive.core.dependency import Edit
-from fluxhive.core.node import GpuReport, NodeState
+from fluxhive.core.node import Drain, GpuReport, NodeState
 from fluxhive.core.outcome import Outcome
 from fluxhive.core.task import Priority, TaskSpec, TaskState
 from fluxhive.core.values import Value
@@ -154,6 +154,8 @@ class NodeView(Value, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     #: How many tasks may share one of its GPUs; 1: none does, None: as the hive says.
     tasks_per_gpu_max: int | None = None
+    #: While it is draining: who wants it so, why, and until when.
+    drain: Drain | None = None
 
 
 class GpuView(Value, frozen=True, kw_only=True):
@@ -177,6 +179,9 @@ class NodeChange(Body, frozen=True, kw_only=True):
 
     draining: bool | None = None
     accepted: bool | None = None
+    #: With ``draining``: why, and when it takes tasks again by itself; absent: when somebody says.
+    drain_reason: str = ""
+    drain_until_ms: int | None = None
 
 
 class NodeRegistration(Body, frozen=True, kw_only=True):

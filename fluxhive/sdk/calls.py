@@ -290,14 +290,25 @@ class Calls(PeopleCalls):
         return self.transport.call("GET", f"{API}/nodes", rest.NodePage).items
 
     def change_node(
-        self, node_id: str, *, draining: bool | None = None, accepted: bool | None = None
+        self,
+        node_id: str,
+        *,
+        draining: bool | None = None,
+        accepted: bool | None = None,
+        drain_reason: str = "",
+        drain_until_ms: int | None = None,
     ) -> rest.NodeView:
         """Changes how a node is used; None leaves it. For administrators and the node's owner."""
         return self.transport.call(
             "PATCH",
             _node_path(node_id),
             rest.NodeView,
-            body=rest.NodeChange(draining=draining, accepted=accepted),
+            body=rest.NodeChange(
+                draining=draining,
+                accepted=accepted,
+                drain_reason=drain_reason,
+                drain_until_ms=drain_until_ms,
+            ),
         )
 
     def node(self, node_id: str) -> rest.NodeView:

@@ -214,6 +214,7 @@ class Views:
             hostname=inventory.hostname,
             state=node.state,
             draining=node.draining,
+            drain=node.drain,
             only_for=node.only_for,
             agent_version=node.agent_version,
             system=inventory.system,

@@ -169,9 +169,12 @@ class PeopledHive(ToldHive):
         """Somebody changes a task's priority."""
         self.handle(TaskReprioritised(task_id=TaskId(name), priority=Priority(priority), by=by))
 
-    def drain(self, node: str, by: str = "root") -> None:
-        """No new attempts on the node."""
-        self.handle(NodeDrained(node_id=NodeId(node), on=True, by=by))
+    def drain(self, node: str, by: str = "root", *, reason: str = "", until: str = "") -> None:
+        """No new attempts on the node; ``until``: for so long."""
+        until_ms = self.now_ms + (ms(until) or 0) if until else None
+        self.handle(
+            NodeDrained(node_id=NodeId(node), on=True, by=by, reason=reason, until_ms=until_ms)
+        )
 
     def undrain(self, node: str, by: str = "root") -> None:
         """New attempts on the node again."""

@@ -202,6 +202,34 @@ def test_a_draining_node_finishes_what_it_has_and_takes_nothing_new(hive: Hive) 
     hive.sees("n1 ready: undrained by root", "dispatch t2.1 on n1")
 
 
+def test_a_drain_with_a_date_ends_by_itself_and_says_why_until_then(hive: Hive) -> None:
+    hive.node("n1")
+    hive.drain("n1", reason="new power supply", until="2h")
+    hive.submit("t1")
+    hive.sees("n1 ready: drained by root for 2:00:00: new power supply", "t1 queued")
+    hive.drain("n1")
+    hive.sees()
+    hive.waits("1h")
+    hive.drain("n1", by="ann", reason="it takes longer", until="2h")
+    hive.sees("n1 ready: drained by ann for 2:00:00: it takes longer")
+    hive.waits("119m")
+    hive.sees()
+    hive.waits("1m")
+    hive.sees("n1 ready: takes tasks again: the date has come", "dispatch t1.1 on n1")
+
+
+def test_the_date_of_a_drain_outlives_server_and_agent(hive: Hive) -> None:
+    hive.node("n1")
+    hive.drain("n1", until="1h")
+    hive.submit("t1")
+    hive.restarts()
+    hive.rejoins("n1")
+    assert hive.why("t1") == ["NODES_DOWN"]
+    hive.forgets()
+    hive.waits("1h")
+    hive.sees("n1 ready: takes tasks again: the date has come", "dispatch t1.1 on n1")
+
+
 def test_a_task_that_no_node_could_ever_hold_waits_for_one_that_can(hive: Hive) -> None:
     hive.submit("t1", gpu_memory="96G")
     assert hive.why("t1") == ["NO_NODES"]

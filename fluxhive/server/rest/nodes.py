@@ -18,6 +18,7 @@ from fluxhive.core.events import (
     UnknownEnded,
 )
 from fluxhive.core.node import Node, NodeState
+from fluxhive.core.queueing_check import MAX_TIME_MS
 from fluxhive.protocol.rest import (
     NodeChange,
     NodeCredentials,
@@ -38,6 +39,8 @@ router = new_router()
 
 #: Attempts that a refusal names.
 ATTEMPTS_SHOWN_MAX = 10
+#: A reason for a drain is a sentence.
+REASON_MAX = 200
 
 NodeName = Annotated[str, Path(description="Id or label.")]
 
@@ -65,10 +68,12 @@ async def change_node(
 ) -> Response:
     """Change a node; what is absent stays.
 
-    `draining`: it takes no new attempts (its owner or an administrator). `accepted`: it serves
+    `draining`: it takes no new attempts (its owner or an administrator), with `drain_reason` for
+    others to read and `drain_until_ms`, when it takes tasks again by itself. `accepted`: it serves
     everybody, not its owner alone (an administrator); this is not taken back.
     """
     found = find_node(services.hive, node)
+    _check_drain(change, services.hive.clock.now_ms())
     if change.accepted is False:
         raise InputError(
             "accepted: cannot be taken back",
@@ -81,7 +86,13 @@ async def change_node(
         await _accept(services, caller, found)
     if change.draining is not None:
         _check_owner(services, caller, found)
-        event: HiveEvent = NodeDrained(node_id=found.id, on=change.draining, by=caller.username)
+        event: HiveEvent = NodeDrained(
+            node_id=found.id,
+            on=change.draining,
+            by=caller.username,
+            reason=change.drain_reason.strip(),
+            until_ms=change.drain_until_ms,
+        )
         await services.hive.brain.handle(event)
     return answer(Views(services.hive).node(find_node(services.hive, found.id)))
 
@@ -152,6 +163,31 @@ def _say_why_it_stays(node: NodeView) -> NoReturn:
             hint=f"if its machine is off, say so first: fluxhive node give-up {node.label}",
         )
     raise Conflict(f"{node.label} is in contact", hint="stop its agent first")
+
+
+def _check_drain(change: NodeChange, now_ms: int) -> None:
+    if len(change.drain_reason) > REASON_MAX:
+        raise InputError(
+            f"drain_reason: longer than {REASON_MAX} characters",
+            field="drain_reason",
+            value=change.drain_reason[:REASON_MAX],
+            hint="say it shorter",
+        )
+    until_ms = change.drain_until_ms
+    if until_ms is not None and not now_ms < until_ms <= MAX_TIME_MS:
+        raise InputError(
+            f"drain_until_ms: not a time to come: {until_ms}",
+            field="drain_until_ms",
+            value=until_ms,
+            hint="milliseconds since 1970, later than now",
+        )
+    if (until_ms is not None or change.drain_reason) and not change.draining:
+        raise InputError(
+            "drain_until_ms, drain_reason: belong to a drain",
+            field="draining",
+            value=change.draining,
+            hint="say `draining: true` with them",
+        )
 
 
 async def _accept(services: Services, caller: Caller, node: Node) -> None:

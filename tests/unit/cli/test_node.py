@@ -27,6 +27,22 @@ def test_a_node_is_changed_by_its_label(
     assert cli.server.bodies("PATCH", "/nodes/gpu-a") == [body]
 
 
+def test_a_drain_takes_a_reason_and_a_date(cli: Cli) -> None:
+    cli.server.on("PATCH", "/nodes/gpu-a", node(label="gpu-a"))
+    until = "2100-01-01T08:00:00+00:00"
+    done = cli("node", "drain", "gpu-a", "--reason", "new power supply", "--until", until)
+    assert done.err.startswith("gpu-a takes nothing new until 2")
+    assert cli.server.bodies("PATCH", "/nodes/gpu-a") == [
+        {
+            "draining": True,
+            "drain_reason": "new power supply",
+            "drain_until_ms": 4_102_473_600_000,
+        }
+    ]
+    assert cli("node", "drain", "gpu-a", "--until", "now").code == 2
+    assert cli("node", "drain", "gpu-a", "--until", "2020-01-01").code == 2
+
+
 def test_an_unknown_node_is_not_found(cli: Cli) -> None:
     assert cli("node", "drain", "nowhere").code == 3
 

@@ -141,3 +141,28 @@ async def test_how_a_node_is_comes_with_its_heartbeats(it: RestHive) -> None:
             assert "fallen off the bus" in xid["text"]
             now_ms = (await it.admin.get("/summary")).json()["now_ms"]
             assert 62_000 <= now_ms - xid["at_ms"] < 120_000
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"draining": True, "drain_until_ms": 1}, "drain_until_ms"),
+        ({"draining": False, "drain_until_ms": 2**52}, "draining"),
+        ({"drain_reason": "new power supply"}, "draining"),
+        ({"draining": True, "drain_reason": "x" * 201}, "drain_reason"),
+    ],
+)
+async def test_a_drain_that_makes_no_sense_is_refused_with_its_field(
+    it: RestHive, body: dict[str, object], field: str
+) -> None:
+    async with it.listening() as address:
+        agent = FakeAgent(agent_url(address), node=await it.node_token(), label="gpu-a")
+        async with agent.connected():
+            refused = await it.admin.patch("/nodes/gpu-a", json=body)
+            assert (refused.status_code, refused.json()["field"]) == (422, field)
+            taken = {"draining": True, "drain_reason": " new PSU ", "drain_until_ms": 2**52}
+            node = (await it.admin.patch("/nodes/gpu-a", json=taken)).json()
+            assert node["drain"]["reason"] == "new PSU"
+            assert node["drain"]["until_ms"] == 2**52
+            node = (await it.admin.patch("/nodes/gpu-a", json={"draining": False})).json()
+            assert "drain" not in node
