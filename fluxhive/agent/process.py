@@ -1,9 +1,9 @@
 """Starting, watching and stopping attempts, as the agent sees it: plain calls that never wait.
 
 ``Launcher`` starts attempts and hears of their ends; ``stop``, ``kill_now``, ``kill_tree``,
-``watch`` and the rest come from the module of this system (``process_linux``, ``process_other``).
-What stands on disk is ``run_directory``'s. There is no event loop in here: the agent's runner
-registers ``Launcher.fileno()`` with its own.
+``wake``, ``watch`` and the rest come from the module of this system (``process_linux``,
+``process_other``). What stands on disk is ``run_directory``'s. There is no event loop in here: the
+agent's runner registers ``Launcher.fileno()`` with its own.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ if sys.platform == "linux":
         remove_cgroup,
         sees_all_pids,
         stop,
+        wake,
         watch,
     )
 else:
@@ -54,6 +55,7 @@ else:
         remove_cgroup,
         sees_all_pids,
         stop,
+        wake,
         watch,
     )
 
@@ -72,6 +74,7 @@ __all__ = [
     "remove_cgroup",
     "sees_all_pids",
     "stop",
+    "wake",
     "watch",
 ]
 

@@ -81,6 +81,18 @@ def kill_now(run_dir: str, started: Started) -> bool:
     return _signal_shim(run_dir, started, signal.SIGUSR1)
 
 
+def wake(run_dir: str, started: Started) -> bool:
+    """Lets a shim go on that somebody has stopped (SIGSTOP); whether it had to be.
+
+    Until then it keeps no deadline and hears of no end. What its program is, stopped or not, stays.
+    """
+    stat = proctree.stat_of(started.shim_pid)
+    if stat is None or stat[0] != "T" or started.boot_id != boot_id():
+        return False
+    is_shim = functools.partial(_is_shim, run_dir, started)
+    return proctree.signal_if(started.shim_pid, signal.SIGCONT, is_shim)
+
+
 def _signal_shim(run_dir: str, started: Started, signo: int, word: bytes = b"") -> bool:
     if started.boot_id != boot_id():
         return False

@@ -47,6 +47,11 @@ def kill_now(run_dir: str, started: Started) -> bool:
     raise _not_supported()
 
 
+def wake(run_dir: str, started: Started) -> bool:
+    """False: there are no shims here."""
+    return False
+
+
 def watch(run_dir: str, started: Started) -> int | None:
     """None: there are no pidfds here."""
     return None

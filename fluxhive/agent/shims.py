@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 
 #: An adopted shim that lingers does not end by itself: its exit record is looked for this often.
 WATCH_S = 0.25
+#: How often it is looked whether somebody has stopped a shim (SIGSTOP).
+WAKE_S = 5.0
 #: A shim told to kill that has not done so by then is helped.
 KILL_HELP_S = 15.0
 
@@ -135,6 +137,7 @@ class Shims:
         async with anyio.create_task_group() as self._group:
             self._group.start_soon(self._listen, name="launcher")
             self._group.start_soon(self._watch, name="adopted-shims")
+            self._group.start_soon(self._wake_stopped, name="stopped-shims")
 
     async def _listen(self) -> None:
         # A reader instead of a task that waits anew for each event: the events are only noted.
@@ -322,6 +325,20 @@ class Shims:
                 if pidfd is None or _is_readable(pidfd) or _is_recorded(directory):
                     self._unwatch(attempt_id)
                     await self._settle(attempt_id)
+
+    async def _wake_stopped(self) -> None:
+        """A shim that somebody has stopped keeps no deadline and hears of no end until it goes on,
+        and whoever did that has not asked for it: a task is stopped by its own processes."""
+        while True:
+            await anyio.sleep(WAKE_S)
+            running = [(self._directory_of(each), of) for each, of in self._started.items()]
+            woken = await anyio.to_thread.run_sync(_wake, running, limiter=self._threads)
+            for directory in woken:
+                log.warning("supervisor was stopped, woken", extra={"dir": directory})
+
+
+def _wake(running: Sequence[tuple[str, Started]]) -> list[str]:
+    return [directory for directory, started in running if process.wake(directory, started)]
 
 
 def _never_will_start(directory: str) -> bool:

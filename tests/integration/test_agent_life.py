@@ -205,6 +205,20 @@ def test_a_killed_supervisor_takes_its_task_along_and_is_not_taken_for_success(
     until(lambda: not Path(f"/proc/{pid}").exists(), what="the end of the task's process")
 
 
+def test_a_supervisor_that_somebody_has_stopped_tells_the_end_of_its_task_all_the_same(
+    hive: AgentHive, tmp_path: Path
+) -> None:
+    task = hive.submit(talker(tmp_path))
+    until((tmp_path / "began").exists)
+    started = hive.run_directory(hive.task(task).attempts[0].id) / "started"
+    os.kill(json.loads(started.read_text())["shim_pid"], signal.SIGSTOP)
+    (tmp_path / "go").touch()
+    end = hive.ended(task)
+    assert end.outcome is not None
+    assert (end.outcome.kind, end.outcome.exit_code) == (OutcomeKind.FAILURE, 7)
+    assert "supervisor was stopped, woken" in hive.said()
+
+
 def test_after_a_reboot_attempts_end_as_such_and_nothing_is_signalled(
     hive: AgentHive, tmp_path: Path
 ) -> None:

@@ -49,6 +49,15 @@ def hive(tmp_path: Path) -> Iterator[FailingHive]:
     hive.close()
 
 
+def locked(other: sqlite3.Connection) -> bool:
+    """Whether another program has the write lock of the server's database now."""
+    try:
+        other.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return False
+    return True
+
+
 def refused(hive: AgentHive) -> str:
     """What a submission is answered with; empty when it was taken."""
     try:
@@ -86,17 +95,29 @@ def test_a_disk_that_fails_is_said_and_nothing_accepted_is_lost(
     assert hive.task(before).state.value == "succeeded"
 
 
-def test_a_database_that_another_program_locks_is_waited_for(hive: FailingHive) -> None:
+def test_a_database_that_another_program_locks_for_half_a_minute_is_waited_for(
+    hive: FailingHive, tmp_path: Path
+) -> None:
+    """What ends meanwhile is told afterwards, once, with all that it printed."""
+    line = f"touch {tmp_path}/began; while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; seq 99"
+    running = hive.submit(f"{line}; exit 5")
+    until((tmp_path / "began").exists)
     other = sqlite3.connect(hive.state / "server" / "hive.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
+    until(lambda: locked(other), what="the lock")
     began_s = time.monotonic()
+    (tmp_path / "go").touch()
     reason = until(lambda: refused(hive), what="the refusal")
     assert "locked by another program" in reason
-    while time.monotonic() - began_s < 12:
+    while time.monotonic() - began_s < 30:
         assert hive._is_up()  # reads are answered meanwhile
         time.sleep(1)
     other.execute("ROLLBACK")
     other.close()
     until(lambda: not refused(hive), what="the recovery")
     assert hive.ended(hive.submit("true")).state.value == "succeeded"
+    end = hive.ended(running)
+    assert end.outcome is not None
+    assert (end.outcome.exit_code, len(end.attempts)) == (5, 1)
+    whole = b"".join(b"%d\n" % n for n in range(1, 100))
+    assert hive.log(running, size=len(whole)) == whole
     assert os.path.exists(hive.state)

@@ -198,6 +198,20 @@ def test_a_shim_that_was_stopped_is_woken_to_end_its_tree(
     assert exit_of(run_dir).stopped_by == "stop"
 
 
+def test_a_shim_that_was_stopped_is_woken_without_being_asked_anything(running: Running) -> None:
+    run_dir, started, shim = running
+    assert not process.wake(str(run_dir), started)
+    shim.send_signal(signal.SIGSTOP)
+    wait_until(lambda: "T" in (proctree.stat_of(shim.pid) or ()), "the shim being stopped")
+    stranger = msgspec.structs.replace(started, shim_start=started.shim_start + 1)
+    assert not process.wake(str(run_dir), stranger)
+
+    assert process.wake(str(run_dir), started)
+
+    wait_until(lambda: "T" not in (proctree.stat_of(shim.pid) or ("T",)), "the shim going on")
+    assert proctree.is_alive(started.pid)
+
+
 def test_kill_now_ends_it_at_once(running: Running) -> None:
     run_dir, started, shim = running
 
