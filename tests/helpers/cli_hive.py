@@ -25,7 +25,7 @@ def free_port() -> int:
         return port
 
 
-def until(claim: Callable[[], object], *, limit_s: float = 30, what: str = "it") -> Any:
+def until(claim: Callable[[], object], *, limit_s: float = 100, what: str = "it") -> Any:
     """The first true value of the claim; fails when the limit is over."""
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
@@ -51,7 +51,7 @@ class CliHive:
         }
 
     def run(
-        self, *arguments: str, stdin: str | None = None, limit_s: float = 90, **variables: str
+        self, *arguments: str, stdin: str | None = None, limit_s: float = 200, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """One command, as a person would give it."""
         return subprocess.run(
@@ -92,7 +92,7 @@ class CliHive:
         """A task as `show --json` gives it."""
         return self.json("show", task_id)
 
-    def when(self, task_id: str, *words: str, limit_s: float = 30) -> Any:
+    def when(self, task_id: str, *words: str, limit_s: float = 100) -> Any:
         """The task once its word is one of these."""
 
         def there() -> Any:
