@@ -58,6 +58,7 @@ from .former_life import take_up
 from .gpus import Gpus
 from .hands import Hands
 from .host_memory import HostMemory
+from .host_use import HostUse
 from .identity import IdentityFile, label_of
 from .logs import LogTailer
 from .lost_runs import make_again
@@ -172,6 +173,7 @@ class Runner:
             journal=self._journal,
         )
         self._hands.on_committed = self._committed
+        self._use = HostUse(lambda: self._shims.running, self._workspace.directory)
         self._disk = DiskWatch(self._machine, self._host, self._hands.note_room)
         self._gpus = Gpus(
             state_dir=directory,
@@ -216,6 +218,7 @@ class Runner:
             group.start_soon(self._shims.run, name="shims")
             group.start_soon(self._logs.run, name="logs")
             group.start_soon(self._disk.run, name="disk")
+            group.start_soon(self._use.run, name="use")
             await self._take_up()
             await self._gpus.read_once()
             group.start_soon(self._gpus.run, name="gpus")
@@ -325,6 +328,7 @@ class Runner:
             highest = max(highest, n)
             if isinstance(message, HeartbeatAck):
                 self._gpus.usage.arrived(message.sent_at_ms)
+                self._use.backlog.arrived(message.sent_at_ms)
             if isinstance(message, Dispatch):
                 # While it ends, the node takes nothing: the next hello lacks it, it comes again.
                 if not self._is_ending:
@@ -336,6 +340,7 @@ class Runner:
     def disconnected(self) -> None:
         """The session is over; what runs runs on."""
         self._gpus.usage.disconnected()
+        self._use.backlog.disconnected()
         self._health_at_ms = 0
         self._hands.put(SessionClosed())
 
@@ -349,6 +354,7 @@ class Runner:
         return Heartbeat(
             sent_at_ms=sent_at_ms,
             samples=self._gpus.usage.for_heartbeat(sent_at_ms),
+            host_samples=self._use.backlog.for_heartbeat(sent_at_ms),
             gpus=self._gpus.reports,
             cpu_percent=cpu_percent,
             memory_used_mib=memory_used_mib,

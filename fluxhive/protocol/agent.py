@@ -57,6 +57,18 @@ class GpuSample(Value, frozen=True, kw_only=True):
     attempts: tuple[AttemptUsage, ...] = ()
 
 
+class HostSample(Value, frozen=True, kw_only=True):
+    """What one attempt took of its node at one look, all its processes together."""
+
+    #: The agent's boot clock at the look.
+    at_ms: Ms
+    attempt_id: AttemptId
+    #: Resident; what processes share counts for each.
+    memory_mib: Mib
+    #: Of one core, since the look before; None: not known.
+    cpu_percent: int | None = None
+
+
 class Heartbeat(Tagged, frozen=True, kw_only=True):
     """The node is there. Not numbered: the latest wins. Answered by ``HeartbeatAck``."""
 
@@ -73,6 +85,8 @@ class Heartbeat(Tagged, frozen=True, kw_only=True):
     wall_ms: int = 0
     #: Some times a minute; None: as it was last.
     health: NodeHealth | None = None
+    #: As ``samples``, of attempts instead of GPUs.
+    host_samples: tuple[HostSample, ...] = ()
 
 
 class LogGap(Tagged, frozen=True, kw_only=True):

@@ -21,10 +21,31 @@ class GpuUsage(Value, frozen=True, kw_only=True):
 
     uuid: str
     points: tuple[UsagePoint, ...] = ()
+    #: Of an attempt's GPU: the whole GPU over the same time, whoever used it.
+    whole: tuple[UsagePoint, ...] = ()
+
+
+class HostPoint(Value, frozen=True, kw_only=True):
+    """One point of a curve: what an attempt took of its node from ``at_ms`` on."""
+
+    at_ms: int
+    #: Mean and highest resident memory of its processes together.
+    memory_mib: int
+    peak_mib: int
+    #: Of one core; absent: not known.
+    cpu_percent: int | None = None
+
+
+class HostUsage(Value, frozen=True, kw_only=True):
+    """What an attempt took of one of its nodes over time, oldest first."""
+
+    node_id: str
+    points: tuple[HostPoint, ...] = ()
 
 
 class AttemptUsageView(Value, frozen=True, kw_only=True):
-    """What an attempt used of its GPUs over time."""
+    """What an attempt used of its GPUs and of its nodes over time."""
 
     attempt: str
     gpus: tuple[GpuUsage, ...] = ()
+    hosts: tuple[HostUsage, ...] = ()

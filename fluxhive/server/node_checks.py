@@ -12,7 +12,15 @@ from fluxhive.core.outcome import ExitFacts, GpuScene, Outcome
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
 from fluxhive.core.task_manager import TaskManager
 from fluxhive.core.values import NodeId
-from fluxhive.protocol.agent import AgentMessage, Goodbye, GpuSample, Heartbeat, Hello, LogGap
+from fluxhive.protocol.agent import (
+    AgentMessage,
+    Goodbye,
+    GpuSample,
+    Heartbeat,
+    Hello,
+    HostSample,
+    LogGap,
+)
 
 #: Largest integer that every reader of JSON and SQLite keeps whole.
 INTEGER_MAX = 2**53 - 1
@@ -20,6 +28,7 @@ MIB_MAX = 1 << 34
 CPUS_MAX = 65_536
 GPUS_MAX = 1_024
 HELD_MAX = 20_000
+HOST_SAMPLES_MAX = 20 * HELD_MAX
 #: A node sends 20 looks at most with one heartbeat (agent/usage.py), each of all its GPUs.
 SAMPLES_MAX = 20 * GPUS_MAX
 LABEL_MAX = 200
@@ -56,6 +65,7 @@ def check(message: AgentMessage, node_id: NodeId, manager: TaskManager) -> None:
             _range("cpu_percent", message.cpu_percent or 0, CPUS_MAX * 100)
             _text("problem", message.problem)
             _range("wall_ms", message.wall_ms)
+            _host_samples(message.host_samples)
             if message.health is not None:
                 _health(message.health)
         case AttemptAccepted() | AttemptRefused() | AttemptStarted() | AttemptEnded():
@@ -157,6 +167,16 @@ def _samples(samples: tuple[GpuSample, ...]) -> None:
         for usage in sample.attempts:
             _text("attempt_id", usage.attempt_id, LABEL_MAX)
             _range("used_mib", usage.used_mib, MIB_MAX)
+
+
+def _host_samples(samples: tuple[HostSample, ...]) -> None:
+    if len(samples) > HOST_SAMPLES_MAX:
+        raise BadNode(f"host_samples: more than {HOST_SAMPLES_MAX}")
+    for sample in samples:
+        _text("attempt_id", sample.attempt_id, LABEL_MAX)
+        _range("at_ms", sample.at_ms)
+        _range("memory_mib", sample.memory_mib, MIB_MAX)
+        _range("cpu_percent", sample.cpu_percent or 0, CPUS_MAX * 100)
 
 
 def _report(report: AttemptAccepted | AttemptRefused | AttemptStarted | AttemptEnded) -> None:

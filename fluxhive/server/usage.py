@@ -23,7 +23,7 @@ import anyio.to_thread
 
 from fluxhive.core.usage_series import TIERS, Point, Series, stitch
 from fluxhive.core.values import AttemptId, GpuUuid, Ms, NodeId
-from fluxhive.protocol.agent import GpuSample, Heartbeat
+from fluxhive.protocol.agent import GpuSample, Heartbeat, HostSample
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ create table if not exists chunk (
 ) without rowid;
 create index if not exists chunk_by_age on chunk (tier, start);
 """
+#: Names of series about attempts on their nodes: host memory, and percents of a core.
+HOST_KINDS = ("host", "cpu")
 _PACKED = struct.Struct("<IIIB")
 _NO_PERCENT = 255
 _MIB_MAX = 2**32 - 1
@@ -70,7 +72,7 @@ class UsageStore:
         self._keep_bytes = keep_bytes
         self._series: dict[str, Series] = {}
         #: The newest sample of each node, by its own clock: what is not newer is a repeat.
-        self._newest_ms: dict[NodeId, Ms] = {}
+        self._newest_ms: dict[tuple[NodeId, str], Ms] = {}
         self._part = now_ms()
         self._threads = anyio.CapacityLimiter(1)
         self._db: sqlite3.Connection | None = None
@@ -82,17 +84,22 @@ class UsageStore:
     def note(self, node_id: NodeId, heartbeat: Heartbeat) -> None:
         """Take the samples of a heartbeat that has just come."""
         now_ms = self._now_ms()
-        newest_ms = self._newest_ms.get(node_id, 0)
-        if newest_ms > heartbeat.sent_at_ms:
-            newest_ms = 0  # the node was restarted, and its clock with it
-        highest_ms = newest_ms
-        for sample in heartbeat.samples:
-            age_ms = heartbeat.sent_at_ms - sample.at_ms
-            if sample.at_ms <= newest_ms or not 0 <= age_ms <= PAST_MAX_MS:
-                continue
-            highest_ms = max(highest_ms, sample.at_ms)
-            self._note(node_id, sample, (now_ms - age_ms) // 1000)
-        self._newest_ms[node_id] = highest_ms
+        for kind, samples in (("gpus", heartbeat.samples), ("host", heartbeat.host_samples)):
+            newest_ms = self._newest_ms.get((node_id, kind), 0)
+            if newest_ms > heartbeat.sent_at_ms:
+                newest_ms = 0  # the node was restarted, and its clock with it
+            highest_ms = newest_ms
+            for sample in samples:
+                age_ms = heartbeat.sent_at_ms - sample.at_ms
+                if sample.at_ms <= newest_ms or not 0 <= age_ms <= PAST_MAX_MS:
+                    continue
+                highest_ms = max(highest_ms, sample.at_ms)
+                at_s = (now_ms - age_ms) // 1000
+                if isinstance(sample, HostSample):
+                    self._note_host(node_id, sample, at_s)
+                else:
+                    self._note(node_id, sample, at_s)
+            self._newest_ms[node_id, kind] = highest_ms
 
     def _note(self, node_id: NodeId, sample: GpuSample, at_s: int) -> None:
         percent = sample.utilization_percent
@@ -104,6 +111,15 @@ class UsageStore:
             if self._is_of(use.attempt_id, node_id):
                 name = _attempt_name(use.attempt_id, sample.uuid)
                 self._open(name).add(at_s, use.used_mib, percent)
+
+    def _note_host(self, node_id: NodeId, sample: HostSample, at_s: int) -> None:
+        if not self._is_of(sample.attempt_id, node_id):
+            return
+        memory, cpu = (_host_name(kind, sample.attempt_id, node_id) for kind in HOST_KINDS)
+        self._open(memory).add(at_s, sample.memory_mib, None)
+        if sample.cpu_percent is not None:
+            # Of several cores it goes beyond what stands beside an amount: an amount of its own.
+            self._open(cpu).add(at_s, sample.cpu_percent, None)
 
     def _open(self, name: str) -> Series:
         series = self._series.get(name)
@@ -152,6 +168,18 @@ class UsageStore:
             GpuUuid(name[len(prefix) :]): stitch(points, from_s=from_s, to_s=to_s, step_s=step_s)
             for name, points in sorted(found.items())
         }
+
+    async def host_of_attempt(
+        self, attempt_id: AttemptId, *, from_s: int, to_s: int, step_s: int
+    ) -> dict[NodeId, tuple[list[Point], list[Point]]]:
+        """Memory, and CPU in percent of a core, of an attempt on each of its nodes."""
+        lines: dict[NodeId, tuple[list[Point], list[Point]]] = {}
+        for number, kind in enumerate(HOST_KINDS):
+            prefix = _host_name(kind, attempt_id, NodeId(""))
+            for name, tiers in sorted((await self._read(prefix)).items()):
+                line = stitch(tiers, from_s=from_s, to_s=to_s, step_s=step_s)
+                lines.setdefault(NodeId(name[len(prefix) :]), ([], []))[number].extend(line)
+        return lines
 
     async def _read(self, prefix: str) -> dict[str, list[list[Point]]]:
         """All points of the series whose names begin so, by tier."""
@@ -282,6 +310,10 @@ def _gpu_name(node_id: NodeId, uuid: GpuUuid) -> str:
 
 def _attempt_name(attempt_id: AttemptId, uuid: GpuUuid) -> str:
     return f"attempt/{attempt_id}/{uuid}"
+
+
+def _host_name(kind: str, attempt_id: AttemptId, node_id: NodeId) -> str:
+    return f"{kind}/{attempt_id}/{node_id}"
 
 
 def _chunks(rows: _Rows, part: int) -> Iterator[tuple[str, int, int, int, bytes]]:

@@ -12,7 +12,7 @@ import pytest
 from fluxhive.core.node import AttemptUsage
 from fluxhive.core.usage_series import TIERS
 from fluxhive.core.values import AttemptId, GpuUuid, NodeId
-from fluxhive.protocol.agent import GpuSample, Heartbeat
+from fluxhive.protocol.agent import GpuSample, Heartbeat, HostSample
 from fluxhive.server.usage import UsageStore
 
 NODE, UUID, MINE, OTHERS = NodeId("n-1"), GpuUuid("GPU-a"), AttemptId("t-1.1"), AttemptId("t-2.1")
@@ -67,6 +67,15 @@ class History:
         """What it used, point by point."""
         found = await self.store.of_attempt(attempt, from_s=0, to_s=2**40, step_s=1)
         return [point.used_mib for points in found.values() for point in points]
+
+    def takes(self, memory_mib: int, cpu_percent: int | None, attempt: AttemptId = MINE) -> None:
+        """A heartbeat with a look at an attempt's processes."""
+        self.now_ms += 5_000
+        sent_at_ms = self.now_ms - self.booted_ms
+        sample = HostSample(
+            at_ms=sent_at_ms, attempt_id=attempt, memory_mib=memory_mib, cpu_percent=cpu_percent
+        )
+        self.store.note(NODE, Heartbeat(sent_at_ms=sent_at_ms, host_samples=(sample, sample)))
 
 
 @pytest.fixture
@@ -194,3 +203,19 @@ async def test_what_is_in_memory_is_written_when_the_server_stops(history: Histo
         group.cancel_scope.cancel()
     history.opens()
     assert len(await history.of_attempt()) == 3
+
+
+async def test_host_memory_and_cpu_of_an_attempt_are_kept_and_unknown_is_no_zero(
+    history: History,
+) -> None:
+    history.takes(900, None)
+    history.takes(1_000, 1_600)
+    history.takes(7, 7, attempt=OTHERS)
+    await history.store.flush(is_last=True)
+    history.opens()
+    found = await history.store.host_of_attempt(MINE, from_s=0, to_s=2**40, step_s=1)
+    memory, cpu = found[NODE]
+    assert [point.used_mib for point in memory] == [900, 1_000]
+    assert [(point.at_s, point.used_mib) for point in cpu] == [(memory[1].at_s, 1_600)]
+    others = await history.store.host_of_attempt(OTHERS, from_s=0, to_s=2**40, step_s=1)
+    assert others == {}
