@@ -11,12 +11,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 TYPE_CHECKING = False
+if TYPE_CHECKING or __package__:
+    from fluxhive.agent.container_usage import ContainerUsage
+else:
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    from container_usage import ContainerUsage
+
+    sys.path.pop()
 if TYPE_CHECKING:
     from typing import Any
 
@@ -25,6 +34,9 @@ EXIT_TROUBLE = 125
 #: So long an engine that does not answer is asked again.
 ENGINE_AWAY_S = 60.0
 ASK_AGAIN_S = 1.0
+#: So often it is looked what the container takes.
+LOOK_S = 1.0
+COPY_BYTES = 1 << 16
 SAID_BYTES_MAX = 2_000
 #: Ids of containers: a SHA-256 in hex, with docker and podman alike.
 ID_CHARS = 64
@@ -36,6 +48,15 @@ _NOT_THERE = (
     "manifest unknown",
     "pull access denied",
     "no such file",
+)
+#: A container of which nobody has asked more than to be made: docker, and podman's three.
+_NOT_STARTED = ("created", "configured", "initialized")
+#: Written to the task's own stderr.
+_LOST = b"fluxhive: the engine's client was killed, the rest of the output is lost\n"
+#: All that tini (docker) and catatonit (podman) say when there is no such program.
+_INIT_FAILED = (
+    re.compile(r"\[FATAL tini \(\d+\)\] (exec .+ failed: .+)"),
+    re.compile(r"ERROR \(catatonit:\d+\): (failed to exec) pid1: (.+)"),
 )
 _NOT_ALLOWED = ("permission denied",)
 _ENGINE_AWAY = (
@@ -55,7 +76,7 @@ class Client:
         self._log_path = run_dir + "/engine.log"
         self._is_stopping = False
         self._is_made = False
-        self._under_way: subprocess.Popen[bytes] | None = None
+        self._usage: ContainerUsage | None = None
 
     def run(self) -> int:
         """From nothing to the exit code."""
@@ -69,7 +90,10 @@ class Client:
         self._is_made = True
         self._note_id()
         self._attend(self._start(self._plan["start"]))
-        return self._exit_code()
+        code = self._exit_code()
+        if self._usage is not None:
+            self._usage.write(self._run_dir)
+        return code
 
     def _note_id(self) -> None:
         """What the engine calls it: by that its processes are known on the node (containers.py)."""
@@ -84,16 +108,58 @@ class Client:
             state = self._state()
             if state is not None and not state.get("Running"):
                 if _never_started(state):
-                    return self._failed(str(state.get("Error")))
-                return int(state.get("ExitCode", EXIT_TROUBLE))
+                    return self._failed(str(state.get("Error") or "the engine did not start it"))
+                if state.get("OOMKilled"):
+                    os.close(os.open(self._run_dir + "/oom-killed", os.O_CREAT, 0o600))
+                code = int(state.get("ExitCode", EXIT_TROUBLE))
+                said = self._said_by_init() if code else ""
+                return self._failed(said) if said else code
             if state is not None:
-                # The client is gone and the container is not: nothing more of its output comes.
+                # The client is gone and the container is not.
+                self._follow_on()
                 self._quietly(self._plan["wait"])
                 until = time.monotonic() + ENGINE_AWAY_S
             elif time.monotonic() > until:
                 os.write(2, b"fluxhive: the container engine does not answer any more\n")
                 return EXIT_TROUBLE
             time.sleep(ASK_AGAIN_S if state is None else 0)
+
+    def _follow_on(self) -> None:
+        """Has the rest of the output written by another client, from where the first one ended.
+
+        The engine keeps all of it, by stream. Where both streams go to one file nobody can tell
+        what of each is there: then the rest is lost.
+        """
+        ends = [os.fstat(number) for number in (1, 2)]
+        if ends[0].st_ino == ends[1].st_ino:
+            os.write(2, _LOST)
+            return
+        null, pipe = subprocess.DEVNULL, subprocess.PIPE
+        process = subprocess.Popen(
+            self._plan["logs"], stdin=null, stdout=pipe, stderr=pipe, preexec_fn=_unblock
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        sources = (process.stdout.fileno(), process.stderr.fileno())
+        copies = [
+            threading.Thread(target=_copy_from, args=(sources[n], ends[n].st_size, n + 1))
+            for n in (0, 1)
+        ]
+        for copy in copies:
+            copy.start()
+        code = self._attend(process)
+        for copy in copies:
+            copy.join()
+        if code:
+            os.write(2, _LOST)
+
+    def _look(self) -> None:
+        """What it takes of the host, while it runs."""
+        if self._usage is None:
+            pid = int((self._state() or {}).get("Pid") or 0)
+            self._usage = ContainerUsage(pid) if pid else None
+        if self._usage is not None:
+            self._usage.look()
 
     def _state(self) -> dict[str, Any] | None:
         done = subprocess.run(
@@ -123,9 +189,12 @@ class Client:
         """Waits for a step, and passes on what the shim says meanwhile."""
         helpers = []
         while process.poll() is None:
-            signo = signal.sigwaitinfo(_SIGNALS).si_signo
-            if signo == signal.SIGCHLD:
+            heard = signal.sigtimedwait(_SIGNALS, LOOK_S)
+            if heard is None and self._is_made:
+                self._look()
+            if heard is None or heard.si_signo == signal.SIGCHLD:
                 continue
+            signo = heard.si_signo
             self._is_stopping = True
             if self._is_made:
                 helpers.append(self._start_quietly("stop" if signo == signal.SIGTERM else "kill"))
@@ -147,6 +216,22 @@ class Client:
         said = [line.strip() for line in lines if line.strip()]
         return said[-1] if said else "the container could not be made"
 
+    def _said_by_init(self) -> str:
+        """What the engine's init said of a program that it could not execute; empty: nothing.
+
+        Engines start that init in the program's place, and it starts the program.
+        """
+        for name in ("stderr", "stdout"):
+            try:
+                with open(f"{self._run_dir}/{name}", "rb") as file:
+                    said = file.read(SAID_BYTES_MAX).decode("utf-8", "replace")
+            except OSError:
+                continue
+            for pattern in _INIT_FAILED:
+                if (match := pattern.fullmatch(said.strip())) is not None:
+                    return " ".join(match.groups())
+        return ""
+
     def _failed(self, said: str) -> int:
         record = {"error": error_of(said), "detail": said[:SAID_BYTES_MAX]}
         with open(self._run_dir + "/launch-failed", "w", opener=_private) as file:
@@ -167,9 +252,20 @@ def error_of(said: str) -> str:
 
 
 def _never_started(state: dict[str, Any]) -> bool:
+    if state.get("Status") in _NOT_STARTED:
+        return True
     started = str(state.get("StartedAt", ""))
     is_zero = not started or started.startswith("0001-01-01")
     return bool(state.get("Error")) and (is_zero or state.get("ExitCode") in (126, 127, 128))
+
+
+def _copy_from(source: int, n_there: int, target: int) -> None:
+    """Everything of a stream but its first bytes, which are there already."""
+    while data := os.read(source, COPY_BYTES):
+        new = data[n_there:]
+        n_there = max(0, n_there - len(data))
+        while new:
+            new = new[os.write(target, new) :]
 
 
 def _unblock() -> None:

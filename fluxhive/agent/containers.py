@@ -183,7 +183,7 @@ def _around(inner: ContainerPlan, engine: Engine, plan: LaunchPlan, directory: s
     return Enclosed(plan=LaunchPlan(argv=argv, env=env, cwd=directory, files=files), leads=True)
 
 
-_STEPS = ("create", "start", "wait", "inspect", "stop", "kill", "remove")
+_STEPS = ("create", "start", "logs", "wait", "inspect", "stop", "kill", "remove")
 
 
 def is_container(directory: str) -> bool:
@@ -247,6 +247,11 @@ def launch_failure(directory: str) -> tuple[str, str] | None:
         return str(found["error"]), str(found["detail"])
     except (OSError, ValueError, KeyError, TypeError):
         return None  # the program itself ended with that code
+
+
+def was_oom_killed(directory: str) -> bool:
+    """Whether the engine says that the kernel killed in the container for lack of memory."""
+    return os.path.exists(f"{directory}/oom-killed")
 
 
 def _steps(directory: str) -> dict[str, list[str]] | None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from fluxhive.core.outcome import ExitFacts, GpuPeak, HostScene, Sign, StopCause
 from fluxhive.core.signs import OUTPUT_BYTES, find_signs
 from fluxhive.protocol.wire import EXTRAS, STREAM_NAMES
 
 from .container_client import EXIT_TROUBLE
-from .containers import launch_failure
+from .container_usage import read_usage
+from .containers import is_container, launch_failure, was_oom_killed
 from .log_file import LogFile
 from .run_directory import Exited
 
@@ -54,6 +57,13 @@ def exit_facts(
             stderr_bytes=output.stderr_bytes,
         )
     metrics_bytes, result_bytes = extras_of(directory)
+    maxrss_kib, cpu_ms = exited.maxrss_kib, exited.cpu_ms
+    scene = None if exited.code == 0 else host()
+    if is_container(directory):
+        # Shim and cgroup have seen no more of it than what leads it.
+        maxrss_kib, cpu_ms = read_usage(directory)
+        if scene is not None:
+            scene = replace(scene, own_kills=1 if was_oom_killed(directory) else None)
     return ExitFacts(
         exit_code=exited.code,
         signal=exited.signal,
@@ -61,8 +71,8 @@ def exit_facts(
         launch_detail=exited.detail or "",
         stopped_by=stopped_by,
         duration_ms=max(0, exited.ended_boottime_ms - exited.started_boottime_ms),
-        cpu_ms=exited.cpu_ms,
-        peak_memory_mib=exited.maxrss_kib // 1024,
+        cpu_ms=cpu_ms,
+        peak_memory_mib=maxrss_kib // 1024,
         gpu_peaks=gpu_peaks,
         stdout_bytes=output.stdout_bytes,
         stderr_bytes=output.stderr_bytes,
@@ -72,7 +82,7 @@ def exit_facts(
         unkillable=tuple(exited.unkillable),
         last_output="" if exited.code == 0 else output.last(),
         signs=() if exited.code == 0 else output.signs(),
-        host=None if exited.code == 0 else host(),
+        host=scene,
     )
 
 

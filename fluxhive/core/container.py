@@ -109,6 +109,8 @@ class ContainerPlan(Value, frozen=True, kw_only=True):
     #: Makes the container; for a direct engine runs it.
     create: tuple[str, ...]
     start: tuple[str, ...] = ()
+    #: Gives all of its output again, from the first byte, by stream.
+    logs: tuple[str, ...] = ()
     wait: tuple[str, ...] = ()
     inspect: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
@@ -230,9 +232,14 @@ def _daemon(facts: ContainerFacts) -> ContainerPlan:
     # An image's own entry point would read our words as its arguments.
     words += ["--entrypoint", facts.command[0], "--", facts.image, *facts.command[1:]]
     state = ("--format", "{{json .State}}")
+    # What attaches would pass signals on, which is the leader's; docker's has no option for it.
+    start = [program, "start", "--attach"]
+    if facts.engine is Engine.PODMAN:
+        start.append("--sig-proxy=false")
     return ContainerPlan(
         create=tuple(words),
-        start=(program, "start", "--attach", "--sig-proxy=false", name),
+        start=(*start, name),
+        logs=(program, "logs", "--follow", name),
         wait=(program, "wait", name),
         inspect=(program, "inspect", "--type", "container", *state, name),
         stop=(program, "stop", "--time", str(facts.grace_s), name),

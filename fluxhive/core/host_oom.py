@@ -35,9 +35,11 @@ def host_oom(facts: ExitFacts, verdict: Verdict, reserved_mib: Mib) -> str:
     was_killed = facts.signal == SIGKILL or facts.exit_code in KILLED_CODES
     if host is not None and host.own_kills:
         return f"the kernel killed a process of it for lack of host memory{_used(facts)}"
-    if host is not None and host.node_kills and was_killed:
+    # Where its own are counted, and none were killed, those on the node were others'.
+    is_suspect = host is not None and host.own_kills is None and host.node_kills > 0
+    if is_suspect and was_killed:
         return f"killed when the node ran out of host memory{_used(facts)}"
-    if host is not None and host.node_kills and verdict.says is Says.CHILD_KILLED:
+    if is_suspect and verdict.says is Says.CHILD_KILLED:
         return f"a process of it was killed when the node ran out of host memory{_used(facts)}"
     if facts.signal == SIGKILL and 0 < reserved_mib <= facts.peak_memory_mib:
         used, reserved = show_mib(facts.peak_memory_mib), show_mib(reserved_mib)

@@ -160,7 +160,12 @@ def main(words: list[str]) -> None:
     if verb == "create":
         create(rest)
     elif verb == "start":
+        unknown = {*rest[:-1]} - {"--attach"}
+        if unknown:
+            fail(f"unknown flag: {unknown.pop()}")
         start(rest[-1])
+    elif verb == "logs":
+        fail("configured logging driver does not support reading", 1)
     elif verb == "wait":
         while state_of(rest[-1])["State"]["Running"]:
             time.sleep(0.02)

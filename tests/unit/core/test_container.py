@@ -62,7 +62,8 @@ def test_docker_is_told_exactly_this() -> None:
         *("pytorch/pytorch:2.5", "train.py", "--lr", "1 2"),
     )
     docker = "/usr/bin/docker"
-    assert plan.start == (docker, "start", "--attach", "--sig-proxy=false", "t-7f3k.2")
+    assert plan.start == (docker, "start", "--attach", "t-7f3k.2")
+    assert plan.logs == (docker, "logs", "--follow", "t-7f3k.2")
     assert plan.stop == (docker, "stop", "--time", "30", "t-7f3k.2")
     assert plan.kill == (docker, "kill", "t-7f3k.2")
     assert plan.remove == (docker, "rm", "--force", "--volumes", "t-7f3k.2")
