@@ -35,7 +35,7 @@ def take_up(path: Path, runs: str) -> tuple[Journal, dict[AttemptId, NodeAttempt
     Raises ``Conflict`` when a newer agent wrote the journal or the disk cannot be used.
     """
     journal = open_journal(path)
-    known = journal.held.keys() | journal.forgotten
+    known = {*journal.held, *journal.forgotten}
     found = recover(runs, known)
     missing = sorted({*found, *_running_besides(runs, known)})
     if missing and not journal.was_absent:

@@ -100,8 +100,8 @@ class Hands:
         self._room_problem = ""
         self._ended = anyio.Event()
         self._discarded: list[AttemptId] = []
-        #: Their run directories are gone; from when on the journal need not name them any more.
-        self._removed: deque[tuple[int, Sequence[AttemptId]]] = deque()
+        #: From when on the journal need not name so many any more; which could not be removed.
+        self._removed: deque[tuple[int, int, Sequence[AttemptId]]] = deque()
         self._has_discarded = anyio.Event()
         self._group: anyio.abc.TaskGroup | None = None
         self._flush_problem = ""
@@ -126,10 +126,11 @@ class Hands:
         """What to start, for the dispatch that is handed in next."""
         self._launches[attempt_id] = launch
 
-    def note_removed(self, attempt_ids: Sequence[AttemptId]) -> None:
-        """Run directories of forgotten attempts are gone; told to the journal with what comes."""
-        if self._journal is not None and attempt_ids:
-            self._removed.append((self._clock() + NAMED_MS, attempt_ids))
+    def note_removed(self, n_attempts: int, still_there: Sequence[AttemptId]) -> None:
+        """Run directories of so many forgotten attempts were removed, but for these: told to the
+        journal with what comes, and tried again."""
+        if self._journal is not None and n_attempts:
+            self._removed.append((self._clock() + NAMED_MS, n_attempts, still_there))
 
     async def run(self) -> None:
         """Takes steps until cancelled."""
@@ -233,10 +234,11 @@ class Hands:
         self.attempts.update(held)
         if self._journal is None or not (held or dropped or reports):
             return None
+        n_removed, still_there = self._nameless()
         return Entry(
             held=held,
-            dropped=dropped,
-            removed=self._nameless(),
+            dropped=[*still_there, *dropped],
+            n_removed=n_removed,
             said=self._out.number(reports),
             acknowledged=self._out.acknowledged(),
             # What the server will rely on has to survive a power cut; the rest is on the disk
@@ -244,15 +246,24 @@ class Hands:
             durable=not all(isinstance(report, AttemptStarted) for report in reports),
         )
 
-    def _nameless(self) -> list[AttemptId]:
-        """Whose run directories went long enough ago."""
-        now_ms = self._clock()
-        due: list[AttemptId] = []
-        for at_ms, attempt_ids in self._removed:
+    def _nameless(self) -> tuple[int, list[AttemptId]]:
+        """How many were removed long enough ago, and which of them are there all the same."""
+        now_ms, n_removed = self._clock(), 0
+        still_there: list[AttemptId] = []
+        for at_ms, n_attempts, kept in self._removed:
             if at_ms > now_ms:
                 break
-            due += attempt_ids
-        return due
+            n_removed += n_attempts
+            still_there += kept
+        return n_removed, still_there
+
+    def _named(self, entry: Entry) -> None:
+        """The entry is written, with what ``_nameless`` gave."""
+        n_removed = entry.n_removed
+        while n_removed > 0:
+            _, n_attempts, still_there = self._removed.popleft()
+            n_removed -= n_attempts
+            self._remove(still_there)
 
     def _append(self, entry: Entry | None) -> str:
         """Writes to the page cache; why that could not be done, or empty."""
@@ -262,9 +273,7 @@ class Hands:
             self._journal.append(entry)
         except JournalUnavailable as error:
             return str(error)
-        n_removed = len(entry.removed)
-        while n_removed > 0:
-            n_removed -= len(self._removed.popleft()[1])
+        self._named(entry)
         self._out.keep(entry.said)
         return ""
 
@@ -334,7 +343,11 @@ class Hands:
                 self.attempts.pop(attempt_id, None)
                 self._launches.pop(attempt_id, None)
                 self._processes.forget(attempt_id)
-            self._discarded += discard
+            self._remove(discard)
+
+    def _remove(self, attempt_ids: Sequence[AttemptId]) -> None:
+        if attempt_ids:
+            self._discarded += attempt_ids
             self._has_discarded.set()
 
     async def _discard(self) -> None:
@@ -344,11 +357,10 @@ class Hands:
             await anyio.sleep(DISCARD_S)
             batch, self._discarded = self._discarded, []
             self._has_discarded = anyio.Event()
-            self.note_removed(
-                await anyio.to_thread.run_sync(
-                    self._rooms.discard, batch, limiter=self._room_threads, abandon_on_cancel=True
-                )
+            still_there = await anyio.to_thread.run_sync(
+                self._rooms.discard, batch, limiter=self._room_threads, abandon_on_cancel=True
             )
+            self.note_removed(len(batch), still_there)
 
     def _drop_unused_launches(self, effects: Iterable[NodeEffect]) -> None:
         """A dispatch that was refused or repeated needs no launch."""

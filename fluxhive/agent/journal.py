@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -33,7 +34,8 @@ _STEPS = (
     "create table held (attempt_id text primary key, record blob not null) without rowid;"
     "create table outbox (n integer primary key autoincrement, body blob not null);",
     "create table name (id text not null);insert into name values (lower(hex(randomblob(8))));",
-    "",  # an empty record in `held`: forgotten, and its run directory may be there yet
+    # A row for each transaction that forgot some: a row for each name would cost a page each.
+    "create table forgotten (n integer primary key, names text not null);",
 )
 
 _encoder = msgspec.json.Encoder()
@@ -50,8 +52,8 @@ class Entry(Value, frozen=True, kw_only=True):
     held: Mapping[AttemptId, NodeAttempt] = {}
     #: Forgotten: the server has all of it. The name stays for as long as the run directory does.
     dropped: Sequence[AttemptId] = ()
-    #: Forgotten before, and the run directory is gone.
-    removed: Sequence[AttemptId] = ()
+    #: Of so many that were forgotten first, not even the name is needed any more.
+    n_removed: int = 0
     #: Numbered reports that are about to be sent.
     said: Sequence[tuple[int, bytes]] = ()
     #: Everything said up to this number has arrived.
@@ -74,9 +76,11 @@ class Journal:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
             self._prepare(path)
-            #: Forgotten attempts whose run directories may be there yet.
-            self.forgotten: set[AttemptId] = set()
             self.held = self._read_held()
+            rows = self._db.execute("select n, names from forgotten order by n").fetchall()
+            #: Forgotten attempts whose run directories may be there yet, the first one first.
+            self.forgotten = [AttemptId(name) for _, names in rows for name in names.split()]
+            self._names = _Names((n, len(names.split())) for n, names in rows)
             #: Its own from when it was begun: the server sees by it that one was lost.
             self.id: str = self._db.execute("select id from name").fetchone()[0]
             #: What was not acknowledged, in order.
@@ -124,6 +128,7 @@ class Journal:
             self._db.execute("begin immediate")
             try:
                 self._write(entry)
+                row = self._write_forgotten(entry)
                 self._db.execute("commit")
             except BaseException:
                 if self._db.in_transaction:
@@ -131,6 +136,7 @@ class Journal:
                 raise
         except sqlite3.Error as error:
             raise JournalUnavailable(str(error)) from error
+        self._names.note(row, len(entry.dropped), entry.n_removed)
         self._n_since_checkpoint += 1
 
     @property
@@ -182,18 +188,23 @@ class Journal:
             )
         if entry.dropped:
             self._db.executemany(
-                "insert or replace into held values (?, x'')", [(name,) for name in entry.dropped]
-            )
-        if entry.removed:
-            self._db.executemany(
-                "delete from held where attempt_id = ? and record = x''",
-                [(name,) for name in entry.removed],
+                "delete from held where attempt_id = ?", [(name,) for name in entry.dropped]
             )
         if entry.said:
             self._db.executemany("insert or replace into outbox values (?, ?)", entry.said)
         if entry.acknowledged > self._acknowledged:
             self._db.execute("delete from outbox where n <= ?", (entry.acknowledged,))
             self._acknowledged = entry.acknowledged
+
+    def _write_forgotten(self, entry: Entry) -> int | None:
+        """The row of what is forgotten now; None: there is none."""
+        last = self._names.last_without(entry.n_removed)
+        if last is not None:
+            self._db.execute("delete from forgotten where n <= ?", (last,))
+        if not entry.dropped:
+            return None
+        names = " ".join(entry.dropped)
+        return self._db.execute("insert into forgotten (names) values (?)", (names,)).lastrowid
 
     def _prepare(self, path: Path) -> None:
         # One agent per state directory (flock): an exclusive WAL needs no shared memory file.
@@ -242,9 +253,6 @@ class Journal:
         )
         held: dict[AttemptId, NodeAttempt] = {}
         for name, record in rows:
-            if not record:
-                self.forgotten.add(AttemptId(name))
-                continue
             try:
                 attempt = _decoder.decode(record)
             except msgspec.MsgspecError as error:
@@ -253,6 +261,33 @@ class Journal:
                 raise sqlite3.DatabaseError(f"the record of {name} is that of another attempt")
             held[AttemptId(name)] = attempt
         return held
+
+
+class _Names:
+    """How many names stand in which row of ``forgotten``; rows go from the first on."""
+
+    def __init__(self, rows: Iterable[tuple[int, int]]) -> None:
+        self._rows = deque(rows)
+        #: Of the first row, so many are removed already.
+        self._n_removed = 0
+
+    def last_without(self, n_removed: int) -> int | None:
+        """The last row of which nothing is left when so many more are removed; None: none is."""
+        n_left, last = self._n_removed + n_removed, None
+        for n, n_names in self._rows:
+            n_left -= n_names
+            if n_left < 0:
+                break
+            last = n
+        return last
+
+    def note(self, row: int | None, n_names: int, n_removed: int) -> None:
+        """This was written."""
+        self._n_removed += n_removed
+        while self._rows and self._rows[0][1] <= self._n_removed:
+            self._n_removed -= self._rows.popleft()[1]
+        if row is not None:
+            self._rows.append((row, n_names))
 
 
 def _flush(descriptor: int) -> None:
@@ -290,8 +325,7 @@ def begin_anew(journal: Journal, path: Path, *, missing: Sequence[str]) -> Journ
     try:
         log.error("journal damaged", extra={"kept_as": str(_move_aside(path))})
         anew = Journal(path, was_absent=True)
-        forgotten = sorted(journal.forgotten)
-        anew.write(Entry(held=journal.held, dropped=forgotten, said=journal.said))
+        anew.write(Entry(held=journal.held, dropped=journal.forgotten, said=journal.said))
     except (sqlite3.OperationalError, OSError, JournalUnavailable) as error:
         raise _unusable(path, error) from error
     anew.held, anew.forgotten = journal.held, journal.forgotten

@@ -49,7 +49,7 @@ class Rooms(Protocol):
         """Makes the run directory: ``WorkspaceReady`` or ``WorkspaceFailed``."""
 
     def discard(self, attempt_ids: Sequence[AttemptId]) -> list[AttemptId]:
-        """Removes run directories; those that are gone."""
+        """Removes run directories; those that could not be removed."""
 
     def write_contact(self, contact_at_ms: int) -> None:
         """Tells the shims when the server was last in contact."""

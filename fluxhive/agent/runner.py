@@ -230,7 +230,8 @@ class Runner:
     async def _take_up(self) -> None:
         """Goes on where the last agent was: by its journal, by run directories where it is lost."""
         clear, forgotten = self._workspace.clear, self._journal.forgotten
-        self._hands.note_removed(await anyio.to_thread.run_sync(clear, self._held, forgotten))
+        still_there = await anyio.to_thread.run_sync(clear, self._held, forgotten)
+        self._hands.note_removed(len(forgotten), still_there)
         for attempt_id, attempt in self._held.items():
             self._workspace.know(attempt_id)
             self._gpus.recall(attempt_id)

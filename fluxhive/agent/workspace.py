@@ -322,13 +322,13 @@ class Workspace:
     # ── after ─────────────────────────────────────────────────────────────────────────────────
 
     def discard(self, attempt_ids: Sequence[AttemptId]) -> list[AttemptId]:
-        """Removes run directories, those that are gone; where output is kept, all but that."""
+        """Removes run directories, where output is kept all but that; those that are there yet."""
         for attempt_id in attempt_ids:
             self._remove(attempt_id)
-        return self._gone(attempt_ids)
+        return self._still_there(attempt_ids)
 
-    def _gone(self, attempt_ids: Iterable[AttemptId]) -> list[AttemptId]:
-        return [each for each in attempt_ids if not os.path.lexists(self.directory(each))]
+    def _still_there(self, attempt_ids: Iterable[AttemptId]) -> list[AttemptId]:
+        return [each for each in attempt_ids if os.path.lexists(self.directory(each))]
 
     def _remove(self, attempt_id: AttemptId) -> None:
         directory = self.directory(attempt_id)
@@ -363,11 +363,11 @@ class Workspace:
         self._note(attempt_id, spec)
 
     def clear(self, held: Container[AttemptId], forgotten: Iterable[AttemptId]) -> list[AttemptId]:
-        """Removes what an earlier life had yet to remove; those of the forgotten that are gone.
+        """Removes what an earlier life had yet to remove; which of the forgotten are there yet.
 
         What is not known to be over and with the server stays, whatever it is.
         """
-        forgotten = set(forgotten)
+        forgotten = dict.fromkeys(forgotten)
         for name in os.listdir(self.root):
             attempt_id = AttemptId(name)
             if attempt_id in held:
@@ -380,7 +380,7 @@ class Workspace:
                 self._remove(attempt_id)
             else:
                 log.error("run directory that nobody knows, kept", extra={"dir": directory})
-        return self._gone(forgotten)
+        return self._still_there(forgotten)
 
     def _note(self, attempt_id: AttemptId, spec: RunSpec) -> None:
         self.cookies[spec.cookie] = attempt_id

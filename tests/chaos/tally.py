@@ -28,6 +28,8 @@ PIECE_BYTES = 1 << 20
 A_PERSON_LOOKS_S = 60.0
 #: Output as the server has it, by attempt and stream.
 Logs: TypeAlias = dict[tuple[str, str], bytes]
+#: What an attempt is called that ends with its supervisor, stopped just then or not.
+UNSEEN = (OutcomeKind.SUPERVISOR_LOST, OutcomeKind.LEASE_EXPIRED)
 #: What an attempt that was being stopped may be called although it ended by itself just then.
 STOPPED = (OutcomeKind.CANCELLED, OutcomeKind.LEASE_EXPIRED, OutcomeKind.NODE_LOST)
 
@@ -262,7 +264,7 @@ class Checker:
             lost_shim = was_rebooted or life.attempt in faults.killed_shims
             is_right = (
                 outcome.kind in (OutcomeKind.NODE_LOST, OutcomeKind.CANCELLED)
-                or (outcome.kind is OutcomeKind.SUPERVISOR_LOST and lost_shim)
+                or (outcome.kind in UNSEEN and lost_shim)
                 or (outcome.kind is OutcomeKind.NODE_REBOOT and was_rebooted)
             )
         elif told == life.code:

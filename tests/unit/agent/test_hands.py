@@ -59,7 +59,7 @@ class Node:
 
     def __init__(self) -> None:
         self.happened: list[str] = []
-        self.is_full = self.is_broken = False
+        self.is_full = self.is_broken = self.is_stuck = False
         self.last_n = 0
         self.hold_flush = threading.Event()
         self.hold_flush.set()
@@ -81,7 +81,7 @@ class Node:
         if self.is_full:
             raise JournalUnavailable("disk full")
         names = [f"{attempt.phase.value}" for attempt in entry.held.values()]
-        names += ["dropped" for _ in entry.dropped] + ["removed" for _ in entry.removed]
+        names += ["dropped" for _ in entry.dropped] + ["removed"] * entry.n_removed
         numbers = ",".join(str(n) for n, _ in entry.said)
         self.happened.append(f"written {' '.join(names)}{numbers and f' said {numbers}'}")
 
@@ -110,7 +110,7 @@ class Node:
 
     def discard(self, attempt_ids: Sequence[AttemptId]) -> list[AttemptId]:
         self.happened.append("discarded")
-        return list(attempt_ids)
+        return list(attempt_ids) if self.is_stuck else []
 
     def write_contact(self, contact_at_ms: int) -> None:
         self.happened.append("contact")
@@ -253,6 +253,31 @@ def test_a_forgotten_attempt_is_noted_first_and_its_name_goes_last(
             "written preparing removed said 3", "flushed", "prepared", "said AttemptAccepted",
             "written launching", "started",
         )  # fmt: skip
+
+    told(story)
+
+
+def test_what_could_not_be_removed_is_tried_again_and_named_until_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "DISCARD_S", 0.01)
+    monkeypatch.setattr(module, "NAMED_MS", 0)
+
+    async def story(node: Node) -> None:
+        node.is_stuck = True
+        node.receive_dispatch()
+        await anyio.sleep(0.1)
+        node.hands.put(ProcessExited(attempt_id=ATTEMPT, facts=ExitFacts(exit_code=0)))
+        await anyio.sleep(0.1)
+        node.happened.clear()
+        node.hands.put(ForgetReceived(session=1, attempt_ids=(ATTEMPT,)))
+        await node.sees("written dropped", "forgotten", "discarded")
+        node.is_stuck = False
+        node.receive_dispatch_of(AttemptId("t-9999.1"))
+        with anyio.fail_after(10):
+            while "discarded" not in node.happened:  # noqa: ASYNC110  removed in a thread
+                await anyio.sleep(0.002)
+        assert node.happened[0] == "written preparing dropped removed said 3"
 
     told(story)
 

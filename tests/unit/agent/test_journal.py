@@ -75,12 +75,31 @@ def test_a_forgotten_attempt_is_named_until_its_run_directory_is_gone(tmp_path: 
     journal.write(Entry(dropped=[ATTEMPT]))
     journal.close()
     again = open_journal(path)
-    assert (set(again.held), again.forgotten) == ({other}, {ATTEMPT})
-    # Whatever is said to be gone: what is held is not taken out.
-    again.write(Entry(removed=[ATTEMPT, other]))
+    assert (set(again.held), again.forgotten) == ({other}, [ATTEMPT])
+    again.write(Entry(n_removed=1))
     again.close()
     at_last = open_journal(path)
-    assert (set(at_last.held), at_last.forgotten) == ({other}, set())
+    assert (set(at_last.held), at_last.forgotten) == ({other}, [])
+
+
+def test_names_go_in_the_order_in_which_they_came_and_never_too_early(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    names = [AttemptId(f"t-{n}.1") for n in range(10)]
+    journal = open_journal(path)
+    for first, end in ((0, 3), (3, 4), (4, 9)):
+        journal.write(Entry(dropped=names[first:end], n_removed=2 if first == 4 else 0))
+    journal.close()
+    again = open_journal(path)
+    # Some of the first three are removed, and nobody knows any more that they were.
+    assert again.forgotten == names[:9]
+    again.write(Entry(n_removed=2, dropped=names[9:]))
+    again.write(Entry(n_removed=2))
+    again.close()
+    at_last = open_journal(path)
+    assert at_last.forgotten == names[4:]
+    at_last.write(Entry(n_removed=6))
+    at_last.close()
+    assert open_journal(path).forgotten == []
 
 
 def test_numbers_go_on_where_they_were_even_when_all_is_acknowledged(tmp_path: Path) -> None:
@@ -119,7 +138,7 @@ def test_one_of_the_version_before_is_taken_on(tmp_path: Path) -> None:
     journal.write(Entry(held={ATTEMPT: attempt()}))
     journal.close()
     with sqlite3.connect(path) as raw:
-        raw.executescript("drop table name; pragma user_version = 1")
+        raw.executescript("drop table name; drop table forgotten; pragma user_version = 1")
     raw.close()
     again = open_journal(path)
     assert (again.held, again.was_absent) == ({ATTEMPT: attempt()}, False)
