@@ -34,7 +34,7 @@ REMEDIES = {
     "uv": "pip install uv",
 }
 #: Never demanded: a machine without them is a normal machine.
-OPTIONAL = {"hydra", "torch"}
+OPTIONAL = {"torch"}
 #: Folders whose tests start server processes, which no import of theirs tells.
 SERVER_FOLDERS = (TESTS / "browser", TESTS / "integration", TESTS / "unit" / "server")
 

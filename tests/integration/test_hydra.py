@@ -40,7 +40,7 @@ def test_a_sweep_runs_on_the_hive(hive: CliHive) -> None:
         },
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=250,
     )
     assert done.returncode == 0, done.stderr
     outs = [(hive.home / "runs" / str(n) / "out").read_text() for n in range(3)]
