@@ -2,7 +2,8 @@
 
 A kill by the kernel and one by a person look the same to a supervisor. The kernel counts its own:
 in the attempt's cgroup where the memory controller is on there, in the agent's own cgroup (v2 and
-v1), and for the whole machine. Linux; elsewhere nothing is counted and nothing is claimed.
+v1), and for the whole machine: in its log where that may be read (kernel_log.py), else by a counter
+that has containers' own limits in it, too. Linux; elsewhere nothing is counted and claimed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from fluxhive.core.outcome import HostScene
 
 from . import process, proctree
+from .kernel_log import KernelLog, open_kernel_log
 
 #: Kills are counted from so long ago.
 WINDOW_S = 20.0
@@ -25,9 +27,17 @@ _AVAILABLE = re.compile(rb"^MemAvailable:\s+(\d+) kB", re.MULTILINE)
 class HostMemory:
     """Counts of kills by the kernel over the last seconds. ``look`` is called now and then."""
 
-    def __init__(self, counters: Sequence[str] | None = None) -> None:
-        """``counters``: files with a line ``oom_kill N``; None: those of this machine."""
-        self._counters = _find_counters() if counters is None else tuple(counters)
+    def __init__(
+        self, counters: Sequence[str] | None = None, kernel_log: KernelLog | None = None
+    ) -> None:
+        """``counters``: files with a line ``oom_kill N``; None: all there is on this machine."""
+        if counters is None:
+            # In a container the machine's kills are other containers': they are left out there.
+            sees_all = process.sees_all_pids()
+            kernel_log = open_kernel_log() if sees_all else None
+            counters = _find_counters(of_machine=sees_all and kernel_log is None)
+        self._counters = tuple(counters)
+        self._log = kernel_log
         self._counts: deque[tuple[float, list[int]]] = deque()
         self.look()
 
@@ -52,7 +62,8 @@ class HostMemory:
         )
 
     def _count(self) -> list[int]:
-        return [_kills(path) or 0 for path in self._counters]
+        in_log = [] if self._log is None else [self._log.n_kills()]
+        return [*in_log, *(_kills(path) or 0 for path in self._counters)]
 
 
 def _kills(path: str) -> int | None:
@@ -65,12 +76,9 @@ def _available_mib() -> int | None:
     return None if match is None else int(match[1]) // 1024
 
 
-def _find_counters() -> list[str]:
-    """Of the agent's own cgroup and those below it, and of the machine.
-
-    In a container the machine's counter tells of other containers' kills: it is left out there.
-    """
-    found = ["/proc/vmstat"] if process.sees_all_pids() else []
+def _find_counters(*, of_machine: bool) -> list[str]:
+    """Of the agent's own cgroup and those below it, and of the machine."""
+    found = ["/proc/vmstat"] if of_machine else []
     for line in proctree.read_all("/proc/self/cgroup").decode(errors="replace").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")

@@ -9,6 +9,7 @@ import pytest
 
 from fluxhive.agent import host_memory
 from fluxhive.agent.host_memory import HostMemory
+from fluxhive.agent.kernel_log import KernelLog
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's own files")
 
@@ -52,6 +53,28 @@ def test_one_kill_that_stands_in_two_counters_is_one(tmp_path: Path) -> None:
     first.counts(1)
     second.counts(1)
     assert host.scene(None).node_kills == 1
+
+
+def test_of_the_kernels_log_only_what_the_machine_was_short_of_counts(tmp_path: Path) -> None:
+    """As the kernel words it; the memory of a container that was at its limit is its own affair."""
+    path = tmp_path / "kmsg"
+    kill = "Killed process 4711 (python) total-vm:207068kB, anon-rss:64896kB, UID:0\n"
+    path.write_text(f"3,8,25256493461,-;Out of memory: {kill}")
+    host = HostMemory([], KernelLog(str(path)))
+    assert host.scene(None).node_kills == 0, "before the agent began"
+    with path.open("a") as log:
+        log.write(f"3,9,25256494099,-;Memory cgroup out of memory: {kill}")
+        log.write("6,10,25256494051,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null)\n")
+    assert host.scene(None).node_kills == 0
+    with path.open("a") as log:
+        log.write(f"3,11,25261242713,-;Out of memory: {kill} SUBSYSTEM=memory\n")
+        log.write(f"3,12,25261242714,-;Out of memory (oom_kill_allocating_task): {kill}")
+    assert host.scene(None).node_kills == 2
+
+
+def test_a_kernels_log_that_cannot_be_read_is_done_without(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        KernelLog(str(tmp_path / "none"))
 
 
 def test_an_attempts_own_cgroup_tells_of_its_own(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""Kills for lack of the machine's own memory, counted in the kernel's log (for host_memory.py).
+
+The machine's counter (``/proc/vmstat``) also counts what some container's own limit has killed,
+which says nothing about anybody else; the log tells one from the other. Linux, and only where the
+log may be read (as root, or where ``kernel.dmesg_restrict`` is off).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+
+PATH = "/dev/kmsg"
+#: Longer than any record (CONSOLE_EXT_LOG_MAX, linux/kernel/printk/internal.h).
+_RECORD_BYTES = 8 << 10
+#: ``Memory cgroup out of memory: …`` is the other one (``oom_kill_process``, linux/mm/oom_kill.c).
+_KILL = re.compile(rb"(?:^|;)Out of memory[^\n]*: Killed process \d+", re.MULTILINE)
+
+
+class KernelLog:
+    """The log from now on; each record is read once, by ``n_kills``."""
+
+    def __init__(self, path: str = PATH) -> None:
+        """Raises ``OSError`` where it cannot be read."""
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.lseek(self._fd, 0, os.SEEK_END)
+        self._n_kills = 0
+
+    def n_kills(self) -> int:
+        """How many there have been since this object was made. Never waits."""
+        while True:
+            try:
+                record = os.read(self._fd, _RECORD_BYTES)
+            except OSError as error:
+                if error.errno == errno.EPIPE:
+                    continue  # what was overwritten before it could be read
+                return self._n_kills  # nothing more, or the log is gone
+            if not record:
+                return self._n_kills
+            self._n_kills += len(_KILL.findall(record))
+
+
+def open_kernel_log() -> KernelLog | None:
+    """The log; None where it may not be read."""
+    try:
+        return KernelLog()
+    except OSError:
+        return None
