@@ -30,7 +30,8 @@ class Watch(Tagged, frozen=True, kw_only=True):
     #: Ids of the tasks that it shows.
     tasks: tuple[str, ...] = ()
     log: WatchedLog | None = None
-    #: After a lost line, in the first message: the last ``seq`` and ``boot`` that came.
+    #: In the first message, after a lost line: the last ``seq`` and ``boot`` that came; or those of
+    #: the page, whose first answers are from then.
     since: int | None = None
     boot: str = ""
 

@@ -1,9 +1,10 @@
-"""The dashboard's files: built by ``web/`` into ``static/dashboard/``, served as they are.
+"""The dashboard's files: built by ``web/`` into ``static/dashboard/``.
 
 Nothing of this hive is in them, so they need no login: what they show comes from the API. Files
 under ``/assets`` have their content's hash in their names and are kept by browsers for ever; the
-one page is never kept, and is given for every view, so that a link to one works. Where nothing was
-built, a plain page says how to build it.
+one page is never kept, and is given for every view, so that a link to one works. Into it go, for
+who is signed in, the first answers (first_answers.py), and which files its view needs besides.
+Where nothing was built, a plain page says how to build it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import secrets
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
 from fastapi import FastAPI
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
@@ -23,6 +25,7 @@ from starlette.routing import Route
 
 from fluxhive.core.errors import NotFound
 
+from .first_answers import first_answers
 from .pages import HTML, STATIC, text_of
 
 BUILT = STATIC / "dashboard"
@@ -46,6 +49,12 @@ _ASSET = r"assets/[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _VIEW = re.compile(rf"/(?:(?:{'|'.join(VIEWS)})(?:/[^?#]*)?|{_ASSET})?")
 #: Stands in the page where this answer's nonce belongs.
 NONCE_MARK = "__CSP_NONCE__"
+#: Stand in the page where the first answers go, and the files of its view.
+ANSWERS_MARK, FILES_MARK = "__FIRST_ANSWERS__", "</head>"
+#: By the first word of a view: its scripts and style sheets, as the build wrote it.
+_FILES_OF_VIEWS = "views.json"
+#: Quick rather than small: it is packed for each load.
+_PAGE_LEVEL = 4
 #: Nothing inline, nothing from elsewhere. Styles that the component library makes at run time carry
 #: the nonce; scripts need none.
 PAGE_POLICY = (
@@ -96,26 +105,56 @@ def add_dashboard(app: FastAPI) -> None:
 async def show(request: Request) -> Response:
     """One of its files, or the page."""
     name: str = request.path_params["name"]
+    accepted = request.headers.get("accept-encoding", "")
     if name.startswith("assets/"):
-        return _file(name, accepts_gzip="gzip" in request.headers.get("accept-encoding", ""))
+        return _file(name, accepted)
     try:
         page = (BUILT / "index.html").read_text(encoding="utf-8")
     except FileNotFoundError:
         return Response(text_of("unbuilt.html"), media_type=HTML)
     nonce = secrets.token_urlsafe(16)
-    policy = PAGE_POLICY.format(nonce=nonce)
-    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
-    return Response(page.replace(NONCE_MARK, nonce), headers=headers, media_type=HTML)
+    page = page.replace(FILES_MARK, _links(name.partition("/")[0]) + FILES_MARK)
+    page = page.replace(NONCE_MARK, nonce)
+    answers = await first_answers(request, name)
+    data = page.encode().replace(ANSWERS_MARK.encode(), answers)
+    headers = {
+        "Content-Security-Policy": PAGE_POLICY.format(nonce=nonce),
+        "Cache-Control": "no-store",
+        "Vary": "Accept-Encoding",
+    }
+    if "gzip" in accepted:
+        data = gzip.compress(data, _PAGE_LEVEL, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return Response(data, headers=headers, media_type=HTML)
 
 
-def _file(name: str, *, accepts_gzip: bool) -> Response:
+def _links(first_word: str) -> str:
+    """So that a view's own files come with those of all views, and not after them."""
+    path = BUILT / _FILES_OF_VIEWS
+    try:
+        files = _files_of_views(path, path.stat().st_mtime_ns).get(first_word, [])
+    except FileNotFoundError:
+        return ""
+    return "".join(
+        f'<link rel="stylesheet" href="/{file}" nonce="{NONCE_MARK}">'
+        if file.endswith(".css")
+        else f'<link rel="modulepreload" href="/{file}">'
+        for file in files
+    )
+
+
+def _file(name: str, accepted: str) -> Response:
     path = BUILT / name
     try:
         changed_ns = path.stat().st_mtime_ns
         headers = {"Cache-Control": _FOR_EVER}
+        smaller = path.with_name(path.name + ".br")
         if path.suffix in _PACKED_TYPES:
             headers["Vary"] = "Accept-Encoding"
-        if path.suffix in _PACKED_TYPES and accepts_gzip:
+        if "br" in _words(accepted) and path.suffix in _PACKED_TYPES and smaller.exists():
+            data = smaller.read_bytes()
+            headers["Content-Encoding"] = "br"
+        elif path.suffix in _PACKED_TYPES and "gzip" in accepted:
             data = _packed(path, changed_ns)
             headers["Content-Encoding"] = "gzip"
         else:
@@ -127,6 +166,16 @@ def _file(name: str, *, accepts_gzip: bool) -> Response:
         ) from None
     media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(name)[0]
     return Response(data, headers=headers, media_type=media_type or "application/octet-stream")
+
+
+def _words(accepted: str) -> list[str]:
+    return [each.partition(";")[0].strip() for each in accepted.split(",")]
+
+
+@lru_cache(maxsize=2)
+def _files_of_views(path: Path, changed_ns: int) -> dict[str, list[str]]:
+    """What the build wrote; ``changed_ns`` tells one build from the next."""
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, list[str]])
 
 
 @lru_cache(maxsize=_PACKED_MAX)

@@ -35,11 +35,15 @@ onSignedOut(() => {
 
 const root = document.getElementById("root");
 if (!root) throw new Error("index.html has no #root");
-createRoot(root).render(
-  <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={() => nonce}>
-    <QueryClientProvider client={client}>
-      <NotesPlace />
-      <RouterProvider router={router} />
-    </QueryClientProvider>
-  </MantineProvider>,
+// What stands there already (first.ts) stays until all of the page can be drawn at once. No `await`
+// here: a file that waits may not hold what others use, and the build would be in fifty pieces.
+void router.load().then(() =>
+  createRoot(root).render(
+    <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={() => nonce}>
+      <QueryClientProvider client={client}>
+        <NotesPlace />
+        <RouterProvider router={router} />
+      </QueryClientProvider>
+    </MantineProvider>,
+  ),
 );

@@ -33,10 +33,8 @@ export const theme = createTheme({
   primaryShade: { light: 6, dark: 5 },
   colors: { accent, dark },
   defaultRadius: 6,
-  fontFamily:
-    'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif',
-  fontFamilyMonospace:
-    'ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", "DejaVu Sans Mono", monospace',
+  fontFamily: "var(--sans)",
+  fontFamilyMonospace: "var(--mono)",
   fontSizes: { xs: "12px", sm: "13px", md: "14px", lg: "16px", xl: "20px" },
   headings: { fontWeight: "600" },
   cursorType: "pointer",

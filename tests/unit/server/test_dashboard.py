@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from fluxhive.server import dashboard
@@ -15,6 +18,8 @@ from tests.helpers.rest_hive import RestHive, rest_hive
 pytestmark = pytest.mark.anyio
 
 SITE = "http://hive.test"
+#: What the table of tasks asks first.
+TABLE = "/tasks?offset=0&limit=200&brief=true"
 PAGE = '<meta property="csp-nonce" nonce="__CSP_NONCE__"><script src="/assets/a-1.js"></script>'
 SCRIPT = "console.log('hive');" * 100
 
@@ -56,6 +61,9 @@ async def test_assets_are_kept_for_ever_and_sent_packed(it: RestHive, built: Pat
     async with it.client(None) as nobody:
         packed = await nobody.get(f"{SITE}/assets/a-1.js", headers={"Accept-Encoding": "gzip"})
         plain = await nobody.get(f"{SITE}/assets/a-1.js", headers={"Accept-Encoding": "identity"})
+        (built / "assets/a-1.js.br").write_bytes(b"as the build packed it")
+        smallest = await nobody.get(f"{SITE}/assets/a-1.js", headers={"Accept-Encoding": "br"})
+    assert smallest.headers["content-encoding"] == "br"
     for answer in (packed, plain):
         assert answer.text == SCRIPT
         assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
@@ -94,3 +102,58 @@ async def test_without_a_build_the_page_says_how_to_build_it(
             assert answer.status_code == 200
             assert "<pre>./dev web</pre>" in answer.text
             assert answer.headers["cache-control"] == "no-store"
+
+
+ANSWERING = '<head></head><script id="first-answers">__FIRST_ANSWERS__</script>'
+BLOCK = re.compile(r'id="first-answers">(.*?)</script>', re.DOTALL)
+
+
+async def signed_in(it: RestHive) -> httpx.AsyncClient:
+    """A browser that has signed in."""
+    given = {"token": await it.token(it.administrator)}
+    async with it.client(None) as page:
+        answer = await page.post("/auth/session", json=given, headers={"Origin": SITE})
+        assert answer.status_code == 200, answer.text
+        browser = it.client(None)
+        browser.cookies = page.cookies
+    return browser
+
+
+def first_of(page: str) -> Any:
+    """The data block of a page; its end is where a browser sees it."""
+    (block,) = BLOCK.findall(page)
+    return json.loads(block)
+
+
+async def test_a_page_has_its_first_answers_for_who_is_signed_in(it: RestHive, built: Path) -> None:
+    (built / "index.html").write_text(ANSWERING)
+    (built / "views.json").write_text('{"tasks": ["assets/t-1.js", "assets/t-1.css"]}')
+    await it.admin.post("/tasks", json={"command": ["true"]})
+    browser = await signed_in(it)
+    async with it.client(None) as nobody, browser:
+        nobodys = await nobody.get(SITE + "/tasks")
+        hers = await browser.get(SITE + "/tasks")
+        elsewhere = await browser.get(SITE + "/tasks", headers={"Sec-Fetch-Site": "same-site"})
+        me, table = await browser.get("/auth/me"), await browser.get(TABLE)
+    assert first_of(nobodys.text) == first_of(elsewhere.text) == {}
+    first = first_of(hers.text)
+    assert first["answers"]["/api/v1/auth/me"] == me.json()
+    assert first["answers"][f"/api/v1{TABLE}"] == table.json()
+    assert len(table.json()["items"]) == 1
+    assert first["live"] == {"since": it.services.live.seq, "boot": it.services.live.boot}
+    links = '<link rel="modulepreload" href="/assets/t-1.js"><link rel="stylesheet" href="/assets/'
+    for page in (nobodys, hers):
+        assert links in page.text
+
+
+async def test_no_text_of_a_user_ends_the_block_or_gets_the_nonce(
+    it: RestHive, built: Path
+) -> None:
+    (built / "index.html").write_text(ANSWERING)
+    name = "</script><script nonce=__CSP_NONCE__>alert(1)</script>"
+    await it.admin.post("/tasks", json={"command": ["true"], "name": name})
+    async with await signed_in(it) as browser:
+        page = (await browser.get(SITE + "/tasks")).text
+    assert page.count("<script") == page.count("</script>") == 1
+    (task,) = first_of(page)["answers"][f"/api/v1{TABLE}"]["items"]
+    assert task["name"] == name

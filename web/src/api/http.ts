@@ -1,9 +1,8 @@
 /** Asks the server. Every failure becomes a `ProblemError`, which says what, why and what to do. */
+import { address, type Query } from "./address";
 import type { Problem } from "./types";
 
-export const API = "/api/v1";
-
-export type Query = Record<string, string | number | boolean | readonly string[] | undefined>;
+export { API, address, type Query } from "./address";
 
 export class ProblemError extends Error {
   constructor(readonly problem: Problem & { id?: string }) {
@@ -23,17 +22,6 @@ const signedOut = new Set<Listener>();
 export function onSignedOut(listener: Listener): () => void {
   signedOut.add(listener);
   return () => void signedOut.delete(listener);
-}
-
-/** The address of a route with its query; what is undefined or empty is left out. */
-export function address(path: string, query: Query = {}): string {
-  const words = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) {
-    if (value === undefined || value === "") continue;
-    for (const one of Array.isArray(value) ? value : [value]) words.append(name, String(one));
-  }
-  const text = words.toString();
-  return API + path + (text ? `?${text}` : "");
 }
 
 export async function get<T>(path: string, query?: Query, signal?: AbortSignal): Promise<T> {

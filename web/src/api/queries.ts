@@ -1,6 +1,7 @@
 /** What pages ask for, by name. Keys begin with what changes them: `tasks`, `task`, `nodes`. */
 import { queryOptions } from "@tanstack/react-query";
-import { get, type Query } from "./http";
+import { FIRST_AT_MS, takeFirst } from "./firstAnswers";
+import { address, get, type Query } from "./http";
 import type {
   AttemptUsageView,
   Me,
@@ -15,6 +16,7 @@ import type {
 export const meQuery = queryOptions({
   queryKey: ["me"],
   queryFn: ({ signal }) => get<Me>("/auth/me", {}, signal),
+  initialData: () => takeFirst<Me>(address("/auth/me")),
   staleTime: Number.POSITIVE_INFINITY,
   retry: false,
 });
@@ -22,6 +24,7 @@ export const meQuery = queryOptions({
 export const nodesQuery = queryOptions({
   queryKey: ["nodes"],
   queryFn: async ({ signal }) => (await get<NodePage>("/nodes", {}, signal)).items,
+  initialData: () => takeFirst<NodePage>(address("/nodes"))?.items,
   staleTime: Number.POSITIVE_INFINITY,
 });
 
@@ -29,6 +32,8 @@ export function tasksQuery(choice: Query) {
   return queryOptions({
     queryKey: ["tasks", choice],
     queryFn: ({ signal }) => get<TaskPage>("/tasks", choice, signal),
+    initialData: () => takeFirst<TaskPage>(address("/tasks", choice)),
+    initialDataUpdatedAt: FIRST_AT_MS,
   });
 }
 
@@ -39,6 +44,8 @@ export const activeQuery = tasksQuery({ state: "active", limit: 1000, brief: tru
 export const summaryQuery = queryOptions({
   queryKey: ["summary"],
   queryFn: ({ signal }) => get<Summary>("/summary", {}, signal),
+  initialData: () => takeFirst<Summary>(address("/summary")),
+  initialDataUpdatedAt: FIRST_AT_MS,
   refetchInterval: 15_000,
 });
 
@@ -46,6 +53,8 @@ export function taskQuery(task: string) {
   return queryOptions({
     queryKey: ["task", task],
     queryFn: ({ signal }) => get<TaskView>(`/tasks/${encodeURIComponent(task)}`, {}, signal),
+    initialData: () => takeFirst<TaskView>(address(`/tasks/${encodeURIComponent(task)}`)),
+    initialDataUpdatedAt: FIRST_AT_MS,
   });
 }
 

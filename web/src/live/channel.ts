@@ -3,6 +3,7 @@
  * It says what the page shows and hears what changed of it. A lost line is opened again, later and
  * later, and goes on where it was when the server still knows.
  */
+import { firstLive } from "../api/firstAnswers";
 import { API } from "../api/http";
 import type { Changes, LiveMessage, Snapshot } from "../api/types";
 import { setConnection, standingOf } from "./connection";
@@ -26,7 +27,8 @@ export function openChannel(hearer: Hearer): () => void {
   let socket: WebSocket | undefined;
   let heardAtMs = 0;
   let failures = 0;
-  let mark: { since: number; boot: string } | undefined;
+  // What the page was given is from then: the line goes on from there.
+  let mark = firstLive;
   let said = "";
   let retrying: number | undefined;
   let isClosed = false;

@@ -1,6 +1,7 @@
 /** The rows of the tasks table that are looked at, read by pages; rows keep their places while live. */
 import { keepPreviousData, useQueries, useQuery, useQueryClient } from "@tanstack/react-query";
-import { get } from "../../api/http";
+import { FIRST_AT_MS, takeFirst } from "../../api/firstAnswers";
+import { address, get } from "../../api/http";
 import type { TaskPage, TaskView } from "../../api/types";
 import { pageQuery, type TaskFilters } from "./search";
 
@@ -23,6 +24,11 @@ function read(filters: TaskFilters, offset: number, limit: number, signal?: Abor
   return get<CountedPage>("/tasks", pageQuery(filters, offset, limit), signal);
 }
 
+/** What came with the page. */
+function taken(filters: TaskFilters, offset: number, limit: number) {
+  return takeFirst<CountedPage>(address("/tasks", pageQuery(filters, offset, limit)));
+}
+
 export function useTaskRows(filters: TaskFilters, first: number, last: number): TaskRows {
   const client = useQueryClient();
   const from = Math.floor(first / PAGE_TASKS);
@@ -34,6 +40,7 @@ export function useTaskRows(filters: TaskFilters, first: number, last: number): 
       queryKey: ["table", filters, number],
       queryFn: ({ signal }: { signal: AbortSignal }) =>
         read(filters, number * PAGE_TASKS, PAGE_TASKS, signal),
+      initialData: () => taken(filters, number * PAGE_TASKS, PAGE_TASKS),
       staleTime: Number.POSITIVE_INFINITY,
       gcTime: 60_000,
     })),
@@ -41,6 +48,8 @@ export function useTaskRows(filters: TaskFilters, first: number, last: number): 
   const head = useQuery({
     queryKey: ["tasks", "head", filters],
     queryFn: ({ signal }) => read(filters, 0, 1, signal),
+    initialData: () => taken(filters, 0, 1),
+    initialDataUpdatedAt: FIRST_AT_MS,
     placeholderData: keepPreviousData,
   });
   const rows = new Map(numbers.map((number, i) => [number, pages[i]?.data]));
