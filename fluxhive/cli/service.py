@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fluxhive import env, places
+from fluxhive import config, env, places
 from fluxhive.cli import messages, output, service_managers
 from fluxhive.cli.service_managers import Manager, Systemd
 from fluxhive.cli.service_units import Part, Service
@@ -60,6 +60,8 @@ def install(
         )
         output.lines(manager.text_of(service).decode(errors="replace").splitlines())
         return
+    if service.part is Part.AGENT:
+        _check_root(service.user)
     manager = service_managers.manager_here(is_system=is_system)
     written = manager.install(service, starts=not no_start)
     messages.say(
@@ -143,6 +145,23 @@ def _user(*, is_system: bool, user: str | None) -> str | None:
             hint="fluxhive service install --system --user NAME",
         )
     return chosen
+
+
+def _check_root(user: str | None) -> None:
+    """An agent of root refuses to start, unless it is told whose its tasks shall be."""
+    is_own_of_root = user is None and os.name == "posix" and os.geteuid() == 0
+    if user != "root" and not is_own_of_root:
+        return
+    settings = config.load()
+    if not settings.allow_root and settings.task_user is None:
+        raise InputError(
+            "an agent of root would run tasks as root, and refuses to",
+            field="--user",
+            value="root",
+            hint="name a user of its own: fluxhive service install --system --user NAME. Or have "
+            "root's agent run tasks as one: fluxhive config agent.task_user NAME. Or let them be "
+            "root's: fluxhive config agent.allow_root true",
+        )
 
 
 def _service(part: Part, user: str | None) -> Service:
