@@ -135,6 +135,9 @@ def _attempt(attempt: AttemptView) -> str:
     if attempt.estimate is not None:
         reserved = show_mib(attempt.estimate.reserved_mib)
         parts.append(f"reserved {reserved}: {attempt.estimate_text}")
+    if attempt.reservation.learned_memory_mib:
+        memory = show_mib(attempt.reservation.learned_memory_mib)
+        parts.append(f"host memory {memory}, by what earlier runs took")
     if attempt.gpu_cap_mib is not None:
         parts.append(f"cap {show_mib(attempt.gpu_cap_mib)}, where its PyTorch or JAX knows one")
     outcome = attempt.outcome

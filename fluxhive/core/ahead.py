@@ -91,11 +91,15 @@ def _turn_in(hive: HiveState, row: Row, line: Line) -> Turn | None:
         return None
     held = after.reservation if after.turn is None else after.turn.reservation
     request = line.shape.key.request
-    memory_mib = request.memory_mib or 0
-    is_large = request.cpus > held.cpus or memory_mib > held.memory_mib
+    mine = Reservation(
+        node_id=after.node_id,
+        cpus=request.cpus,
+        memory_mib=request.memory_mib or 0,
+        learned_memory_mib=line.need.learned_memory_mib,
+    )
+    is_large = mine.counted_memory_mib > held.counted_memory_mib or mine.cpus > held.cpus
     if is_large or not _takes(hive.nodes[after.node_id], line, request):
         return None
-    mine = Reservation(node_id=after.node_id, cpus=request.cpus, memory_mib=memory_mib)
     return Turn(after=after.id, reservation=mine)
 
 

@@ -323,7 +323,8 @@ def _sentence(
         return text + _out_of_use(misfits, records)
     if code is WaitCode.HOST_MEMORY:
         free, wanted = show_mib(best.found), show_mib(best.wanted)
-        return f"needs {wanted} of memory; the most free now is {free}, on {where}"
+        known = ", as earlier runs took" if task.spec.request.memory_mib is None else ""
+        return f"needs {wanted} of memory{known}; the most free now is {free}, on {where}"
     if code is WaitCode.GPUS:
         text = f"needs {_n(best.wanted, 'free GPU')}; the most on one node now: {best.found}"
         return text + _out_of_use(misfits, records)

@@ -189,7 +189,7 @@ def _check_node(manager: TaskManager, record: NodeRecord) -> None:
     assert not sums, f"law 3: reserved on GPUs that {node.label} does not have: {sums}"
     cpus = sum(held.cpus for held in record.holders.values())
     assert record.free_cpus == node.inventory.cpus - cpus, f"law 3: CPUs of {node.label}"
-    memory = sum(held.memory_mib for held in record.holders.values())
+    memory = sum(held.counted_memory_mib for held in record.holders.values())
     left = node.inventory.memory_mib - memory
     assert record.free_memory_mib == left, f"law 3: memory of {node.label}"
     takes = record.is_open and node.state is NodeState.READY and not node.draining

@@ -24,6 +24,8 @@ PROJECT_DURATIONS_MAX = 100
 #: So many are needed before they are believed.
 OWN_DURATIONS = 2
 AUTHOR_DURATIONS = 3
+#: Less host memory than this is not counted.
+LITTLE_MEMORY_MIB: Mib = 512
 #: Not seen for so long: forgotten.
 FORGET_AFTER_MS: Ms = 90 * DAY_MS
 #: A new sample of utilization counts for so many parts in a hundred.
@@ -53,7 +55,7 @@ class Learned(Value, frozen=True, kw_only=True):
     durations_ms: tuple[Ms, ...] = ()
     #: Of the GPU's time when it has one alone, in tenths of a percent; None: not seen yet.
     utilization_permille: int | None = None
-    #: The most host memory of the last runs.
+    #: The most host memory of the last runs; empty while all of them took little.
     memory_mib: tuple[Mib, ...] = ()
     #: Least reserved since it ran out of memory; falls back after clean runs.
     floor_mib: Mib = 0
@@ -129,8 +131,10 @@ class LearnedBook:
             self._put(replace(old, durations_ms=durations, seen_at_ms=now_ms))
 
     def learn_memory(self, signature: str, memory_mib: Mib) -> None:
-        """An attempt took so much host memory."""
+        """An attempt took so much host memory; as little as most take is not worth a record."""
         old = self._of(signature)
+        if memory_mib < LITTLE_MEMORY_MIB and not old.memory_mib:
+            return
         self._put(replace(old, memory_mib=(*old.memory_mib[-(PEAKS_MAX - 1) :], memory_mib)))
 
     def learn_utilization(self, signature: str, owner: str, project: str, percent: int) -> None:

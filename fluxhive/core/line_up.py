@@ -145,6 +145,7 @@ def terms_for(hive: HiveState, need: Need) -> Terms:
         done_at_ms,
         capabilities=need.capabilities,
         bookings=need.bookings,
+        learned_memory_mib=need.learned_memory_mib,
     )
 
 
@@ -166,6 +167,7 @@ def terms_of(hive: HiveState, line: Line, task_id: TaskId) -> Terms:
         task_id,
         line.need.capabilities,
         line.need.bookings,
+        line.need.learned_memory_mib,
     )
 
 

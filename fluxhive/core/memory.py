@@ -1,4 +1,4 @@
-"""How much GPU memory a task reserves, from what was learned, declared or seen to be too little.
+"""How much memory a task reserves, from what was learned, declared or seen to be too little.
 
 Three numbers stay apart and are shown: what the author *declared*, what was *learned* (the largest
 peak among the runs), what is *reserved*. The most particular knowledge wins: the same signature,
@@ -8,13 +8,14 @@ line of the queue when something about it was learned, and for running attempts 
 
 from __future__ import annotations
 
-from .learning import Basis, Learned, percentile
+from .learning import LITTLE_MEMORY_MIB, Basis, Learned, percentile
 from .policy import MemoryFrom, Policy
 from .request import Estimate, EstimateSource, Request, show_mib
 from .values import Mib
 
 #: Reservations are rounded up to this, so that tasks of nearly one size are looked at once.
 STEP_MIB: Mib = 64
+HOST_STEP_MIB: Mib = 1024
 #: On top of the peaks of the same program with other sizes, and of an author's other tasks.
 PROGRAM_PERCENT = 125
 PROGRAM_MIB: Mib = 512
@@ -67,15 +68,39 @@ def rounded(mib: Mib, /) -> Mib:
     return -(-mib // STEP_MIB) * STEP_MIB
 
 
+def host_memory_mib(request: Request, basis: Basis, policy: Policy) -> Mib:
+    """What placing counts of a node's memory for who declares none: learned; 0: not known.
+
+    A figure for placing alone: no limit comes of it.
+    """
+    own = basis.own
+    is_learned = policy.memory is MemoryFrom.LEARNED and request.memory_mib is None
+    if not is_learned or own is None or not own.memory_mib:
+        return 0
+    most_mib = max(own.memory_mib)
+    if most_mib < LITTLE_MEMORY_MIB:
+        return 0
+    percent, _ = _margin(len(own.memory_mib), policy)
+    mib = most_mib * (100 + percent) // 100
+    # Steps of a GiB, and of an eighth where that is more: nearly equal needs are one look.
+    step_mib = max(HOST_STEP_MIB, 2 ** (mib.bit_length() - 4))
+    return -(-mib // step_mib) * step_mib
+
+
 def reserve_for(record: Learned, policy: Policy) -> Mib:
     """What the next run of a signature reserves by its own peaks; there must be one."""
     n_runs = len(record.peaks)
-    known = (n_runs >= policy.thin_runs) + (n_runs >= policy.well_known_runs)
-    percent, extra_mib = policy.margin_percent[known], policy.margin_mib[known]
+    percent, extra_mib = _margin(n_runs, policy)
     peak_mib = record.peak_mib
     if n_runs >= policy.outlier_runs:
         peak_mib = sorted(peak.peak_mib for peak in record.peaks)[-2]
     return rounded(peak_mib * (100 + percent) // 100 + extra_mib)
+
+
+def _margin(n_runs: int, policy: Policy) -> tuple[int, Mib]:
+    """What goes on top of the largest peak of so many runs: percent, and MiB."""
+    known = (n_runs >= policy.thin_runs) + (n_runs >= policy.well_known_runs)
+    return policy.margin_percent[known], policy.margin_mib[known]
 
 
 def _known(basis: Basis, policy: Policy, declared: Mib | None) -> Estimate | None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from .learning import AUTHOR_DURATIONS, OWN_DURATIONS, Basis, Expected, Learned, expected, keys_of
-from .memory import estimate
+from .memory import estimate, host_memory_mib
 from .node_record import headroom_mib
 from .policy import DurationFrom, MemoryFrom, Policy
 from .request import Estimate, Request
 from .task_queue import GpuSizes, LineKey, Need, ShapeKey
+from .values import Mib
 
 #: Expected utilization is compared in steps of so many percent.
 _STEP_PERCENT = 5
@@ -25,12 +26,13 @@ def need_of(key: LineKey, basis: Basis, policy: Policy, gpu_sizes: GpuSizes) -> 
     about = expected(basis, policy, key.limit_ms)
     request = _whole(key.request, policy)
     found = estimate(request, basis, policy, gpu_mib=gpu_mib, least_mib=key.least_gpu_memory_mib)
+    memory_mib = host_memory_mib(request, basis, policy)
     if found is None or key.alone:
         wanted = max(key.least_gpu_memory_mib, request.gpu_memory_mib or 0)
         # What every GPU has is no wish: tasks that differ in it alone need the same.
         least = None if wanted <= smallest_mib else wanted
         request = replace(request, exclusive=bool(request.gpus), gpu_memory_mib=least)
-        return _need(key, request, found, about)
+        return _need(key, request, found, about, memory_mib)
     mib = found.reserved_mib
     if largest_mib and mib > largest_mib - headroom_mib(largest_mib):
         # More than can be shared of any GPU: it has one to itself, as large as it needs.
@@ -39,11 +41,19 @@ def need_of(key: LineKey, basis: Basis, policy: Policy, gpu_sizes: GpuSizes) -> 
         request = replace(request, exclusive=True, gpu_memory_mib=least)
     else:
         request = replace(request, gpu_memory_mib=mib)
-    return _need(key, request, found, about)
+    return _need(key, request, found, about, memory_mib)
 
 
-def _need(key: LineKey, request: Request, found: Estimate | None, about: Expected) -> Need:
-    return Need(request=request, estimate=found, expected=about, capabilities=key.capabilities)
+def _need(
+    key: LineKey, request: Request, found: Estimate | None, about: Expected, memory_mib: Mib
+) -> Need:
+    return Need(
+        request=request,
+        estimate=found,
+        expected=about,
+        capabilities=key.capabilities,
+        learned_memory_mib=memory_mib,
+    )
 
 
 def sources_of(key: LineKey, basis: Basis, policy: Policy) -> tuple[str, ...]:
@@ -68,7 +78,15 @@ def shape_of(key: LineKey, need: Need, policy: Policy, owner: str) -> ShapeKey:
     percent = 0
     if need.request.shares_gpu and policy.utilization_percent_max:
         percent = -(-need.expected.utilization_percent // _STEP_PERCENT) * _STEP_PERCENT
-    return ShapeKey(need.request, owner, key.excluded, percent, need.capabilities, need.bookings)
+    return ShapeKey(
+        need.request,
+        owner,
+        key.excluded,
+        percent,
+        need.capabilities,
+        need.bookings,
+        need.learned_memory_mib,
+    )
 
 
 def _whole(request: Request, policy: Policy) -> Request:

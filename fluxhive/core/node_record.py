@@ -213,7 +213,7 @@ class NodeRecord:
         assert attempt_id not in self.holders, f"law 3: {attempt_id} holds {self.node.id} twice"
         self.holders[attempt_id] = reservation
         self.free_cpus -= reservation.cpus
-        self.free_memory_mib -= reservation.memory_mib
+        self.free_memory_mib -= reservation.counted_memory_mib
         for share in reservation.gpus:
             gpu = self.gpus.get(share.uuid)
             if gpu is None:
@@ -248,7 +248,7 @@ class NodeRecord:
         if self.ends.pop(attempt_id, 0) == self._last_end_ms:
             self._last_end_ms = None
         self.free_cpus += reservation.cpus
-        self.free_memory_mib += reservation.memory_mib
+        self.free_memory_mib += reservation.counted_memory_mib
         for share in reservation.gpus:
             gpu = self.gpus[share.uuid]
             gpu.let_go(attempt_id)
@@ -327,7 +327,7 @@ class NodeRecord:
         """What attempts hold of it."""
         return Reserved(
             cpus=sum(held.cpus for held in self.holders.values()),
-            memory_mib=sum(held.memory_mib for held in self.holders.values()),
+            memory_mib=sum(held.counted_memory_mib for held in self.holders.values()),
             gpus=tuple(
                 GpuReserved(
                     uuid=uuid,
@@ -343,7 +343,7 @@ class NodeRecord:
     def _take_inventory(self, inventory: Inventory) -> None:
         self.free_cpus = inventory.cpus - sum(held.cpus for held in self.holders.values())
         self.free_memory_mib = inventory.memory_mib - sum(
-            held.memory_mib for held in self.holders.values()
+            held.counted_memory_mib for held in self.holders.values()
         )
         old, self.gpus = self.gpus, {}
         for report in inventory.gpus:

@@ -20,7 +20,7 @@ from .hive_state import HiveState
 from .line_up import need_for, standing, terms_for
 from .memory import STEP_MIB, describe
 from .node_record import GpuRecord, NodeRecord, serving
-from .placement import MisfitCode, kept_as
+from .placement import MisfitCode, kept_as, lacks_memory
 from .request import Estimate as MemoryEstimate
 from .request import Request, Reservation, show_mib, show_ms
 from .task import Task, TaskSpec, TaskState
@@ -286,8 +286,7 @@ def _standing(wish: Wish, record: NodeRecord, gpu: GpuRecord) -> GpuStanding:
         return GpuStanding.MEMORY
     if kept_as(gpu, wish.terms) is MisfitCode.BOOKED:
         return GpuStanding.BOOKED
-    memory_mib = request.memory_mib or 0
-    if request.cpus > record.free_cpus or memory_mib > record.free_memory_mib:
+    if request.cpus > record.free_cpus or lacks_memory(request, record, wish.terms):
         return GpuStanding.NODE_FULL
     return GpuStanding.FITS
 
@@ -362,5 +361,6 @@ def _cheaper(hive: HiveState, wish: Wish) -> Iterator[tuple[str, Request]]:
     if 0 < cpus < request.cpus:
         yield f"--cpus {cpus}", replace(request, cpus=cpus)
     memory_gib = max((record.free_memory_mib for record in records), default=0) // _GIB
-    if request.memory_mib is not None and 0 < memory_gib * _GIB < request.memory_mib:
+    wanted_mib = request.memory_mib or wish.terms.learned_memory_mib
+    if 0 < memory_gib * _GIB < wanted_mib:
         yield f"--mem {memory_gib}G", replace(request, memory_mib=memory_gib * _GIB)

@@ -16,7 +16,7 @@ from .node import Inventory, NodeState
 from .node_record import GpuRecord, NodeRecord
 from .policy import HIVE, HOUR_MS, Policy
 from .request import GpuShare, Request, Reservation
-from .values import Ms, NodeId, TaskId, Value
+from .values import Mib, Ms, NodeId, TaskId, Value
 
 
 class MisfitCode(Enum):
@@ -73,6 +73,8 @@ class Terms(NamedTuple):
     capabilities: tuple[str, ...] = ()
     #: Bookings that are for it.
     bookings: tuple[str, ...] = ()
+    #: Host memory that earlier runs took, where nothing is declared; 0: not known.
+    learned_memory_mib: Mib = 0
 
 
 DEFAULT_TERMS = Terms()
@@ -96,13 +98,12 @@ def find(
     """
     if request.nodes > 1:
         return _find_gang(request, owner, excluded, nodes, terms)
-    best: _Choice | None = None
-    best_id = ""
+    best: tuple[_Choice, NodeRecord] | None = None
     for record in nodes:
         found = _look(request, owner, excluded, record, terms)
-        if not isinstance(found, MisfitCode) and (best is None or found[0] < best[0]):
-            best, best_id = found, record.node.id
-    return None if best is None else (reservation_of(request, NodeId(best_id), best[1], terms),)
+        if not isinstance(found, MisfitCode) and (best is None or found[0] < best[0][0]):
+            best = found, record
+    return None if best is None else (reservation_of(request, best[1], best[0][1], terms),)
 
 
 def _find_gang(
@@ -132,7 +133,7 @@ def gang_of(
 ) -> tuple[Reservation, ...]:
     """What the members of a gang hold on these nodes, in order of rank."""
     chosen = sorted(chosen, key=lambda choice: _is_loopback(choice[0].node.inventory.address))
-    return tuple(reservation_of(request, record.node.id, gpus, terms) for record, gpus in chosen)
+    return tuple(reservation_of(request, record, gpus, terms) for record, gpus in chosen)
 
 
 def _is_loopback(address: str) -> bool:
@@ -140,9 +141,9 @@ def _is_loopback(address: str) -> bool:
 
 
 def reservation_of(
-    request: Request, node_id: NodeId, gpus: tuple[GpuRecord, ...], terms: Terms
+    request: Request, record: NodeRecord, gpus: tuple[GpuRecord, ...], terms: Terms
 ) -> Reservation:
-    """What an attempt holds of these GPUs."""
+    """What an attempt holds of this node with these GPUs."""
     shared = request.shares_gpu
     shares = tuple(
         GpuShare(
@@ -154,11 +155,12 @@ def reservation_of(
         for gpu in gpus
     )
     return Reservation(
-        node_id=node_id,
+        node_id=record.node.id,
         gpus=shares,
         exclusive=bool(shares) and not shared,
         cpus=request.cpus,
         memory_mib=request.memory_mib or 0,
+        learned_memory_mib=wanted_memory_mib(request, record, terms) - (request.memory_mib or 0),
     )
 
 
@@ -180,7 +182,7 @@ def misfit(
     if found is MisfitCode.AGENT_TOO_OLD:
         lacks = missing(terms.capabilities, record.node.capabilities)
         return Misfit(node_id=node_id, code=found, lacks=lacks)
-    wanted, free = _figures(found, request, record)
+    wanted, free = _figures(found, request, record, terms)
     return Misfit(node_id=node_id, code=found, wanted=wanted, found=free)
 
 
@@ -240,7 +242,7 @@ def _look(
         return MisfitCode.NOT_CHOSEN
     if request.cpus > may_have_cpus(request, record, terms.policy):
         return MisfitCode.CPUS
-    if request.memory_mib is not None and request.memory_mib > record.free_memory_mib:
+    if lacks_memory(request, record, terms):
         return MisfitCode.HOST_MEMORY
     if not request.gpus:
         # GPU nodes are kept for GPU tasks; among equals the fullest node, so that large gaps last.
@@ -257,6 +259,20 @@ def may_have_cpus(request: Request, record: NodeRecord, policy: Policy) -> int:
     cpus = record.node.inventory.cpus
     # One task alone never gets more than there are.
     return min(cpus, record.free_cpus + cpus * policy.cpus_percent // 100 - cpus)
+
+
+def wanted_memory_mib(request: Request, record: NodeRecord, terms: Terms) -> Mib:
+    """Host memory to count for it on a node; what was learned is never more than a node has."""
+    if request.memory_mib is not None:
+        return request.memory_mib
+    return min(terms.learned_memory_mib, record.node.inventory.memory_mib)
+
+
+def lacks_memory(request: Request, record: NodeRecord, terms: Terms) -> bool:
+    """Whether too little of a node's memory is left for it."""
+    if request.memory_mib is None and not terms.learned_memory_mib:
+        return False
+    return wanted_memory_mib(request, record, terms) > record.free_memory_mib
 
 
 def is_kept(gpu: GpuRecord, terms: Terms) -> bool:
@@ -339,11 +355,13 @@ def look_for_whole(request: Request, record: NodeRecord, terms: Terms) -> _Choic
     return (0, record.n_whole_gpus, 0, record.node.id, 0), tuple(fitting[: request.gpus])
 
 
-def _figures(code: MisfitCode, request: Request, record: NodeRecord) -> tuple[int, int]:
+def _figures(
+    code: MisfitCode, request: Request, record: NodeRecord, terms: Terms
+) -> tuple[int, int]:
     if code is MisfitCode.CPUS:
         return request.cpus, max(0, may_have_cpus(request, record, HIVE))
     if code is MisfitCode.HOST_MEMORY:
-        return request.memory_mib or 0, max(0, record.free_memory_mib)
+        return wanted_memory_mib(request, record, terms), max(0, record.free_memory_mib)
     if code is MisfitCode.GPUS:
         return request.gpus, record.n_whole_gpus
     if code is MisfitCode.GPU_MEMORY:

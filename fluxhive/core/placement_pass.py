@@ -194,6 +194,7 @@ class _Pass:
             now_ms,
             capabilities=key.capabilities,
             bookings=key.bookings,
+            learned_memory_mib=key.learned_memory_mib,
         )
         return find_room(hive, key, terms) is not None
 

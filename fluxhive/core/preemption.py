@@ -100,14 +100,16 @@ def _fewest(
     # What it needs by what was learned, as placement will ask.
     line = hive.queue.line_of(task.id)
     request = task.spec.request if line is None else line.need.request
+    memory_mib = 0 if line is None else line.need.learned_memory_mib
+    terms = Terms(capabilities=needed(task.spec), learned_memory_mib=memory_mib)
     copied, gone = copy_of(record), list[Attempt]()
     for attempt in sorted(attempts, key=order):
-        if _fits(request, task, copied):
+        if _fits(request, task, copied, terms):
             break
         copied.clear_usage(attempt.id)
         copied.let_go(attempt.id)
         gone.append(attempt)
-    if not _fits(request, task, copied):
+    if not _fits(request, task, copied, terms):
         return []
     # Of those that went, some may stay: the last ones gave the room that was missing.
     for attempt in list(gone[:-1]):
@@ -116,11 +118,10 @@ def _fewest(
         for each in fewer:
             copied.clear_usage(each.id)
             copied.let_go(each.id)
-        if _fits(request, task, copied):
+        if _fits(request, task, copied, terms):
             gone = fewer
     return gone
 
 
-def _fits(request: Request, task: Task, record: NodeRecord) -> bool:
-    terms = Terms(capabilities=needed(task.spec))
+def _fits(request: Request, task: Task, record: NodeRecord, terms: Terms) -> bool:
     return find(request, task.owner, (), [record], terms) is not None

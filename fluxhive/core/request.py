@@ -102,7 +102,15 @@ class Reservation(Value, frozen=True, kw_only=True):
     #: True: nobody else may be placed on these GPUs.
     exclusive: bool = False
     cpus: int = 1
+    #: Host memory as declared: a container gets no more.
     memory_mib: Mib = 0
+    #: What earlier runs took of it, where nothing is declared: counted, and no limit.
+    learned_memory_mib: Mib = 0
+
+    @property
+    def counted_memory_mib(self) -> Mib:
+        """Host memory that placing others reckons with."""
+        return self.memory_mib + self.learned_memory_mib
 
 
 class Rendezvous(Value, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from .placement import (
     how_much_longer,
     is_kept,
     is_model,
+    lacks_memory,
     look_for_whole,
     may_have_cpus,
     reservation_of,
@@ -124,12 +125,12 @@ class RoomIndex:
             return self._gang(groups, request, excluded, terms)
         if not request.gpus:
             for record in _by_cpus(groups, request, excluded, terms):
-                return (reservation_of(request, record.node.id, (), terms),)
+                return (reservation_of(request, record, (), terms),)
             return None
         if request.shares_gpu:
             return self._share(groups, request, excluded, terms)
         for record, gpus in _whole(groups, request, excluded, terms):
-            return (reservation_of(request, record.node.id, gpus, terms),)
+            return (reservation_of(request, record, gpus, terms),)
         return None
 
     # ── looking ───────────────────────────────────────────────────────────────────────────────
@@ -173,7 +174,7 @@ class RoomIndex:
         if found is None:
             return None
         record, gpu = found
-        return (reservation_of(request, record.node.id, (gpu,), terms),)
+        return (reservation_of(request, record, (gpu,), terms),)
 
     # ── keeping it true ───────────────────────────────────────────────────────────────────────
 
@@ -346,7 +347,7 @@ def _takes(
         request, record, terms.policy
     ):
         return False
-    if request.memory_mib is not None and request.memory_mib > record.free_memory_mib:
+    if lacks_memory(request, record, terms):
         return False
     return not excluded or record.node.id not in excluded
 

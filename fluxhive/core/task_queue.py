@@ -60,6 +60,8 @@ class ShapeKey(NamedTuple):
     capabilities: tuple[str, ...] = ()
     #: Bookings that are for it.
     bookings: tuple[str, ...] = ()
+    #: Host memory that earlier runs took, where nothing is declared.
+    learned_memory_mib: Mib = 0
 
     @property
     def family(self) -> ShapeKey:
@@ -88,6 +90,8 @@ class Need(Value, frozen=True, kw_only=True):
     capabilities: tuple[str, ...] = ()
     #: Bookings that are for it.
     bookings: tuple[str, ...] = ()
+    #: Host memory that earlier runs took, where nothing is declared; 0: not known.
+    learned_memory_mib: Mib = 0
 
 
 #: Tasks taken out stay in the heap until they surface; beyond this share it is rebuilt.

@@ -15,7 +15,7 @@ def check_turns(hive: HiveState) -> None:
         turn, mine = attempt.turn, attempt.reservation
         if turn is None:
             continue
-        is_bare = mine.cpus == mine.memory_mib == 0 and not mine.gpus
+        is_bare = mine.cpus == mine.counted_memory_mib == 0 and not mine.gpus
         assert is_bare, f"law 26: {attempt_id} holds {mine} before its turn"
         before = hive.attempts.get(turn.after)
         lives = before is not None and before.state is not AttemptState.ENDED
@@ -24,7 +24,7 @@ def check_turns(hive: HiveState) -> None:
         assert before.node_id == attempt.node_id, f"law 26: {attempt_id} waits on another node"
         held = before.reservation if before.turn is None else before.turn.reservation
         is_enough = turn.reservation.cpus <= held.cpus
-        is_enough = is_enough and turn.reservation.memory_mib <= held.memory_mib
+        is_enough = is_enough and turn.reservation.counted_memory_mib <= held.counted_memory_mib
         assert is_enough, f"law 26: {attempt_id} waits for less than it needs: {held}"
         assert turn.after not in waiting, f"law 26: two wait for {turn.after}"
         waiting[turn.after] = attempt_id

@@ -33,6 +33,8 @@ STILL_FOR_MS: Ms = 120_000
 #: A reservation shrinks to the use and so much more: of a known signature, of an unknown one.
 KNOWN_PERCENT, KNOWN_MIB = 105, 300
 UNKNOWN_PERCENT, UNKNOWN_MIB = 130, 512
+#: Ends that say how much host memory a task takes: all of it, or at least so much.
+_TELLS_MEMORY = (OutcomeKind.SUCCESS, OutcomeKind.HOST_OOM)
 #: A GPU so busy has no time left: nobody can tell who would have taken more.
 SATURATED_PERCENT = 97
 
@@ -74,7 +76,11 @@ def ended(hive: HiveState, attempt: Attempt, outcome: Outcome, facts: ExitFacts 
     """Learn from an attempt's end; its reservation must still be held."""
     task = hive.tasks[attempt.task_id]
     whose = task.signature, task.owner, task.project
-    if outcome.kind is not OutcomeKind.SUCCESS or not task.signature:
+    if not task.signature:
+        return
+    if outcome.kind in _TELLS_MEMORY and facts is not None and facts.peak_memory_mib:
+        hive.book.learn_memory(task.signature, facts.peak_memory_mib)
+    if outcome.kind is not OutcomeKind.SUCCESS:
         return
     if attempt.started_at_ms is not None:
         hive.book.learn_duration(*whose, hive.now_ms - attempt.started_at_ms, hive.now_ms)
@@ -84,8 +90,6 @@ def ended(hive: HiveState, attempt: Attempt, outcome: Outcome, facts: ExitFacts 
     peak_mib = max([attempt.seen_mib, *(peak.peak_mib for peak in peaks)])
     _learn_peak(hive, attempt, peak_mib)
     _learn_utilization(hive, attempt)
-    if facts is not None and facts.peak_memory_mib:
-        hive.book.learn_memory(task.signature, facts.peak_memory_mib)
     estimate = attempt.estimate
     if estimate is not None and estimate.source is EstimateSource.LEARNED and peak_mib:
         hive.book.count_placed(task.signature, exceeded=peak_mib > estimate.reserved_mib)

@@ -225,12 +225,13 @@ class Hive(PeopledHive):
         detail: str = "",
         exec_error: str | None = None,
         peak: str | None = None,
+        memory: str | None = None,
         dirty: tuple[str, ...] = (),
         after: str | None = None,
         on: str | None = None,
         oom: GpuOom | None = None,
     ) -> None:
-        """The attempt's processes are gone; ``after`` lets time pass before."""
+        """The attempt is over, ``after`` so long; ``memory``: the most it took of the host."""
         if after is not None:
             self.waits(after)
         if exit_code is None and outcome in ("success", "failure"):
@@ -246,7 +247,10 @@ class Hive(PeopledHive):
                     kind=OutcomeKind(outcome), exit_code=exit_code, detail=detail, oom=oom
                 ),
                 facts=ExitFacts(
-                    exit_code=exit_code, exec_error=exec_error, gpu_peaks=peaks if peak else ()
+                    exit_code=exit_code,
+                    exec_error=exec_error,
+                    gpu_peaks=peaks if peak else (),
+                    peak_memory_mib=mib(memory) or 0,
                 ),
                 dirty_gpus=tuple(GpuUuid(uuid) for uuid in dirty),
             ),

@@ -11,11 +11,15 @@ from typing import Any
 
 import pytest
 
-from fluxhive.core import line_up, oom_repair, placement, promises, score, use_watch
+from fluxhive.core import line_up, need, oom_repair, placement, promises, score, use_watch
 from fluxhive.core.fairshare import Accounts
 from fluxhive.core.outcome import Blame, GpuOom
 from tests.helpers.factories import gpu
 from tests.helpers.hive import Hive
+from tests.stories.test_learned_memory import (
+    test_what_was_learned_keeps_nobody_off_an_empty_node,
+    test_who_took_much_waits_for_room,
+)
 
 Patch = pytest.MonkeyPatch
 
@@ -196,6 +200,22 @@ def test_the_guard_on_utilization(monkeypatch: Patch) -> None:
 
     monkeypatch.setattr(placement, "_look_for_share", unguarded)
     fails(busy_tasks_do_not_pile_up_on_one_gpu)
+
+
+def test_host_memory_is_learned(monkeypatch: Patch) -> None:
+    test_who_took_much_waits_for_room()
+    monkeypatch.setattr(need, "host_memory_mib", lambda *_: 0)
+    fails(test_who_took_much_waits_for_room)
+
+
+def test_learned_host_memory_keeps_nobody_off_for_ever(monkeypatch: Patch) -> None:
+    test_what_was_learned_keeps_nobody_off_an_empty_node()
+
+    def uncapped(request: Any, record: Any, terms: Any) -> int:
+        return int(request.memory_mib or terms.learned_memory_mib)
+
+    monkeypatch.setattr(placement, "wanted_memory_mib", uncapped)
+    fails(test_what_was_learned_keeps_nobody_off_an_empty_node)
 
 
 def fails(story: Callable[[], None]) -> None:

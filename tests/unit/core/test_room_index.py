@@ -129,6 +129,7 @@ def test_the_index_answers_as_a_look_at_every_node(seed: int) -> None:
             chance.choice([0, 5, 40, 70, 100]),
             chance.randrange(40_000_000),
             TaskId(f"t{pick % 3}"),
+            learned_memory_mib=chance.choice([0, 0, 9_000, 30_000, 90_000]),
         )
         fleet.same(a_request(chance), ["ann", "bob"][pick % 2], kept_off, by)
 
