@@ -33,6 +33,8 @@ in the simulator, and once when a hive is restored. The numbers are those used a
 25 nobody is placed beyond a quota of its user or project, and who stands in line would not be
 26 whoever was sent ahead holds nothing until its turn, waits for a live attempt on its own node,
    each for another, and will hold no more than that one
+27 nobody is placed on a GPU that is booked for others, unless expected to be done before; two
+   bookings never have one GPU at once
 
 Law 11 speaks of repair after running out of memory, 20, 22 and 23 of what comes in the end (tests);
 16 (restore behaves the same), 17 and 19 need two runs and stand in tests.
@@ -44,6 +46,7 @@ from typing import TYPE_CHECKING
 
 from .array_laws import check_array
 from .arrays import find_task
+from .booking_laws import check_bookings
 from .explain import explain
 from .gang import lingers
 from .line_up import line_key, place_of, terms_of
@@ -99,6 +102,7 @@ def check(manager: TaskManager, *, full: bool) -> None:
     for array in hive.arrays.values():
         check_array(hive, array)
     check_quotas(hive)
+    check_bookings(hive)
     _check_queue(manager)
 
 

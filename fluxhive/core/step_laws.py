@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .array import split_member
 from .arrays import find_task
+from .booking_laws import check_kept
 from .capability import missing, needed
 from .effects import Dispatch, HiveEffect, Publish, SaveAttempt, SaveTask
 from .events import HiveEvent
@@ -60,6 +61,7 @@ class StepLaws:
         self._check_order(manager, [attempt for attempt in fresh if attempt.turn is None])
         self._check_order(manager, [attempt for attempt in fresh if attempt.turn is not None])
         check_placed(manager.hive, fresh)
+        check_kept(manager.hive, fresh)
         self._tasks = dict(manager.hive.tasks)
         self._attempts = dict(manager.hive.attempts)
 

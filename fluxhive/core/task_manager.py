@@ -280,6 +280,8 @@ class TaskManager:
                 node_contact.grant_full_length(hive, attempt, known.node.id)
             node_orders.set_timer(hive, known.node.id)
         hive.is_loading = False
+        # Promises wait until their nodes have had time to join.
+        hive.redated_at_ms = now_ms
         check(manager, full=True)
         return manager
 

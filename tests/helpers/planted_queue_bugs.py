@@ -7,8 +7,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fluxhive.core import arrays, attempt_end, holds, quota_gate, task_manager
+from fluxhive.core import (
+    arrays,
+    attempt_end,
+    booking_desk,
+    holds,
+    placement,
+    quota_gate,
+    task_manager,
+)
 from fluxhive.core.array_record import ArrayRecord
+from fluxhive.core.booking import Booking
 from fluxhive.core.hive_state import HiveState
 from fluxhive.core.quota import QuotaBook
 from fluxhive.core.task import Attempt, AttemptState, Task, TaskState
@@ -110,6 +119,49 @@ def a_restored_hive_forgets_who_waits(patch: Patch) -> None:
         self.dependents.clear()
 
     patch.setattr(HiveState, "load_task", forgetful)
+
+
+@bug
+def gpu_hours_are_not_looked_at(patch: Patch) -> None:
+    real = QuotaBook.blocks
+
+    def blocks(self: QuotaBook, task: Task) -> Any:
+        found = real(self, task)
+        return None if found is not None and found.what == "gpu-hours" else found
+
+    patch.setattr(QuotaBook, "blocks", blocks)
+
+
+@bug
+def a_meter_misses_what_comes_and_goes(patch: Patch) -> None:
+    real = QuotaBook.turn_meter
+
+    def first_alone(self: QuotaBook, key: Any) -> None:
+        if key in self.meters and not self.meters[key].gpus:
+            real(self, key)
+
+    patch.setattr(QuotaBook, "turn_meter", first_alone)
+
+
+@bug
+def a_booking_keeps_nobody_off(patch: Patch) -> None:
+    real = placement.kept_as
+
+    def open_to_all(gpu: Any, terms: Any) -> Any:
+        found = real(gpu, terms)
+        return None if found is placement.MisfitCode.BOOKED else found
+
+    patch.setattr(placement, "kept_as", open_to_all)
+
+
+@bug
+def a_gpu_is_booked_twice(patch: Patch) -> None:
+    patch.setattr(Booking, "meets", lambda self, other: False)
+
+
+@bug
+def a_booked_gpu_comes_back_without_its_booking(patch: Patch) -> None:
+    patch.setattr(booking_desk, "attach", lambda hive, record: None)
 
 
 @bug

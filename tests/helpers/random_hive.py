@@ -10,10 +10,12 @@ from copy import deepcopy
 from msgspec.structs import replace
 
 from fluxhive.core.array import ArraySpec, member_id
+from fluxhive.core.booking import Booking, BookingWish
 from fluxhive.core.capability import CAPABILITIES
 from fluxhive.core.dependency import Dependency, EndWanted
 from fluxhive.core.effects import Dispatch, HiveEffect, SaveAttempt, SaveNode, SaveTask, TurnAway
 from fluxhive.core.events import (
+    BookingSet,
     HiveEvent,
     NodeAccepted,
     NodeDrained,
@@ -35,7 +37,7 @@ from fluxhive.core.events import (
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.invariants import check
 from fluxhive.core.node import GpuReport, HeldAttempt, HeldPhase, Journal, NodeState
-from fluxhive.core.outcome import Outcome, OutcomeKind
+from fluxhive.core.outcome import ExitFacts, Outcome, OutcomeKind
 from fluxhive.core.quota import Quota, QuotaScope
 from fluxhive.core.reports import (
     AttemptAccepted,
@@ -127,6 +129,8 @@ class RandomHive:
             self.handle(TaskHeld(task_id=task_id, by="ann"))
         elif what == "release":
             self.handle(TaskReleased(task_id=task_id, by="ann"))
+        elif what == "quota" and number % 4 == 3:
+            self._book(number)
         elif what == "quota":
             self._quota(number)
         elif what == "edit":
@@ -167,8 +171,30 @@ class RandomHive:
             limits["running_tasks"] = number % 3
         if number % 5 == 0:
             limits["running_gpus"] = 1 + number % 2
+        if number % 4 == 0:
+            limits["weekly_gpu_hours"] = number % 8 // 4
         quota = Quota(scope=scope, name=f"user{number // 2 % 2}", **limits)
         self.handle(QuotaSet(quota=quota, by="root"))
+
+    def _book(self, number: int) -> None:
+        """A user or a project has a GPU or two from soon on, or gives the first booking back."""
+        bookings = self.manager.bookings()
+        if bookings and number % 8 == 3:
+            over = replace(bookings[0], is_over=True)
+            self.handle(BookingSet(booking=over, by="root"))
+            return
+        from_ms = self.now_ms + 10_000 * (number % 3)
+        wish = BookingWish(
+            scope=list(QuotaScope)[number % 2],
+            name=f"user{number // 2 % 2}",
+            n_gpus=1 + number % 2,
+            from_ms=from_ms,
+            until_ms=from_ms + 60_000 * number,
+            by="root",
+        )
+        booking = self.manager.choose_booking(wish)
+        if isinstance(booking, Booking):
+            self.handle(BookingSet(booking=booking, by="root"))
 
     def _edit(self, task_id: TaskId) -> None:
         """Asks for a little less, another name, and a start time that is soon or over."""
@@ -278,6 +304,8 @@ class RandomHive:
 
     def wait(self, length_ms: int) -> None:
         """Time passes, by wake-ups; the nodes say nothing meanwhile."""
+        # Now and then long enough to use up GPU-hours.
+        length_ms *= 60 if self.now_ms % 7 == 3 else 1
         until = self.now_ms + length_ms
         for _ in range(1000):
             at_ms = self.manager.next_wakeup()
@@ -311,6 +339,8 @@ class RandomHive:
         snapshot = self.manager.snapshot()
         other = TaskManager.restore(snapshot, self.now_ms, settings=SETTINGS)
         other.hive.turns = deepcopy(self.manager.hive.turns)
+        # Promises are dated anew a minute after a restore at the earliest.
+        self.manager.hive.redated_at_ms = self.now_ms
         self.last = TimePassed()
         assert {task.id: task for task in other.tasks()} == {
             task.id: task for task in snapshot.tasks
@@ -375,6 +405,8 @@ class RandomHive:
             self.do(task.id, 0, "release")
         for quota in self.manager.quotas():
             self.handle(QuotaSet(quota=Quota(scope=quota.scope, name=quota.name), by="root"))
+        for booking in self.manager.bookings():
+            self.handle(BookingSet(booking=replace(booking, is_over=True), by="root"))
         for round_number in range(40):
             for node in range(4):
                 self._rejoin_truly(node)
@@ -429,6 +461,7 @@ class RandomHive:
             attempt_id=attempt_id,
             epoch=epoch,
             outcome=Outcome(kind=OUTCOMES[pick % len(OUTCOMES)]),
+            facts=ExitFacts(exit_code=0, peak_memory_mib=900 * (pick % 11)),
             dirty_gpus=tuple(share.uuid for share in held.gpus) if held and pick % 5 == 0 else (),
         )
 
