@@ -122,7 +122,7 @@ class _Submit(click.Command):
 )
 @click.option("--exclusive", is_flag=True, help="Share the GPUs with nobody.")
 @click.option("--cpus", type=int, default=1, metavar="N", help="How many CPUs. Default: 1.")
-@click.option("--mem", metavar="SIZE", help="Memory, as 16G. Default: not counted.")
+@click.option("--mem", metavar="SIZE", help="Memory, as 16G. Default: as earlier runs took.")
 @click.option("--time", "time_limit", metavar="TIME", help="Stop it after this time, as 4h.")
 @click.option("-n", "--name", default="", help="A name to find it by.")
 @click.option("--project", default="", metavar="NAME", help="Whose share and quota it uses.")

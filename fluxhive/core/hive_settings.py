@@ -27,7 +27,7 @@ class HiveSettings(Value, frozen=True, kw_only=True):
     ended_tasks_max: int = 20_000
     #: How it decides.
     policy: Policy = HIVE
-    #: Whether tasks that may be preempted give way to urgent ones.
+    #: Whether tasks that may be preempted give way to urgent ones and to overdue promises.
     preemption: bool = False
     #: How often within a day one task does.
     preemptions_per_day: int = 2

@@ -1,7 +1,8 @@
-"""Room for urgent work: which running tasks give way to it, when a hive does that at all.
+"""Room for urgent work and for overdue promises: which running tasks give way, if any may.
 
 An urgent task that fits nowhere is given the room of tasks of lower priority that allow it, have
-had the run time that they were guaranteed, and were not preempted too often lately. They get their
+had the run time that they were guaranteed, and were not preempted too often lately. So is a gang
+whose promise is an hour late, when all that is still on its GPUs may give way. They get their
 checkpoint signal and their grace, and go back to where they stood in the queue; that counts neither
 as a retry nor as a restart. One round at a time: while tasks give way, no others do. Called by
 task_manager.py after placement. Suspending a task in place would be another way to carry out what
@@ -10,6 +11,7 @@ is decided here.
 
 from __future__ import annotations
 
+from . import promises
 from .attempt_end import stop_attempt
 from .capability import needed
 from .forecast import copy_of
@@ -21,7 +23,7 @@ from .placement import Terms, find
 from .request import Request
 from .spec import Priority
 from .task import Attempt, AttemptState, Task
-from .values import Ms, NodeId
+from .values import AttemptId, Ms, NodeId
 
 #: Within so long a task is preempted no more often than the settings say.
 DAY_MS: Ms = 86_400_000
@@ -29,7 +31,10 @@ DAY_MS: Ms = 86_400_000
 
 def make_room(hive: HiveState) -> None:
     """Stop what has to give way to urgent tasks that wait; nothing where preemption is off."""
-    if not hive.settings.preemption or not hive.urgent or not hive.preemptible:
+    if not hive.settings.preemption or not hive.preemptible:
+        return
+    overdue = promises.overdue(hive)
+    if not hive.urgent and not overdue:
         return
     if any(_gives_way(hive, hive.attempts[attempt_id]) for attempt_id in hive.preemptible):
         return
@@ -43,10 +48,17 @@ def make_room(hive: HiveState) -> None:
                 why = f"makes room for {task_id}, which is urgent"
                 stop_attempt(hive, attempt, StopCause.PREEMPT, why)
             return
+    for task_id in overdue:
+        late = _late(hive, hive.tasks[task_id])
+        if late:
+            for attempt in late:
+                why = f"makes room for {task_id}, whose promise is overdue"
+                stop_attempt(hive, attempt, StopCause.PREEMPT, why)
+            return
 
 
 def may_give_way(hive: HiveState, attempt: Attempt) -> bool:
-    """Whether an attempt may be stopped for an urgent task now."""
+    """Whether an attempt may be stopped to make room now."""
     task = hive.tasks[attempt.task_id]
     if attempt.state is not AttemptState.RUNNING or attempt.started_at_ms is None:
         return False
@@ -63,6 +75,20 @@ def _gives_way(hive: HiveState, attempt: Attempt) -> bool:
     node = hive.nodes[attempt.node_id].node
     is_stopping = attempt.state is AttemptState.STOPPING
     return is_stopping and attempt.stop_cause is StopCause.PREEMPT and node.state is NodeState.READY
+
+
+def _late(hive: HiveState, holder: Task) -> list[Attempt]:
+    """Who is still on the GPUs that a gang was promised; empty when one of them has to stay."""
+    assert holder.promise is not None, f"{holder.id} holds no promise"
+    found: dict[AttemptId, Attempt] = {}
+    for _, gpu in promises.gpus_of(hive, holder.promise):
+        for attempt_id in gpu.shares:
+            attempt = hive.attempts[attempt_id]
+            is_above = hive.tasks[attempt.task_id].priority.rank < holder.priority.rank
+            if is_above or not may_give_way(hive, attempt):
+                return []
+            found[attempt_id] = attempt
+    return list(found.values())
 
 
 def _victims(hive: HiveState, task: Task) -> list[Attempt]:

@@ -1,9 +1,10 @@
 """Promises to gangs that wait: certain GPUs, by a certain time, and others only if done before.
 
-Without them a gang starves among small tasks, which always fit somewhere. The oldest gang that has
-waited long enough is promised the GPUs that will be free soonest; others may use them only if they
-are expected to be gone by the promised time. A promise never moves to later: past its time its GPUs
-only drain. The holder may start anywhere else earlier. Called in each placement pass.
+Without them a gang starves among small tasks, which always fit somewhere. Of the gangs that have
+waited long enough, the first in the queue is promised the GPUs that will be free soonest; others
+may use them only if they are expected to be gone by the promised time. A promise never moves to
+later: past its time its GPUs only drain. The holder may start anywhere else earlier. Called in
+each placement pass.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 #: The times of promises are looked at again after so long.
 REDATE_AFTER_MS: Ms = 60_000
+#: A promise so late is overdue: who may be preempted gives way to it (preemption.py).
+OVERDUE_AFTER_MS: Ms = 3_600_000
 
 
 def watch(hive: HiveState, task: Task) -> None:
@@ -54,8 +57,17 @@ def keep(hive: HiveState, task: Task) -> None:
             hive.roomy[record.node.id] = record
     if new is not None:
         hive.promises[task.id] = new
+        overdue_at_ms = new.at_ms + OVERDUE_AFTER_MS
+        if hive.settings.preemption and overdue_at_ms > hive.now_ms:
+            hive.timers.set(TimerKind.PROMISE, task.id, overdue_at_ms)
         for _, gpu in gpus_of(hive, new):
             gpu.promised = task.id, new.at_ms
+
+
+def overdue(hive: HiveState) -> list[TaskId]:
+    """Those whose promise was due an hour ago."""
+    last_ms = hive.now_ms - OVERDUE_AFTER_MS
+    return [task_id for task_id, promise in hive.promises.items() if promise.at_ms <= last_ms]
 
 
 def is_gang(request: Request) -> bool:
@@ -86,13 +98,13 @@ def redate(hive: HiveState) -> None:
 
 
 def promise_more(hive: HiveState) -> None:
-    """Give the gang that waited longest a promise, while there are promises to give."""
+    """Give the first gang in the queue a promise, while there are promises to give."""
     if hive.policy.backfill is not Backfill.PROMISED:
         return
     if not hive.queue.gangs:
         return
     while len(hive.promises) < 1 + hive.room.n_taking // hive.policy.nodes_per_promise:
-        found = _oldest(hive)
+        found = _first(hive)
         if found is None:
             return
         task, line = found
@@ -104,17 +116,18 @@ def promise_more(hive: HiveState) -> None:
         hive.put_task(replace(task, promise=promise, reason=reason))
 
 
-def _oldest(hive: HiveState) -> tuple[Task, Line] | None:
-    """The gang that has waited longest, long enough, without a promise."""
-    best: tuple[int, TaskId, Line] | None = None
+def _first(hive: HiveState) -> tuple[Task, Line] | None:
+    """Of the gangs that have waited long enough, the first without a promise."""
+    best: tuple[tuple[int, int], TaskId, Line] | None = None
     latest_ms = hive.now_ms - hive.policy.promise_after_ms
     for line in hive.queue.gangs.values():
         # Whoever holds a promise is the head of its line: the next one's turn comes after it.
         head = line.head()
         if head is None or head.task_id in hive.promises or head.submitted_at_ms > latest_ms:
             continue
-        if best is None or head.number < best[0]:
-            best = head.number, head.task_id, line
+        rank = hive.ranking.rank(line), head.number
+        if best is None or rank < best[0]:
+            best = rank, head.task_id, line
     return None if best is None else (hive.tasks[best[1]], best[2])
 
 

@@ -84,7 +84,7 @@ def decide(task: Task, outcome: Outcome, facts: ExitFacts | None) -> RetryDecisi
         return RetryDecision(
             to=TaskState.QUEUED,
             counted=Counted.PREEMPTION,
-            reason=f"attempt {number} made room for urgent work; put back where it stood",
+            reason=f"attempt {number} made room for others; put back where it stood",
         )
     if is_own_failure(outcome, facts):
         if task.spec.retry and not is_named(task.spec.retry_on, outcome):

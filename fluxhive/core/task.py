@@ -82,7 +82,7 @@ class Task(Value, frozen=True, kw_only=True):
     #: What its author asked for at first, once an edit has changed that.
     original: TaskSpec | None = None
     edits: tuple[Edit, ...] = ()
-    #: How often it made room for urgent work, and when that was the last times.
+    #: How often it made room for others, and when that was the last times.
     preemptions: int = 0
     preempted_at_ms: tuple[Ms, ...] = ()
     #: Nodes on which it failed and is not tried again (``retry_elsewhere``).

@@ -34,7 +34,7 @@ class TimerKind(IntEnum):
     BEGIN = 6
     #: A running attempt's use of GPU memory has probably settled (id of the attempt).
     SETTLE = 7
-    #: A gang has waited long enough to be promised GPUs (id of the task).
+    #: A gang has waited long enough to be promised GPUs, or for what it was promised (its id).
     PROMISE = 8
     #: An attempt has had its guaranteed run time and may give way (id of the attempt).
     PREEMPTION = 9

@@ -47,7 +47,7 @@ def test_a_task_gives_way_is_put_back_and_loses_no_retry(hive: Hive) -> None:
     gives_way(hive, "t1.1")
     hive.sees(
         "t1.1 ended: preempted: signal 15",
-        "t1 queued: attempt 1 made room for urgent work; put back where it stood",
+        "t1 queued: attempt 1 made room for others; put back where it stood",
         "forget t1.1 on n1",
         "dispatch t3.1 on n1 gpu0 40960 MiB alone",
     )
@@ -168,3 +168,48 @@ def test_a_node_that_shuts_down_costs_a_restart(hive: Hive) -> None:
     hive.submit("t1", preemptible=True)
     hive.ends("t1.1", "preempted")
     assert (hive.task("t1").restarts_used, hive.task("t1").preemptions) == (1, 0)
+
+
+def hive_with_a_late_promise(hive: Hive, **late: object) -> None:
+    """A gang was promised two GPUs; one of them is not free an hour after the promised time."""
+    hive.node("n1", gpus=["40G", "40G"])
+    hive.submit("late", gpus=1, exclusive=True, preemptible=True, min_run="10m", **late)
+    hive.starts("late.1")
+    hive.submit("gang", owner="bob", gpus=2)
+    hive.waits("11m")
+    assert hive.task("gang").promise is not None
+    hive.forgets()
+
+
+def test_an_overdue_promise_is_kept_by_who_may_give_way(hive: Hive) -> None:
+    hive_with_a_late_promise(hive)
+    promise = hive.task("gang").promise
+    assert promise is not None
+    hive.waits(promise.at_ms + 59 * 60_000 - hive.now_ms)
+    assert hive.word("late") == "running", "the promise is not overdue yet"
+    hive.waits("2m")
+    hive.sees(
+        "late.1 stopping: makes room for gang, whose promise is overdue",
+        "stop late.1 on n1: preempt",
+    )
+    gives_way(hive, "late.1")
+    assert hive.word("gang") == "starting"
+    assert hive.word("late") == "queued"
+    assert hive.task("late").preemptions == 1
+
+
+def test_a_promise_takes_no_room_of_a_higher_class(hive: Hive) -> None:
+    hive_with_a_late_promise(hive, priority="high")
+    hive.waits("5h")
+    assert hive.word("late") == "running"
+
+
+def test_nobody_gives_way_to_a_promise_that_another_keeps_waiting(hive: Hive) -> None:
+    hive.node("n1", gpus=["40G", "40G"])
+    hive.submit("late", gpus=1, exclusive=True, preemptible=True, min_run="10m")
+    hive.submit("stays", gpus=1, exclusive=True)
+    hive.starts("late.1")
+    hive.starts("stays.1")
+    hive.submit("gang", owner="bob", gpus=2)
+    hive.waits("5h")
+    assert hive.word("late") == "running"

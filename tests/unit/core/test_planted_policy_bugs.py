@@ -13,6 +13,7 @@ import pytest
 
 from fluxhive.core import line_up, need, oom_repair, placement, promises, score, use_watch
 from fluxhive.core.fairshare import Accounts
+from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.outcome import Blame, GpuOom
 from tests.helpers.factories import gpu
 from tests.helpers.hive import Hive
@@ -20,6 +21,7 @@ from tests.stories.test_learned_memory import (
     test_what_was_learned_keeps_nobody_off_an_empty_node,
     test_who_took_much_waits_for_room,
 )
+from tests.stories.test_preemption import test_an_overdue_promise_is_kept_by_who_may_give_way
 
 Patch = pytest.MonkeyPatch
 
@@ -151,6 +153,24 @@ def test_a_promise_keeps_a_gang_from_starving(monkeypatch: Patch) -> None:
     fails(small_tasks_do_not_starve_a_gang)
 
 
+def the_first_gang_in_line_is_promised_first() -> None:
+    """One node; of two gangs the later one is of a higher class."""
+    hive = Hive()
+    hive.node("n1", gpus=["80G", "80G"])
+    hive.submit("long", gpus=1, exclusive=True)
+    hive.submit("older", owner="bob", gpus=2)
+    hive.submit("higher", owner="cid", gpus=2, priority="high")
+    hive.waits("11m")
+    assert hive.task("higher").promise is not None
+    assert hive.task("older").promise is None
+
+
+def test_promises_go_by_the_order_of_the_queue(monkeypatch: Patch) -> None:
+    the_first_gang_in_line_is_promised_first()
+    monkeypatch.setattr(score.Ranking, "rank", lambda self, line: 0)
+    fails(the_first_gang_in_line_is_promised_first)
+
+
 def a_promise_does_not_slip() -> None:
     hive = Hive()
     hive.node("n1", gpus=["80G", "80G"])
@@ -216,6 +236,14 @@ def test_learned_host_memory_keeps_nobody_off_for_ever(monkeypatch: Patch) -> No
 
     monkeypatch.setattr(placement, "wanted_memory_mib", uncapped)
     fails(test_what_was_learned_keeps_nobody_off_an_empty_node)
+
+
+def test_an_overdue_promise_makes_room(monkeypatch: Patch) -> None:
+    hive = Hive(HiveSettings(preemption=True))
+    test_an_overdue_promise_is_kept_by_who_may_give_way(hive)
+    monkeypatch.setattr(promises, "overdue", lambda hive: [])
+    again = Hive(HiveSettings(preemption=True))
+    fails(lambda: test_an_overdue_promise_is_kept_by_who_may_give_way(again))
 
 
 def fails(story: Callable[[], None]) -> None:
