@@ -83,7 +83,7 @@ def host_memory_mib(request: Request, basis: Basis, policy: Policy) -> Mib:
     percent, _ = _margin(len(own.memory_mib), policy)
     mib = most_mib * (100 + percent) // 100
     # Steps of a GiB, and of an eighth where that is more: nearly equal needs are one look.
-    step_mib = max(HOST_STEP_MIB, 2 ** (mib.bit_length() - 4))
+    step_mib = max(HOST_STEP_MIB, 1 << (mib.bit_length() - 4))
     return -(-mib // step_mib) * step_mib
 
 
