@@ -232,6 +232,39 @@ def test_a_line_that_does_not_answer_heartbeats_is_cut_and_dialled_again() -> No
     anyio.run(story)
 
 
+def test_a_loop_that_hung_itself_does_not_take_its_line_for_dead() -> None:
+    """Goal: a slow call in the agent costs no session. Method: the loop hangs for longer than a
+    line may be silent; whoever played the server has answered every heartbeat that came."""
+
+    async def story() -> int:
+        peer, n_after = Peer(), 0
+        enough = anyio.Event()
+
+        async def script(server: Played) -> None:
+            nonlocal n_after
+            await server.next()
+            await server.say(WELCOME)
+            while True:
+                heartbeat = await server.next()
+                assert isinstance(heartbeat, Heartbeat)
+                await server.say(HeartbeatAck(sent_at_ms=heartbeat.sent_at_ms), numbered=False)
+                n_after += 1
+                if n_after == 2:
+                    # In the agent's loop, which is this one, too.
+                    module.time.sleep(WELCOME.heartbeat_ms * module.HEARTBEATS_MISSED * 2 / 1000)
+                elif n_after == 8:
+                    enough.set()
+
+        async with played_server(script) as url, anyio.create_task_group() as group:
+            group.start_soon(connect(url, peer).run)
+            with anyio.fail_after(20):
+                await enough.wait()
+            group.cancel_scope.cancel()
+        return len(peer.sessions)
+
+    assert anyio.run(story) == 1
+
+
 def test_a_refused_token_is_renewed_once() -> None:
     async def story() -> None:
         peer = Peer()
