@@ -49,3 +49,28 @@ class AttemptUsageView(Value, frozen=True, kw_only=True):
     attempt: str
     gpus: tuple[GpuUsage, ...] = ()
     hosts: tuple[HostUsage, ...] = ()
+
+
+class UsageRow(Value, frozen=True, kw_only=True):
+    """What tasks took together; of attempts, from the time asked for until now."""
+
+    #: Their name, project, state, or day as `2026-11-26`.
+    key: str
+    tasks: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    #: A shared GPU counts in full for each task on it.
+    gpu_ms: int = 0
+    cpu_ms: int = 0
+    #: GPU time for which the utilization of the GPU is known, and the mean in it.
+    known_ms: int = 0
+    busy_percent: int | None = None
+    peak_gpu_memory_mib: int = 0
+
+
+class UsageSums(Value, frozen=True, kw_only=True):
+    """What tasks took, by what they have in common: who held GPUs longest first."""
+
+    rows: tuple[UsageRow, ...] = ()
+    #: All together, those beyond the last row too.
+    total: UsageRow

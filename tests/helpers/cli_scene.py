@@ -27,6 +27,7 @@ from fluxhive.protocol.rest import (
     UserPage,
     UserView,
 )
+from fluxhive.protocol.usage import UsageRow, UsageSums
 from fluxhive.protocol.why import OutlookView
 from tests.helpers import cli_views as views
 from tests.helpers.cli_views import NOON_MS
@@ -103,10 +104,41 @@ OUTLOOK = OutlookView(
 )
 
 
+#: Somebody who has trained much, and one task without a name.
+USAGE = UsageSums(
+    rows=(
+        UsageRow(
+            key="a name that somebody gave it and that goes on for a while",
+            tasks=24_000,
+            succeeded=23_990,
+            failed=7,
+            gpu_ms=44_446_000_000,
+            cpu_ms=9_000_000,
+            known_ms=44_446_000_000,
+            busy_percent=91,
+            peak_gpu_memory_mib=81_000,
+        ),
+        UsageRow(key="", tasks=1, failed=1, cpu_ms=3_000),
+    ),
+    total=UsageRow(
+        key="",
+        tasks=24_001,
+        succeeded=23_990,
+        failed=8,
+        gpu_ms=44_446_000_000,
+        cpu_ms=9_003_000,
+        known_ms=44_446_000_000,
+        busy_percent=91,
+        peak_gpu_memory_mib=81_000,
+    ),
+)
+
+
 def set_scene(server: StubServer) -> None:
     """Lets the stub answer as this hive would."""
     found = tasks()
     server.on("GET", "/auth/me", ME)
+    server.on("GET", "/usage", USAGE)
     server.on("GET", "/tasks", TaskPage(items=found))
     server.on("POST", "/tasks", replace(found[0], id="t-n3w1", waiting=(), reason="submitted"))
     server.on("POST", "/tasks/dry-run", OUTLOOK)

@@ -1,7 +1,9 @@
-"""Use over time: of an attempt's GPUs, of a node's GPU. For curves."""
+"""Use over time, of an attempt's GPUs and of a node's GPU, for curves; what tasks took, in sums."""
 
 from __future__ import annotations
 
+import datetime
+from functools import partial
 from typing import Annotated
 
 from fastapi import Path, Query
@@ -10,6 +12,7 @@ from starlette.responses import Response
 from fluxhive.core.errors import NotFound
 from fluxhive.core.ids import task_of
 from fluxhive.core.usage_series import TIERS, Point
+from fluxhive.core.usage_sum import UsageSum
 from fluxhive.core.values import AttemptId, GpuUuid
 from fluxhive.protocol.usage import (
     AttemptUsageView,
@@ -17,14 +20,20 @@ from fluxhive.protocol.usage import (
     HostPoint,
     HostUsage,
     UsagePoint,
+    UsageRow,
+    UsageSums,
 )
 from fluxhive.server.bridge import answer, new_router, route
 from fluxhive.server.lookup import attempt_of, find_node, find_task
+from fluxhive.server.store.usage_sums import UsageChoice, UsageKey, usage_sums
 
 from .nodes import NodeName
 from .tasks import INTEGER_MAX, OfCaller, OfServices
 
 router = new_router()
+
+#: Most rows of sums in one answer; all of them are in its total.
+ROWS_MAX = 10_000
 
 AttemptName = Annotated[str, Path(description="Id of an attempt, such as `t-7f3k.2`.")]
 Uuid = Annotated[str, Path(description="UUID of a GPU.")]
@@ -92,6 +101,57 @@ async def show_gpu_history(
         found.id, GpuUuid(uuid), from_s=from_ms // 1000, to_s=to_ms // 1000, step_s=step_s
     )
     return answer(GpuUsage(uuid=uuid, points=points_view(points)))
+
+
+@route(router, "GET", "/usage", gives=UsageSums)
+async def show_usage(
+    caller: OfCaller,
+    services: OfServices,
+    since_ms: Annotated[
+        int, Query(ge=0, le=INTEGER_MAX, description="What was before this time does not count.")
+    ] = 0,
+    by: Annotated[UsageKey, Query(description="One row each.")] = UsageKey.NAME,
+    array: Annotated[str | None, Query(description="Only of this array, of whomever.")] = None,
+    utc_offset_min: Annotated[
+        int, Query(ge=-1_440, le=1_440, description="Where days begin, for `by=day`.")
+    ] = 0,
+) -> Response:
+    """Add up what your own tasks took, of any number of them; members of arrays one by one."""
+    chosen = UsageChoice(
+        by=by,
+        since_ms=since_ms,
+        now_ms=services.hive.clock.now_ms(),
+        owner=caller.username,
+        array_id=None if array is None else (await find_task(services.hive, array)).task.id,
+        utc_offset_ms=utc_offset_min * 60_000,
+    )
+    sums = await services.hive.store.read(partial(usage_sums, chosen=chosen))
+    rows = sorted(sums.items(), key=lambda row: (-row[1].gpu_ms, -row[1].cpu_ms, row[0]))
+    total = UsageSum()
+    for each in sums.values():
+        total = total.plus(each)
+    shown = tuple(_row(_named(key, by), each) for key, each in rows[:ROWS_MAX])
+    return answer(UsageSums(rows=shown, total=_row("", total)))
+
+
+def _named(key: str, by: UsageKey) -> str:
+    if by is not UsageKey.DAY:
+        return key
+    return str(datetime.date(1970, 1, 1) + datetime.timedelta(days=int(key)))
+
+
+def _row(key: str, of: UsageSum) -> UsageRow:
+    return UsageRow(
+        key=key,
+        tasks=of.tasks,
+        succeeded=of.succeeded,
+        failed=of.failed,
+        gpu_ms=of.gpu_ms,
+        cpu_ms=of.cpu_ms,
+        known_ms=of.known_ms,
+        busy_percent=of.busy_percent_ms // of.known_ms if of.known_ms else None,
+        peak_gpu_memory_mib=of.peak_mib,
+    )
 
 
 def points_view(points: list[Point]) -> tuple[UsagePoint, ...]:

@@ -14,15 +14,17 @@ import sqlalchemy as sa
 from fluxhive.core.task import FINAL_STATES, TaskState
 from fluxhive.core.values import Ms, NodeId, TaskId, Value
 
-from .tables import attempts, tasks
+from .tables import JsonText, attempts, tasks
 
 _FINAL = sorted(state.value for state in FINAL_STATES)
-_SPEC = sa.type_coerce(tasks.c.spec, sa.JSON)
-_REST = sa.type_coerce(tasks.c.rest, sa.JSON)
+_SPEC = sa.cast(tasks.c.spec, JsonText)
+_REST = sa.cast(tasks.c.rest, JsonText)
 _KIND = _REST["outcome"]["kind"].as_string()
-_project: sa.ColumnElement[str] = sa.func.coalesce(
+project_of: sa.ColumnElement[str] = sa.func.coalesce(
     _REST["edited"]["project"].as_string(), _SPEC["project"].as_string(), tasks.c.owner
 )
+#: An array itself; its members are tasks of their own once they have left the queue.
+IS_ARRAY = sa.and_(_SPEC["array"].as_string().is_not(None), tasks.c.array_id.is_(None))
 #: The command's words with blanks between them. Never the environment: what is found in it would
 #: tell others what it holds.
 _COMMAND = sa.func.replace(_SPEC["command"].as_string(), '","', " ")
@@ -102,7 +104,7 @@ def ended_since(connection: sa.Connection, since_ms: Ms, slice_ms: Ms, unknown: 
     query = (
         sa.select(*columns, sa.func.count().label("n"))
         .where(tasks.c.state.in_(_FINAL), tasks.c.ended_at_ms >= since_ms)
-        .where(_SPEC["array"].as_string().is_(None) | tasks.c.array_id.is_not(None))
+        .where(~IS_ARRAY)
         .group_by(*columns)
     )
     return [
@@ -130,7 +132,7 @@ def _conditions(chosen: TaskChoice) -> Sequence[sa.ColumnElement[bool]]:
     if chosen.before_number is not None:
         found.append(tasks.c.number < chosen.before_number)
     if chosen.project is not None:
-        found.append(_project == chosen.project)
+        found.append(project_of == chosen.project)
     if chosen.outcomes:
         found.append(_KIND.in_(chosen.outcomes))
     if chosen.node_id is not None:

@@ -8,6 +8,8 @@ in people.py on the same ``metadata``.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData(
@@ -18,6 +20,22 @@ metadata = sa.MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+class JsonText(sa.types.TypeDecorator[Any]):
+    """What a text column is cast to where a query looks into its JSON; SQLite looks into text."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """The dialect's own type."""
+        return dialect.type_descriptor(sa.Text() if dialect.name == "sqlite" else sa.JSON())
+
+    def coerce_compared_value(self, op: Any, value: Any) -> Any:
+        """What is looked up is a key, not JSON."""
+        return self.impl_instance.coerce_compared_value(op, value)
+
 
 tasks = sa.Table(
     "tasks",

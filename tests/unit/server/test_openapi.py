@@ -175,6 +175,7 @@ async def test_every_answer_is_what_the_document_says(
             await ask("search_log", 200, query="?q=a", task=done["id"])
             await ask("follow_logs", 200, task=done["id"])
             await ask("show_attempt_usage", 200, attempt=f"{done['id']}.1")
+            await ask("show_usage", 200, query="?by=day")
             await ask("show_gpu_history", 200, node="gpu-a", uuid="GPU-a")
             await ask("show_gpu_history", 404, node="gpu-a", uuid="GPU-b")
     await ask("end_unknown", 200, node="gpu-a")
