@@ -5,6 +5,7 @@ import { address, get, type Query } from "./http";
 import type {
   AttemptUsageView,
   Me,
+  NodeHealthView,
   NodePage,
   OutlookView,
   Summary,
@@ -27,6 +28,17 @@ export const nodesQuery = queryOptions({
   initialData: () => takeFirst<NodePage>(address("/nodes"))?.items,
   staleTime: Number.POSITIVE_INFINITY,
 });
+
+/** How a node is: its agent looks some times a minute. */
+export function nodeHealthQuery(node: string) {
+  return queryOptions({
+    queryKey: ["node-health", node],
+    queryFn: ({ signal }) =>
+      get<NodeHealthView>(`/nodes/${encodeURIComponent(node)}/health`, {}, signal),
+    refetchInterval: 10_000,
+    retry: false,
+  });
+}
 
 export function tasksQuery(choice: Query) {
   return queryOptions({

@@ -2,19 +2,22 @@
 import { SegmentedControl } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
-import { gpuHistoryQuery, nodesQuery, tasksQuery } from "../../api/queries";
+import { gpuHistoryQuery, nodeHealthQuery, nodesQuery, tasksQuery } from "../../api/queries";
 import type { NodeView } from "../../api/types";
 import { gibOf } from "../../format/amount";
 import { length } from "../../format/time";
-import { GpuBar } from "../../parts/gpu/GpuBar";
 import { useTasksOnGpus } from "../../parts/gpu/useTasksOnGpus";
 import { Panel } from "../../parts/Panel";
 import { Trouble } from "../../parts/Trouble";
+import { useNow } from "../../parts/useNow";
 import { TaskList } from "../overview/TaskLists";
 import { Drain } from "./Drain";
-import { GpuHistory } from "./GpuHistory";
+import { GpuPart } from "./GpuPart";
+import { Health } from "./Health";
+import { drainText } from "./health";
 import { NodeState } from "./NodeState";
 import classes from "./Nodes.module.css";
+import { OneGpu } from "./OneGpu";
 import { RANGES, type Range } from "./ranges";
 
 const TASKS_SHOWN = 30;
@@ -35,12 +38,36 @@ function Loaded({ node }: { node: NodeView }) {
   const search = useSearch({ from: "/shell/nodes/$node" });
   const navigate = useNavigate({ from: "/nodes/$node" });
   const history = useQuery(gpuHistoryQuery).data?.gpus ?? [];
+  const health = useQuery(nodeHealthQuery(node.id));
   const tasks = useTasksOnGpus([node]);
   const here = useQuery(tasksQuery({ node: node.label, limit: TASKS_SHOWN, brief: true }));
+  const nowMs = useNow(30_000);
   const range: Range = search.range ?? "hour";
   const gpus = node.gpus ?? [];
-  const shown =
-    search.gpu === undefined ? gpus : gpus.filter((gpu) => gpu.report.index === search.gpu);
+  const alone = gpus.find((gpu) => gpu.report.index === search.gpu);
+  const ranges = (
+    <SegmentedControl
+      size="xs"
+      aria-label="How far back"
+      value={range}
+      data={Object.keys(RANGES)}
+      onChange={(value) =>
+        void navigate({
+          search: (before) => ({ ...before, range: value as Range }),
+          replace: true,
+          resetScroll: false,
+        })
+      }
+    />
+  );
+  const part = (gpu: (typeof gpus)[number]) => ({
+    node,
+    gpu,
+    tasks,
+    range,
+    health: health.data,
+    points: history.find((one) => one.uuid === gpu.report.uuid)?.points,
+  });
   return (
     <>
       <div className={classes.head}>
@@ -49,6 +76,7 @@ function Loaded({ node }: { node: NodeView }) {
           {search.gpu !== undefined && <span className="dim"> : GPU {search.gpu}</span>}
         </h1>
         <NodeState node={node} />
+        {node.draining && <span className={classes.why}>{drainText(node, nowMs)}</span>}
         {search.gpu !== undefined && (
           <Link
             to="/nodes/$node"
@@ -63,60 +91,28 @@ function Loaded({ node }: { node: NodeView }) {
       </div>
       <div className={classes.columns}>
         <div className={classes.main}>
-          {shown.length > 0 && (
-            <Panel
-              title="GPUs"
-              aside={
-                <SegmentedControl
-                  size="xs"
-                  value={range}
-                  data={Object.keys(RANGES)}
-                  onChange={(value) =>
-                    void navigate({
-                      search: (before) => ({ ...before, range: value as Range }),
-                      replace: true,
-                      resetScroll: false,
-                    })
-                  }
-                />
-              }
-            >
-              {shown.map((gpu) => (
-                <div key={gpu.report.uuid} className={classes.gpu}>
-                  <GpuBar
-                    gpu={gpu}
-                    nodeLabel={node.label}
-                    isDraining={node.draining}
-                    tasks={tasks}
-                    points={history.find((one) => one.uuid === gpu.report.uuid)?.points}
-                  />
-                  <Link
-                    to="/nodes/$node"
-                    params={{ node: node.label }}
-                    search={{ gpu: gpu.report.index, range: search.range }}
-                    className={classes.facts}
-                  >
-                    {[
-                      gpu.report.model,
-                      gpu.report.temperature_c != null && `${gpu.report.temperature_c} °C`,
-                      gpu.report.power_w != null && `${gpu.report.power_w} W`,
-                      gpu.report.uuid,
-                    ]
-                      .filter(Boolean)
-                      .join(" · ")}
-                  </Link>
-                  <GpuHistory
-                    node={node.id}
-                    gpu={gpu}
-                    range={range}
-                    isLarge={search.gpu !== undefined}
-                  />
-                </div>
-              ))}
+          {alone ? (
+            <OneGpu {...part(alone)} ranges={ranges} />
+          ) : (
+            gpus.length > 0 && (
+              <Panel title="GPUs" aside={ranges}>
+                {gpus.map((gpu) => (
+                  <GpuPart key={gpu.report.uuid} {...part(gpu)} />
+                ))}
+              </Panel>
+            )
+          )}
+          {gpus.length === 0 && (
+            <Panel title="GPUs">
+              <p className={classes.note}>
+                It has none that can be given to tasks: {node.driver || "no driver was found"}.
+                Tasks without GPUs run here.
+              </p>
             </Panel>
           )}
         </div>
         <aside className={classes.main}>
+          <Health node={node} health={health.data} />
           <Panel title="Machine">
             <Machine node={node} />
           </Panel>
@@ -140,8 +136,6 @@ function Machine({ node }: { node: NodeView }) {
   const facts: [string, string | number | undefined][] = [
     ["host", node.hostname],
     ["system", node.system],
-    ["driver", node.driver],
-    ["agent", node.agent_version],
     [
       "CPUs",
       `${node.cpus_reserved} reserved of ${node.cpus}${node.cpu_percent == null ? "" : `, ${node.cpu_percent} % busy`}`,

@@ -1,17 +1,30 @@
 /** All nodes in a table: how each is, what it has, what is on it. */
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
+import { Fragment } from "react";
 import { nodesQuery } from "../../api/queries";
 import type { NodeView } from "../../api/types";
-import { gibOf } from "../../format/amount";
+import { counted, gibOf } from "../../format/amount";
 import { Copyable } from "../../parts/Copyable";
 import { Empty } from "../../parts/Empty";
 import { isFree } from "../../parts/gpu/bar";
 import { Panel } from "../../parts/Panel";
 import { Trouble } from "../../parts/Trouble";
-import { inOrder } from "../overview/nodes";
+import { freeText, groupsOf } from "../overview/groups";
 import { NodeState } from "./NodeState";
 import classes from "./Nodes.module.css";
+
+const HEADS = [
+  "Node",
+  "State",
+  "GPUs free",
+  "CPUs",
+  "Memory",
+  "Running",
+  "Driver",
+  "Agent",
+  "Tags",
+] as const;
 
 export function NodesPage() {
   const nodes = useQuery(nodesQuery);
@@ -33,17 +46,7 @@ export function NodesPage() {
             <table className={classes.table}>
               <thead>
                 <tr>
-                  {[
-                    "Node",
-                    "State",
-                    "GPUs free",
-                    "CPUs",
-                    "Memory",
-                    "Running",
-                    "Driver",
-                    "Agent",
-                    "Tags",
-                  ].map((head) => (
+                  {HEADS.map((head) => (
                     <th key={head} scope="col">
                       {head}
                     </th>
@@ -51,8 +54,22 @@ export function NodesPage() {
                 </tr>
               </thead>
               <tbody>
-                {inOrder(nodes.data ?? []).map((node) => (
-                  <NodeRow key={node.id} node={node} />
+                {groupsOf(nodes.data ?? []).map((group) => (
+                  <Fragment key={group.name}>
+                    {group.name && (
+                      <tr className={classes.groupRow}>
+                        <th scope="rowgroup" colSpan={HEADS.length}>
+                          {group.name}{" "}
+                          <span>
+                            {counted(group.nodes.length, "node")}, {freeText(group.nodes)}
+                          </span>
+                        </th>
+                      </tr>
+                    )}
+                    {group.nodes.map((node) => (
+                      <NodeRow key={node.id} node={node} />
+                    ))}
+                  </Fragment>
                 ))}
               </tbody>
             </table>

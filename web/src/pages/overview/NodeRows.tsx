@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { useMemo } from "react";
+import { Fragment, useMemo, useState } from "react";
 import { gpuHistoryQuery } from "../../api/queries";
 import type { NodeView, TaskView, UsagePoint } from "../../api/types";
 import { counted, gibOf } from "../../format/amount";
@@ -9,7 +9,8 @@ import { Empty } from "../../parts/Empty";
 import { GpuBar } from "../../parts/gpu/GpuBar";
 import { Icon } from "../../parts/Icon";
 import { Panel } from "../../parts/Panel";
-import { inOrder, troubleOf } from "./nodes";
+import { freeText, groupsOf } from "./groups";
+import { troubleOf } from "./nodes";
 import classes from "./Overview.module.css";
 
 /** From so many GPUs on, bars are drawn smaller. */
@@ -20,17 +21,18 @@ interface Props {
   tasks: ReadonlyMap<string, TaskView>;
 }
 
-/** Each node with its GPUs' bars; those with problems first. */
+/** Each node with its GPUs' bars, many in groups; those with problems first. */
 export function NodeRows({ nodes, tasks }: Props) {
   const history = useQuery(gpuHistoryQuery);
   const points = useMemo(
     () => new Map((history.data?.gpus ?? []).map((gpu) => [gpu.uuid, gpu.points ?? []])),
     [history.data],
   );
-  const ordered = useMemo(() => nodes && inOrder(nodes), [nodes]);
+  const groups = useMemo(() => nodes && groupsOf(nodes), [nodes]);
+  const [folded, setFolded] = useState<readonly string[]>([]);
   const isDense = nGpus(nodes ?? []) > DENSE_GPUS;
-  if (!ordered) return <div className={classes.skeleton} aria-busy="true" />;
-  if (ordered.length === 0) {
+  if (!groups) return <div className={classes.skeleton} aria-busy="true" />;
+  if (groups.length === 0) {
     return (
       <Panel title="Nodes">
         <Empty
@@ -42,9 +44,45 @@ export function NodeRows({ nodes, tasks }: Props) {
   }
   return (
     <div className={classes.nodes} data-dense={isDense || undefined}>
-      {ordered.map((node) => (
-        <NodeRow key={node.id} node={node} tasks={tasks} points={points} isDense={isDense} />
-      ))}
+      {groups.map((group) => {
+        const isFolded = folded.includes(group.name);
+        return (
+          <Fragment key={group.name}>
+            {group.name && (
+              <h2 className={classes.group}>
+                <button
+                  type="button"
+                  aria-expanded={!isFolded}
+                  onClick={() =>
+                    setFolded(
+                      isFolded
+                        ? folded.filter((name) => name !== group.name)
+                        : [...folded, group.name],
+                    )
+                  }
+                >
+                  <Icon name="chevron" size={12} />
+                  {group.name}
+                </button>
+                <span className={classes.nodeFacts}>
+                  <span>{counted(group.nodes.length, "node")}</span>
+                  <span>{freeText(group.nodes)}</span>
+                </span>
+              </h2>
+            )}
+            {!isFolded &&
+              group.nodes.map((node) => (
+                <NodeRow
+                  key={node.id}
+                  node={node}
+                  tasks={tasks}
+                  points={points}
+                  isDense={isDense}
+                />
+              ))}
+          </Fragment>
+        );
+      })}
     </div>
   );
 }

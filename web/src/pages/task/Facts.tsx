@@ -1,7 +1,7 @@
 /** Beside a task: what it asked for, what it got, its code, its environment, its links. */
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import type { ReactNode } from "react";
+import { type ReactNode, useState } from "react";
 import { linksQuery } from "../../api/queries";
 import type { AttemptView, TaskView } from "../../api/types";
 import { bytes, counted, gib, memory } from "../../format/amount";
@@ -10,6 +10,7 @@ import { Copyable } from "../../parts/Copyable";
 import { Panel } from "../../parts/Panel";
 import classes from "./Facts.module.css";
 import { linksIn } from "./links";
+import { looksSecret, MASK } from "./secrets";
 import { reservedMib } from "./story";
 
 export function Facts({ task, attempt }: { task: TaskView; attempt?: AttemptView }) {
@@ -132,14 +133,29 @@ function RunsAs({ task }: { task: TaskView }) {
 function Environment({ task }: { task: TaskView }) {
   const entries = Object.entries(task.spec.env ?? {});
   const secrets = Object.keys(task.spec.secrets ?? {});
+  const [isOpen, open] = useState(false);
+  const hasHidden = entries.some(([name, value]) => looksSecret(name) && value !== MASK);
   if (entries.length + secrets.length === 0) return null;
   return (
-    <Panel title="Environment">
+    <Panel
+      title="Environment"
+      aside={
+        hasHidden && (
+          <button type="button" className={classes.show} onClick={() => open(!isOpen)}>
+            {isOpen ? "hide values" : "show values"}
+          </button>
+        )
+      }
+    >
       <ul className={classes.env}>
         {entries.map(([name, value]) => (
           <li key={name}>
             <code>{name}</code>
-            <code className={classes.value}>{value}</code>
+            {looksSecret(name) && !isOpen ? (
+              <span className="dim">hidden</span>
+            ) : (
+              <code className={classes.value}>{value}</code>
+            )}
           </li>
         ))}
         {secrets.map((name) => (

@@ -99,6 +99,10 @@ function Marks({ gpu, isDraining }: { gpu: GpuView; isDraining?: boolean }) {
   if ((report.temperature_c ?? 0) >= HOT_C) {
     marks.push({ icon: "thermometer", text: `${report.temperature_c} °C`, tone: "failed" });
   }
+  for (const brake of report.slowed_by ?? []) {
+    if (brake === "temperature" && (report.temperature_c ?? 0) >= HOT_C) continue;
+    marks.push({ icon: "power", text: brake, tone: "retrying" });
+  }
   if (isDraining) marks.push({ icon: "drain", text: "draining", tone: "waiting" });
   return marks.map((mark) => (
     <span key={mark.text} className={classes.mark} data-tone={mark.tone}>

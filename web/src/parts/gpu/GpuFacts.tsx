@@ -18,7 +18,10 @@ export function GpuFacts({ gpu, nodeLabel, holders }: Props) {
     report.model,
     report.utilization_percent == null ? "" : `${report.utilization_percent} % busy`,
     report.temperature_c == null ? "" : `${report.temperature_c} °C`,
-    report.power_w == null ? "" : `${report.power_w} W`,
+    report.power_w == null
+      ? ""
+      : `${report.power_w}${report.power_limit_w == null ? "" : ` of ${report.power_limit_w}`} W`,
+    (report.slowed_by ?? []).length > 0 ? `slowed by ${report.slowed_by?.join(", ")}` : "",
   ].filter(Boolean);
   return (
     <>

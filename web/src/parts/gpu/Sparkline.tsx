@@ -10,8 +10,8 @@ interface Props {
 
 /** How busy a GPU was in the last ten minutes, up to now. */
 export const Sparkline = memo(function Sparkline({ points = [], now }: Props) {
-  const values = points.map((point) => point.utilization_percent ?? 0);
-  const { line, area } = sparkPath([...values, now ?? 0]);
+  const values = points.map((point) => point.utilization_percent ?? null);
+  const { line, area } = sparkPath([...values, now ?? null]);
   return (
     <svg
       className={classes.spark}

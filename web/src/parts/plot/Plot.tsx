@@ -12,6 +12,15 @@ export interface Series {
   values: readonly (number | null)[];
   isDashed?: boolean;
   isFilled?: boolean;
+  /** What stands beside its name in place of its own last value. */
+  shown?: readonly (number | null)[];
+}
+
+/** The space between two series, by their places from 0 on: what is above the lower one. */
+export interface Band {
+  upper: number;
+  lower: number;
+  colour: string;
 }
 
 interface Props {
@@ -23,7 +32,10 @@ interface Props {
   group: string;
   heightPx?: number;
   max?: number;
+  /** The axis reaches so far, however small the values are. */
+  atLeast?: number;
   isTime?: boolean;
+  bands?: readonly Band[];
 }
 
 export function Plot({
@@ -34,7 +46,9 @@ export function Plot({
   group,
   heightPx = 150,
   max,
+  atLeast = 0,
   isTime = true,
+  bands = [],
 }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
@@ -46,10 +60,11 @@ export function Plot({
   const shape = JSON.stringify([
     title,
     series.map(({ label, colour, isDashed }) => [label, colour, isDashed]),
+    bands,
     max,
   ]);
-  const shapes = useRef({ series, format });
-  shapes.current = { series, format };
+  const shapes = useRef({ series, bands, format });
+  shapes.current = { series, bands, format };
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: `shape` stands for the series
   useEffect(() => {
@@ -63,6 +78,7 @@ export function Plot({
         group,
         heightPx,
         max,
+        atLeast,
         isTime,
         widthPx: element.clientWidth,
       }),
@@ -95,7 +111,7 @@ export function Plot({
                 data-dashed={one.isDashed || undefined}
                 style={{ color: `var(${one.colour})` }}
               />
-              {one.label} {lastOf(one.values, format)}
+              {one.label} {lastOf(one.shown ?? one.values, format)}
             </span>
           ))}
         </span>
@@ -112,23 +128,27 @@ function lastOf(values: readonly (number | null)[], format: (value: number) => s
 
 interface Wanted {
   series: readonly Series[];
+  bands: readonly Band[];
   format: (value: number) => string;
   colour: (name: string) => string;
   group: string;
   heightPx: number;
   widthPx: number;
   max?: number;
+  atLeast: number;
   isTime: boolean;
 }
 
 function options({
   series,
+  bands,
   format,
   colour,
   group,
   heightPx,
   widthPx,
   max,
+  atLeast,
   isTime,
 }: Wanted): uPlot.Options {
   const dim = colour("--dim");
@@ -138,6 +158,10 @@ function options({
     width: widthPx,
     height: heightPx,
     legend: { show: false },
+    bands: bands.map((band) => ({
+      series: [band.upper + 1, band.lower + 1],
+      fill: `${colour(band.colour)}55`,
+    })),
     cursor: {
       sync: { key: group, setSeries: false },
       drag: { x: true, y: false },
@@ -145,7 +169,12 @@ function options({
     },
     scales: {
       x: { time: isTime },
-      y: { range: (_, low, high) => [Math.min(0, low), max ?? Math.max(high * 1.08, low + 1e-9)] },
+      y: {
+        range: (_, low, high) => [
+          Math.min(0, low),
+          max ?? Math.max(high * 1.08, atLeast, low + 1e-9),
+        ],
+      },
     },
     axes: [
       { stroke: dim, font, grid: { show: false }, ticks: { stroke: line, size: 4 }, size: 26 },
