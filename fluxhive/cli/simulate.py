@@ -91,6 +91,8 @@ def command(
     names = _names(policies, list(simulation.NAMED))
     gpu_mib = _gpu_sizes(gpus)
     _check(n_nodes=n_nodes, load=load)
+    if plot_file is not None and not Path(plot_file).absolute().parent.is_dir():
+        raise _no_place(plot_file, "its directory is not there")
     jobs = workload.load(file)
     if shuffle is not None:
         jobs = workload.resampled(jobs, shuffle)
@@ -124,8 +126,20 @@ def command(
         title = (
             f"{file} at load {load:g} on {n_nodes} x {len(gpu_mib)} GPUs of {show_mib(gpu_mib[0])}"
         )
-        Path(plot_file).write_text(plot.draw(title, results, drawn), encoding="utf-8")
+        try:
+            Path(plot_file).write_text(plot.draw(title, results, drawn), encoding="utf-8")
+        except OSError as error:
+            raise _no_place(plot_file, error.strerror or str(error)) from error
         messages.say(f"drawn: {plot_file}")
+
+
+def _no_place(plot_file: str, why: str) -> InputError:
+    return InputError(
+        f"--plot: cannot be written, {why}: `{plot_file}`",
+        hint="name a file in a directory that is there, such as `plot.svg`",
+        field="--plot",
+        value=plot_file,
+    )
 
 
 def _row(result: object) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
@@ -37,6 +38,8 @@ _OPENB_COLUMNS = ("name", "num_gpu", "gpu_milli", "qos", "creation_time", "delet
 MIB_PER_GIB = 1024
 #: A whole GPU of Alibaba's trace, less what the driver takes.
 OPENB_GPU_MIB = 76 * MIB_PER_GIB
+#: What no column has: a hundred years, more than a node's memory, more than a hive's GPUs.
+MAX_S, MAX_GIB, MAX_GPUS = 3_200_000_000, 1_000_000, 100_000
 Reader: TypeAlias = Callable[[dict[str, str]], "Job | None"]
 
 
@@ -162,27 +165,28 @@ def _read(name: str, data: bytes) -> list[Job]:
 def _own(row: dict[str, str]) -> Job | None:
     return Job(
         number=0,
-        submit_ms=_ms(row["submit_s"]),
-        duration_ms=max(1, _ms(row["duration_s"])),
-        gpus=int(row["gpus"]),
+        submit_ms=_ms(row, "submit_s"),
+        duration_ms=max(1, _ms(row, "duration_s")),
+        gpus=int(_number(row, "gpus", 1, MAX_GPUS)),
         project=row["project"],
         user=row["user"],
         signature=row["signature"],
-        utilization=float(row["utilization"]),
-        peak_mib=_mib(row["peak_gpu_memory_gib"]),
-        declared_mib=_mib(row["declared_gpu_memory_gib"]),
-        peak_after_ms=_ms(row["peak_after_s"]),
-        limit_ms=_ms(row["time_limit_s"]),
+        utilization=_number(row, "utilization", 0, 1),
+        peak_mib=_mib(row, "peak_gpu_memory_gib"),
+        declared_mib=_mib(row, "declared_gpu_memory_gib"),
+        peak_after_ms=_ms(row, "peak_after_s"),
+        limit_ms=_ms(row, "time_limit_s"),
     )
 
 
 def _openb(row: dict[str, str]) -> Job | None:
     """Alibaba's pods: a part of a GPU is taken as memory and time alike; owners are unknown."""
-    gpus = int(row["num_gpu"] or 0)
-    start_ms, end_ms = _ms(row["creation_time"]), _ms(row["deletion_time"] or "0")
+    gpus = int(_number(row, "num_gpu", 0, MAX_GPUS)) if row["num_gpu"] else 0
+    start_ms = _ms(row, "creation_time")
+    end_ms = _ms(row, "deletion_time") if row["deletion_time"] else 0
     if gpus < 1 or end_ms <= start_ms:
         return None
-    part = min(1.0, int(row["gpu_milli"] or 1000) / 1000)
+    part = _number(row, "gpu_milli", 1, 1000) / 1000 if row["gpu_milli"] else 1.0
     peak_mib = max(1, int(part * OPENB_GPU_MIB))
     owner = row["qos"] or "openb"
     return Job(
@@ -210,22 +214,34 @@ def _each(name: str, rows: Iterable[dict[str, str]], read: Reader) -> Iterator[J
             job = read(row)
             if job is not None:
                 yield job
-    except (ValueError, TypeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise _bad_row(name, line, error) from error
 
 
 def _bad_row(name: str, line: int, error: Exception) -> InputError:
     return InputError(
         f"FILE: row {line} of `{name}` cannot be read: {error}",
-        hint="every column holds a number, except project, user and signature",
+        hint="see fluxhive/sim/workloads/README.md for what the columns mean",
         field="FILE",
         value=name,
     )
 
 
-def _ms(text: str) -> Ms:
-    return round(float(text) * 1000)
+def _ms(row: dict[str, str], column: str) -> Ms:
+    return round(_number(row, column, 0, MAX_S) * 1000)
 
 
-def _mib(text: str) -> Mib:
-    return round(float(text) * MIB_PER_GIB)
+def _mib(row: dict[str, str], column: str) -> Mib:
+    return round(_number(row, column, 0, MAX_GIB) * MIB_PER_GIB)
+
+
+def _number(row: dict[str, str], column: str, least: int, most: int) -> float:
+    """A cell as a number in this range. Raises ``ValueError`` that names column and value."""
+    text = row[column] or ""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not least <= number <= most:
+        raise ValueError(f"{column}: must be a number between {least} and {most}: `{text}`")
+    return number

@@ -6,7 +6,9 @@ import gzip
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from fluxhive.cli.simulate import command
 from fluxhive.core.errors import InputError
 from fluxhive.sim import plot
 from fluxhive.sim.sharing import slowdown
@@ -141,7 +143,12 @@ def test_the_list_of_pods_of_another_trace_is_read(tmp_path: Path) -> None:
     [
         ("a,b\n1,2\n", "lacks the columns"),
         (",".join(COLUMNS) + "\n", "has no tasks"),
-        (",".join(COLUMNS) + "\n0,x,1,p,u,s,1,1,1,1,1\n", "row 2 of"),
+        (",".join(COLUMNS) + "\n0,x,1,p,u,s,1,1,1,1,1\n", "row 2 of .*: duration_s: .*`x`"),
+        (",".join(COLUMNS) + "\n0,inf,1,p,u,s,1,1,1,1,1\n", "row 2 of .*: duration_s: .*`inf`"),
+        (",".join(COLUMNS) + "\n0,1,0,p,u,s,1,1,1,1,1\n", "row 2 of .*: gpus: .*`0`"),
+        (",".join(COLUMNS) + "\n0,1,1,p,u,s,7,1,1,1,1\n", "row 2 of .*: utilization: .*`7`"),
+        (",".join(COLUMNS) + "\n0,1,1\n", "row 2 of .*: utilization: .*``"),
+        (",".join(COLUMNS) + "\n-1,1,1,p,u,s,1,1,1,1,1\n", "row 2 of .*: submit_s: .*`-1`"),
     ],
 )
 def test_a_file_that_is_no_workload_says_why(tmp_path: Path, text: str, words: str) -> None:
@@ -154,6 +161,12 @@ def test_a_file_that_is_no_workload_says_why(tmp_path: Path, text: str, words: s
 def test_a_file_that_is_not_there_names_what_comes_along() -> None:
     with pytest.raises(InputError, match="no such file"):
         load("nothing")
+
+
+def test_a_drawing_that_has_no_place_is_refused_before_the_run() -> None:
+    refused = CliRunner().invoke(command, ["lab32", "--plot", "/nowhere/at/all.svg"])
+    assert isinstance(refused.exception, InputError)
+    assert refused.exception.field == "--plot"
 
 
 def test_a_comparison_is_drawn() -> None:
