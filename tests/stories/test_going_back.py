@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fluxhive.core.array import ArraySpec
 from tests.helpers.hive import Hive
 
 
@@ -65,3 +66,27 @@ def test_what_was_queued_is_held(hive: Hive) -> None:
     hive.goes_back(hive.manager.snapshot())
     assert hive.task("t1").state.value == "held"
     assert hive.task("t1").held_by == "restore"
+
+
+def test_an_array_under_way_is_held_and_its_next_members_use_no_number_twice(hive: Hive) -> None:
+    hive.node("n1", cpus=2)
+    hive.submit("a", array=ArraySpec(first=0, count=3, at_most=1))
+    hive.starts("a[0].1")
+    backup = hive.manager.snapshot()
+    # Since then the second member ran, too.
+    hive.ends("a[0].1")
+    hive.starts("a[1].1")
+    hive.ends("a[1].1")
+    hive.goes_back(backup)
+    hive.rejoins("n1", "a[0].1 running")
+    hive.ends("a[0].1")
+    hive.forgets()
+    hive.waits("10m")
+    hive.sees_nothing()
+    assert hive.word("a") == "held", "its next member may have run already"
+    hive.release("a")
+    hive.sees("a queued: released by ann", "dispatch a[1].1001 on n1")
+    hive.starts("a[1].1001")
+    hive.ends("a[1].1001")
+    hive.ends("a[2].1001")
+    assert hive.word("a") == "succeeded"
