@@ -91,8 +91,7 @@ def command(
     names = _names(policies, list(simulation.NAMED))
     gpu_mib = _gpu_sizes(gpus)
     _check(n_nodes=n_nodes, load=load)
-    if plot_file is not None and not Path(plot_file).absolute().parent.is_dir():
-        raise _no_place(plot_file, "its directory is not there")
+    _check_place(plot_file)
     jobs = workload.load(file)
     if shuffle is not None:
         jobs = workload.resampled(jobs, shuffle)
@@ -126,11 +125,20 @@ def command(
         title = (
             f"{file} at load {load:g} on {n_nodes} x {len(gpu_mib)} GPUs of {show_mib(gpu_mib[0])}"
         )
-        try:
-            Path(plot_file).write_text(plot.draw(title, results, drawn), encoding="utf-8")
-        except OSError as error:
-            raise _no_place(plot_file, error.strerror or str(error)) from error
-        messages.say(f"drawn: {plot_file}")
+        _write(plot_file, plot.draw(title, results, drawn))
+
+
+def _check_place(plot_file: str | None) -> None:
+    if plot_file is not None and not Path(plot_file).absolute().parent.is_dir():
+        raise _no_place(plot_file, "its directory is not there")
+
+
+def _write(plot_file: str, picture: str) -> None:
+    try:
+        Path(plot_file).write_text(picture, encoding="utf-8")
+    except OSError as error:
+        raise _no_place(plot_file, error.strerror or str(error)) from error
+    messages.say(f"drawn: {plot_file}")
 
 
 def _no_place(plot_file: str, why: str) -> InputError:
