@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 from fluxhive.core.errors import Conflict
+
+_PID_BYTES = 32
 
 
 def holder(directory: Path) -> int | None:
@@ -19,7 +22,7 @@ def holder(directory: Path) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        text = os.pread(descriptor, 32, 0).strip()
+        text = os.pread(descriptor, _PID_BYTES, 0).strip()
         return int(text) if text.isdigit() else None
     finally:
         os.close(descriptor)
@@ -38,15 +41,18 @@ class StateLock:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            holder = (
+                os.pread(self._fd, _PID_BYTES, 0).decode("ascii", "replace").strip() or "unknown"
+            )
             os.close(self._fd)
             raise Conflict(
                 f"an agent runs already with the state directory `{directory}`: process {holder}",
                 hint="stop it first; for a second agent on this machine give this one its own "
                 "FLOWHIVE_STATE_DIR and label",
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        # Of one length, in place: on a full disk an agent that is started again needs no room.
+        with contextlib.suppress(OSError):  # none is known, then; who holds the lock is not moved
+            os.pwrite(self._fd, f"{os.getpid():<{_PID_BYTES - 1}}\n".encode(), 0)
 
     def release(self) -> None:
         """Lets the next one in; the end of the process does it too."""

@@ -230,6 +230,10 @@ class LogWriter:
             answer.problem = f"output of {where.attempt_id}, which is not this node's"
             answer.foreign = True
             return answer
+        is_flag = isinstance(found, LogGap) and found.start == found.end
+        if is_flag and where.expected is not None and where.is_whole():
+            # Its node, whose journal was set back, has found its run directory gone: we said so.
+            return answer
         answer.where, answer.stream = where, found.stream
         answer.refused = not self._write(where.stream(found.stream), found)
         return answer

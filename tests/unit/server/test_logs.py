@@ -344,6 +344,22 @@ async def test_a_place_where_output_may_be_missing_is_kept_once(tmp_path: Path) 
         assert (gap.start, gap.end, gap.reason) == (3, 3, "the node's disk was full")
 
 
+async def test_of_what_is_whole_nothing_is_missing_whatever_its_node_says_later(
+    tmp_path: Path,
+) -> None:
+    async with room(tmp_path) as it:
+        await it.ship(frame(b"abc"))
+        it.logs.expect(it.attempt.id, 3, 0)
+        await it.logs.sync()
+        flag = LogGap(channel=1, stream=0, start=3, end=3, reason="the log file was deleted")
+        await it.ship(flag)
+        assert it.logs.gaps(it.attempt.id, OUT) == ()
+        # Before the end is known, or while some of it is missing, nobody can tell.
+        it.logs.expect(it.attempt.id, 5, 0)
+        await it.ship(flag)
+        assert len(it.logs.gaps(it.attempt.id, OUT)) == 1
+
+
 async def test_an_attempt_is_complete_when_all_it_printed_is_durable(tmp_path: Path) -> None:
     async with room(tmp_path) as it:
         it.logs.expect(it.attempt.id, 3, 0)
