@@ -7,6 +7,7 @@ import { send } from "../api/http";
 import type { Me } from "../api/types";
 import { canNotify, isNotifying, setNotifying } from "../live/notify";
 import { Icon } from "../parts/Icon";
+import { tell } from "../parts/tell";
 import classes from "./Shell.module.css";
 
 export function PersonMenu({ me }: { me: Me }) {
@@ -18,6 +19,17 @@ export function PersonMenu({ me }: { me: Me }) {
   const other = scheme === "dark" ? "light" : "dark";
   const [notifies, setNotifies] = useState(isNotifying);
   const navigate = useNavigate();
+  const choose = async () => {
+    const isOn = await setNotifying(!notifies);
+    setNotifies(isOn);
+    if (!notifies && !isOn) {
+      tell({
+        color: "yellow",
+        message:
+          "This browser does not allow notifications from this address. Allow them in its settings for this page, then choose this again.",
+      });
+    }
+  };
   const leave = async () => {
     await send("DELETE", "/auth/session");
     client.clear();
@@ -49,7 +61,7 @@ export function PersonMenu({ me }: { me: Me }) {
           leftSection={<Icon name="bell" />}
           disabled={!canNotify()}
           closeMenuOnClick={false}
-          onClick={() => void setNotifying(!notifies).then(setNotifies)}
+          onClick={() => void choose()}
         >
           {!canNotify()
             ? "Notifications need HTTPS"
