@@ -10,13 +10,16 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from fluxhive import config, places
 from fluxhive.core.errors import FluxhiveError
+
+if TYPE_CHECKING:
+    from fluxhive.protocol.rest import TaskView
 
 KEPT_S = 5.0
 #: Tasks that are offered: more than anybody reads.
@@ -75,10 +78,27 @@ def _tasks() -> list[Offer]:
     from fluxhive.cli import session
 
     since_ms = int(time.time() * 1000) - RECENT_MS
-    found = list(session.client().tasks(since_ms=since_ms, limit=OFFERED_MAX))
+    return _offered(list(session.client().tasks(since_ms=since_ms, limit=OFFERED_MAX)))
+
+
+def _offered(found: list[TaskView]) -> list[Offer]:
+    """By id, then by name: of several with one name the newest."""
     offers = [(task.id, f"{task.word} {task.name}".strip()) for task in found]
     named = {task.name: task for task in reversed(found) if task.name}
     return offers + [(name, f"{task.word} {task.id}") for name, task in named.items()]
+
+
+def _live_tasks() -> list[Offer]:
+    from fluxhive.cli import session
+    from fluxhive.core.task import FINAL_STATES, TaskState
+
+    states = [state for state in TaskState if state not in FINAL_STATES]
+    client = session.client()
+    # One may go from one state to the next between two questions.
+    found = {
+        task.id: task for state in states for task in client.tasks(state=state, limit=OFFERED_MAX)
+    }
+    return _offered(list(found.values()))
 
 
 def _nodes() -> list[Offer]:
@@ -89,4 +109,6 @@ def _nodes() -> list[Offer]:
 
 
 TASK_NAMES = Offers("tasks", _tasks)
+LIVE_TASK_NAMES = Offers("live-tasks", _live_tasks)
+"""Of those that have not ended: what can be cancelled, held, released or edited."""
 NODE_NAMES = Offers("nodes", _nodes)

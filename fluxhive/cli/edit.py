@@ -8,7 +8,7 @@ import click
 from msgspec import UNSET, UnsetType
 
 from fluxhive.cli import messages, options, output, session
-from fluxhive.cli.completing import TASK_NAMES
+from fluxhive.cli.completing import LIVE_TASK_NAMES
 from fluxhive.core.errors import InputError
 from fluxhive.core.request import parse_duration_ms, parse_mib
 from fluxhive.core.task import Priority
@@ -19,7 +19,7 @@ PRIORITIES = [priority.value for priority in Priority]
 
 
 @click.command()
-@click.argument("task", shell_complete=TASK_NAMES)
+@click.argument("task", shell_complete=LIVE_TASK_NAMES)
 @click.option("-n", "--name", help="Another name; empty: none.")
 @click.option("--project", metavar="NAME", help="Another project; empty: your own.")
 @click.option("-p", "--priority", type=click.Choice(PRIORITIES), help="Also while it runs.")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from fluxhive.cli import options, output, session
-from fluxhive.cli.completing import TASK_NAMES
+from fluxhive.cli.completing import LIVE_TASK_NAMES
 from fluxhive.cli.each import each
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="TASK…", shell_complete=TASK_NAMES)
+@click.argument("names", nargs=-1, required=True, metavar="TASK…", shell_complete=LIVE_TASK_NAMES)
 @options.control_url
 @output.form_options
 def command(*, names: tuple[str, ...], control_url: str | None, form: output.Form) -> int:

@@ -21,7 +21,7 @@ from fluxhive.cli.why import show
 from fluxhive.core.errors import InputError
 from fluxhive.core.request import Request, parse_duration_ms, parse_mib
 from fluxhive.core.task import Priority, TaskSpec
-from fluxhive.sdk.environment import gather, gather_secrets
+from fluxhive.sdk.environment import gather, gather_secrets, with_rank_prefix
 from fluxhive.sdk.program import mount, program, workdir
 
 PRIORITIES = [priority.value for priority in Priority]
@@ -56,6 +56,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     python: str | None
     is_torchrun: bool
     nproc_per_node: int | None
+    prefix_ranks: bool
     nodes: int
     is_shell: bool
     merge_output: bool
@@ -141,6 +142,7 @@ class _Submit(click.Command):
 @click.option("--python", metavar="PYTHON", help="Interpreter, environment, conda:NAME, or uv.")
 @click.option("--torchrun", "is_torchrun", is_flag=True, help="Start it with PyTorch's torchrun.")
 @click.option("--nproc-per-node", type=int, metavar="N", help="Processes. Default: one a GPU.")
+@click.option("--prefix-ranks", is_flag=True, help="Each line of torchrun's behind its rank.")
 @click.option("--nodes", type=int, default=1, metavar="N", help="On N nodes at once; all is each.")
 @click.option("--shell", "is_shell", is_flag=True, help="Read the words as one shell line.")
 @click.option("--merge-output", is_flag=True, help="Errors into the output, in their order.")
@@ -208,6 +210,9 @@ def _spec(asked: Asked) -> TaskSpec:
     starts = program(
         asked.words, is_shell=asked.is_shell, python=asked.python, is_torchrun=asked.is_torchrun
     )
+    env = gather(asked.variables, asked.env_file)
+    if asked.prefix_ranks:
+        env = with_rank_prefix(env, is_torchrun=asked.is_torchrun)
     gpu_mem, mem, limit, failover = asked.gpu_mem, asked.mem, asked.time_limit, asked.failover
     request = Request(
         gpus=_at_least(0, "--gpus", asked.gpus),
@@ -226,7 +231,7 @@ def _spec(asked: Asked) -> TaskSpec:
         executor=starts.executor,
         name=asked.name,
         request=request,
-        env=gather(asked.variables, asked.env_file),
+        env=env,
         secrets=gather_secrets(asked.secrets),
         image=asked.image,
         mounts=tuple([mount(text) for text in asked.mounts]),

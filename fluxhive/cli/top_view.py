@@ -173,7 +173,7 @@ def _help(glyphs: Glyphs) -> list[Line]:
         ("Enter", "all about the task"),
         ("l", "the end of its output"),
         ("c", "cancel it, after a question"),
-        ("/", "filter by id, name, user, project, state or node; several words are all wanted"),
+        ("/", "filter by id, name, user, project, state or node; words narrow it"),
         ("Esc", "no filter"),
         ("m", "only my tasks, or all"),
         ("g", "GPUs on half of the screen, on all of it, or not at all"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import click
 
 from fluxhive.cli import messages, options, output, session
@@ -29,6 +31,11 @@ def add(*, name: str, email: str, role: str, control_url: str | None, is_json: b
         return
     output.lines([invitation.link])
     messages.say(f"added {name}; the link above works once: send it to nobody else")
+    if urlsplit(invitation.link).hostname in ("localhost", "127.0.0.1", "::1"):
+        messages.warn(
+            "it works on this machine alone, for the server listens here alone; for others start it"
+            " with `fluxhive server --host` (docs/guides/add-a-node.md)"
+        )
 
 
 @command.command("ls")

@@ -17,6 +17,10 @@ from fluxhive.core.task import SecretForm
 ENV_FILE_BYTES_MAX = 1 << 20
 """The server takes 256 KiB of variables; what is larger than this is another file."""
 
+#: What has torchrun put the rank of its process before each line, whatever the script does with its
+#: output (its options by variable: ``torch.distributed.argparse_util``).
+RANK_PREFIX = {"PET_TEE": "3", "TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE": "[rank ${rank}] "}
+
 _START = re.compile(r"\s*(?:export\s+)?(?P<name>[^\s=#\"'\0]+)\s*=[ \t]*")
 _SINGLE = re.compile(r"'([^']*)'")
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"', re.S)
@@ -43,6 +47,17 @@ def gather(given: Iterable[str], env_file: str | None) -> dict[str, str]:
             )
         variables[name] = value
     return variables
+
+
+def with_rank_prefix(variables: dict[str, str], *, is_torchrun: bool) -> dict[str, str]:
+    """For `--prefix-ranks`: the variables with those for torchrun, which one's own go before."""
+    if not is_torchrun:
+        raise InputError(
+            "`--prefix-ranks` is about the processes of torchrun",
+            field="--prefix-ranks",
+            hint="add `--torchrun`, or leave it out; the nodes of a gang are marked by `logs`",
+        )
+    return {**RANK_PREFIX, **variables}
 
 
 def gather_secrets(given: Iterable[str]) -> dict[str, SecretForm]:

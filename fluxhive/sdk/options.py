@@ -16,11 +16,11 @@ from msgspec.structs import replace
 from fluxhive.core.array import ArraySpec, SweepVariable, check_array
 from fluxhive.core.errors import InputError
 from fluxhive.core.request import Request, parse_duration_ms, parse_mib
-from fluxhive.core.task import Priority, TaskSpec
+from fluxhive.core.task import ExecutorKind, Priority, TaskSpec
 
 from .array_text import read_array
 from .begin import parse_dependency, parse_time_ms
-from .environment import gather, gather_secrets
+from .environment import gather, gather_secrets, with_rank_prefix
 from .program import Program, mount, workdir
 
 Texts = str | Sequence[str]
@@ -74,6 +74,8 @@ class Options(TypedDict, total=False):
     python: str | None
     torchrun: bool
     nproc_per_node: int | None
+    #: Each line of torchrun's processes behind its rank.
+    prefix_ranks: bool
     image: str | None
     mount: Texts
     shell: bool
@@ -138,6 +140,9 @@ def _plain(program: Program, given: Options) -> TaskSpec:
             field="--priority",
             value=priority,
         )
+    env = gather(variables, given.get("env_file"))
+    if given.get("prefix_ranks", False):
+        env = with_rank_prefix(env, is_torchrun=program.executor is ExecutorKind.TORCHRUN)
     return TaskSpec(
         command=program.command,
         executor=program.executor,
@@ -145,7 +150,7 @@ def _plain(program: Program, given: Options) -> TaskSpec:
         venv=program.venv,
         name=given.get("name", ""),
         request=request,
-        env=gather(variables, given.get("env_file")),
+        env=env,
         secrets=gather_secrets(_texts(given.get("secret"))),
         image=image,
         mounts=tuple([mount(text) for text in _texts(given.get("mount"))]),

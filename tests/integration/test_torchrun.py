@@ -91,10 +91,14 @@ def test_one_process_two_processes_and_two_nodes_compute_the_same_losses(
     succeeded(hive, together)
     gang = submit(hive, "--nodes", "2")
     succeeded(hive, gang)
+    marked = submit(hive, "--nproc-per-node", "2", "--prefix-ranks", epochs=1)
+    succeeded(hive, marked)
     assert len(losses(hive, alone)) == 3
     assert losses(hive, alone) == losses(hive, together) == losses(hive, gang)
     assert losses(hive, gang, rank=1) == []
     assert "rank 1 of 2 on " in hive.ok("logs", "--rank", "1", gang)
+    lines = sorted(line[:15] for line in hive.ok("logs", marked).splitlines())
+    assert lines == ["[rank 0] epoch ", "[rank 0] rank 0", "[rank 1] rank 1"]
 
 
 def test_several_at_once_do_not_meet_by_mistake(hive: CliHive, second: SecondAgent) -> None:
