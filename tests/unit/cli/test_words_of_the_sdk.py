@@ -105,7 +105,7 @@ def test_every_flag_has_its_option() -> None:
         ({"gpu_mem": "2G"}, "gpu_mem", "`gpu_mem` says how much", "add `gpus=1`"),
         ({"at_most": 2}, "at_most", "`at_most` is about an array", "add `array=…`"),
         ({"after": "t-1:never"}, "after", "`after` is not a task", "t-7f3k:any"),
-        ({"prefix_ranks": True}, "prefix_ranks", "`prefix_ranks` is about", "add `torchrun=True`"),
+        ({"prefix_ranks": True}, "prefix_ranks", "`prefix_ranks` is about", "add `torchrun=…`"),
         ({"priority": "top"}, "priority", "`priority` is not one of low, normal", ""),
         ({"time": "soon"}, "time", "time: not a length of time: `soon`", "1h30m"),
     ],
