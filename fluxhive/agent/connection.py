@@ -254,7 +254,8 @@ class Connection:
         except InvalidStatus as error:
             raise _status_trouble(error) from error
         except ssl.SSLError as error:
-            raise _Lost(f"no trusted connection to {self._url}: {error.reason}") from error
+            why = getattr(error, "verify_message", "") or error.reason
+            raise _Lost(f"no trusted connection to {self._url}: {why}") from error
         except (OSError, TimeoutError, WebSocketException) as error:
             reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
             said = reason.lower() or "timed out"

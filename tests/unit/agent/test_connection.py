@@ -5,6 +5,10 @@ No real server and no agent: what is tested is dialling, the session, and what e
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -413,6 +417,79 @@ def test_trouble_of_one_kind_is_said_once(caplog: pytest.LogCaptureFixture) -> N
 
     anyio.run(story)
     assert len([record for record in caplog.records if record.msg == "no server"]) == 1
+
+
+def told_of(url: str, caplog: pytest.LogCaptureFixture, ca_file: str | None = None) -> str:
+    """Why an agent that tries again and again finds no server, said once."""
+    peer = Peer()
+
+    async def story() -> None:
+        connection = Connection(url, Link(server_codec()), LogTailer(), peer, ca_file=ca_file)
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as group:
+                group.start_soon(connection.run)
+                while len(peer.tokens_asked) < 3:  # noqa: ASYNC110  it has tried so often
+                    await anyio.sleep(0.01)
+                group.cancel_scope.cancel()
+
+    anyio.run(story)
+    (said,) = [record for record in caplog.records if record.msg == "no server"]
+    return str(said.__dict__["reason"])
+
+
+def test_a_name_that_nobody_knows_is_said_and_tried_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*args: object, **more: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    said = told_of("http://hive.example:8001", caplog)
+    assert "hive.example:8001" in said
+    assert "name or service not known" in said
+
+
+@pytest.mark.parametrize(
+    ("is_known", "why"), [(False, "self-signed certificate"), (True, "not valid for '127.0.0.1'")]
+)
+def test_a_certificate_that_is_not_trusted_is_said_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, is_known: bool, why: str
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    made = subprocess.run(
+        (
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+            "-subj /CN=elsewhere -addext subjectAltName=DNS:elsewhere "
+            f"-keyout {key} -out {certificate}"
+        ).split(),
+        capture_output=True,
+    )
+    if made.returncode:
+        pytest.skip("no openssl here")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def greet() -> None:
+        while True:
+            try:
+                line, _ = listener.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError), context.wrap_socket(line, server_side=True):
+                pass
+
+    thread = threading.Thread(target=greet, daemon=True)
+    thread.start()
+    try:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        said = told_of(url, caplog, str(certificate) if is_known else None)
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(10)
+    assert said.startswith("no trusted connection to wss://127.0.0.1")
+    assert why in said
 
 
 def test_a_disk_that_hangs_costs_neither_heartbeats_nor_the_next_session(tmp_path: Path) -> None:
