@@ -35,6 +35,7 @@ from fluxhive.core.events import (
     WorkspaceReady,
 )
 from fluxhive.core.executor import Executor
+from fluxhive.core.executor_table import Stand, stand_of
 from fluxhive.core.node import HeldPhase
 from fluxhive.core.outcome import ExitFacts, StopCause
 from fluxhive.core.reports import AttemptStarted
@@ -51,6 +52,8 @@ COMMIT_AGAIN_MS = 1_000
 NEVER_STARTED = ExitFacts(exec_error="ECANCELED", launch_detail="the agent ended before")
 #: Whether an agent without a journal looks into the run directories.
 FINDS_RUNS = True
+#: Whether it looks for the last dispatched first.
+LAST_FIRST = True
 Mark = tuple[int, int]
 
 
@@ -98,10 +101,13 @@ class AgentLife:
             if attempt_id not in self._held and not node.runs[attempt_id].is_alive:
                 del node.runs[attempt_id]
         # The last dispatched first: who waits for a turn is looked for before it may get one.
-        held = sorted(self._held.items(), key=lambda item: item[1].dispatch.channel, reverse=True)
+        held = sorted(self._held.items(), key=lambda item: item[1].dispatch.channel)
+        held = held[::-1] if LAST_FIRST else held
         for delay_ms, (attempt_id, attempt) in enumerate(held, 1):
             if attempt.phase is not HeldPhase.EXITED:
                 self.world.sometimes("an attempt was taken up by a new agent")
+                waits = stand_of(attempt) is Stand.WAITING
+                self.world.sometimes("a new agent found what had waited for its turn", waits)
                 self.agenda.after(delay_ms, node.awake, self, self._settle, attempt_id)
         self.read_gpus()
         self._soon(10, self.line.dial)
@@ -183,7 +189,9 @@ class AgentLife:
         effects: list[NodeEffect] = []
         for event in events:
             self.world.notes_node_event(self, event)
-            effects += self.executor.handle(event, now_ms)
+            decided = self.executor.handle(event, now_ms)
+            self.world.note_decision(self, decided)
+            effects += decided
         due_ms = self.executor.next_wakeup()
         if due_ms is not None and due_ms <= now_ms:
             effects += self.executor.handle(TimePassed(), now_ms)

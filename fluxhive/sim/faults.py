@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Lengths of what lasts, in milliseconds: shorter and longer than every limit there is.
 LENGTHS_MS = (300, 2_000, 10_000, 40_000, 120_000)
+#: Of the turns that come, in half of the histories: this share is hit, within so long.
+TURN_SHARE, TURN_MS = 0.3, 8
 
 
 class Faults:
@@ -29,6 +31,8 @@ class Faults:
     def __init__(self, world: ProtocolWorld, seed: int) -> None:
         self._world = world
         self._chance = random.Random(seed * 7919 + 1)
+        self._turn_chance = random.Random(seed * 7919 + 2)
+        self._hits_turns = self._turn_chance.choice((False, True))
         self.counts: Counter[str] = Counter()
         kinds: dict[str, Callable[[SimNode], bool]] = {
             "agent killed": self._kill_agent,
@@ -69,7 +73,23 @@ class Faults:
             return
         kind = self._chance.choice(self._enabled)
         node = self._chance.choice(self._world.nodes)
-        if self._kinds[kind](node):
+        self._hit(node, kind, self._kinds[kind])
+
+    def at_turn(self, node: SimNode) -> None:
+        """A turn came: sometimes its journal is written when the agent ends, and not yet flushed
+        when the machine is restarted."""
+        chance = self._turn_chance
+        if self._hits_turns and not self._world.is_healed and chance.random() < TURN_SHARE:
+            kind, hit = chance.choice(
+                (
+                    ("agent killed at a turn", self._kill_agent),
+                    ("machine restarted at a turn", self._restart),
+                )
+            )
+            self._world.agenda.after(chance.randrange(TURN_MS), self._hit, node, kind, hit)
+
+    def _hit(self, node: SimNode, kind: str, hit: Callable[[SimNode], bool]) -> None:
+        if not self._world.is_healed and hit(node):
             self.counts[kind] += 1
             self._world.tell(f"fault: {kind}, {node.id}")
 

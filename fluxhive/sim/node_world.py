@@ -22,7 +22,7 @@ from .runs import Run
 if TYPE_CHECKING:
     from .protocol_world import ProtocolWorld
 
-GPU_MIB = 80 * 1024
+GPU_MIB, N_CPUS = 80 * 1024, 2
 #: What a machine that was suspended takes to do what is long due.
 WAKING_MS = 50
 #: After what a service manager starts an agent again that ended by itself.
@@ -312,5 +312,8 @@ class SimNode:
     def inventory(self) -> Inventory:
         """What the node has."""
         return Inventory(
-            cpus=2, memory_mib=64 * 1024, gpus=self.gpu_reports(), address=f"10.0.0.{self.number}"
+            cpus=N_CPUS,
+            memory_mib=64 * 1024,
+            gpus=self.gpu_reports(),
+            address=f"10.0.0.{self.number}",
         )

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 ASK_AGAIN_MS = 1_500
 #: In some histories people submit many tasks that are over in no time.
 SHORT, SHORT_SHARE, SHORT_TASKS = "short", 0.4, 24
+#: In half of these they cancel some at once, so that a stop meets what waits for its turn.
+REGRET_SHARE = 0.25
 Answered: TypeAlias = Callable[[], None]
 
 
@@ -46,12 +48,16 @@ class People:
             world.agenda.at(at_ms, self._submit, self._spec())
         for _ in range(n_tasks // 2):
             world.agenda.at(self._chance.randrange(until_ms), self._meddle)
+        self._regret = random.Random(seed * 104_729 + 4)
+        self._regret_share = self._regret.choice((0, REGRET_SHARE))
         self._short_chance = random.Random(seed * 104_729 + 3)
         if self._short_chance.random() < SHORT_SHARE:
             for _ in range(SHORT_TASKS):
                 at_ms = self._short_chance.choice((0, until_ms // 3, until_ms // 2))
                 at_ms += self._short_chance.randrange(500)
                 world.agenda.at(at_ms, self._submit, self._short_spec())
+                if self._regret.random() < self._regret_share:
+                    world.agenda.at(at_ms + self._regret.randrange(1_000), self._cancel_short)
 
     def fate(self, name: TaskId) -> Fate:
         """What the next program of this task does."""
@@ -111,13 +117,7 @@ class People:
         name = chance.choice(list(self.specs))
         what = chance.random()
         if what < 0.5:
-            cancel = TaskCancelRequested(task_id=name, by="ann")
-
-            def answered() -> None:
-                if name in world.server.store.tasks:
-                    world.witness.cancel_answered(name, world.now_ms)
-
-            self.ask([cancel], answered)
+            self._cancel(name)
         elif what < 0.8:
 
             def was_held() -> None:
@@ -130,6 +130,21 @@ class People:
         else:
             priority = chance.choice(list(Priority))
             self.ask([TaskReprioritised(task_id=name, priority=priority, by="ann")])
+
+    def _cancel(self, name: TaskId) -> None:
+        world = self._world
+
+        def answered() -> None:
+            if name in world.server.store.tasks:
+                world.witness.cancel_answered(name, world.now_ms)
+
+        self.ask([TaskCancelRequested(task_id=name, by="ann")], answered)
+
+    def _cancel_short(self) -> None:
+        """One of the last few that are over in no time, whatever became of it."""
+        names = [name for name, spec in self.specs.items() if spec.name == SHORT]
+        if names:
+            self._cancel(self._regret.choice(names[-6:]))
 
     def _short_spec(self) -> TaskSpec:
         """One of many that are over in no time, so that they are sent ahead of free places."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 
-from fluxhive.core.effects import HiveEffect, Publish, TurnAway
+from fluxhive.core.effects import HiveEffect, NodeEffect, Publish, Spawn, TurnAway
 from fluxhive.core.events import (
     DispatchReceived,
     HiveEvent,
@@ -24,6 +24,7 @@ from fluxhive.core.events import (
     StopReceived,
     TimePassed,
 )
+from fluxhive.core.executor_table import Stand, stand_of
 from fluxhive.core.node import GpuState, HeldPhase
 from fluxhive.core.reports import AttemptEnded, AttemptRefused
 from fluxhive.core.task import NEVER_AT_MS, AttemptState
@@ -33,7 +34,7 @@ from .agenda import Agenda
 from .agent_life import AgentLife
 from .backup import Backups
 from .faults import Faults
-from .node_world import SimNode
+from .node_world import N_CPUS, SimNode
 from .people import People
 from .runs import Fate
 from .server_world import SimServer
@@ -76,11 +77,13 @@ class ProtocolWorld:
         self.goes_back = goes_back
         self.agenda = Agenda(start_ms=1_000)
         self.chance = random.Random(seed)
-        self.witness = Witness()
+        self.witness = Witness(N_CPUS)
         self.counters: Counter[str] = Counter()
         self.story: deque[str] = deque(maxlen=STORY_LINES)
         self.is_healed = False
         self._spawned: dict[tuple[NodeId, AttemptId], None] = {}
+        #: What a node has heard that it is to end.
+        self._stopped: dict[tuple[NodeId, AttemptId], None] = {}
         self.server = SimServer(self)
         self.nodes = [
             SimNode(self, number, rate=self.chance.uniform(1 / RATE_MAX, RATE_MAX), n_gpus=2)
@@ -145,6 +148,17 @@ class ProtocolWorld:
             raise Violation(f"claim 1: {node.id} is asked to start {attempt_id} again")
         self._spawned[node.id, attempt_id] = None
 
+    def note_decision(self, life: AgentLife, effects: list[NodeEffect]) -> None:
+        """What an executor makes of an event, before any of it happens."""
+        for effect in effects:
+            if isinstance(effect, Spawn):
+                if (life.node.id, effect.attempt_id) in self._stopped:
+                    name = effect.attempt_id
+                    raise Violation(f"claim 18: {life.node.id} starts {name} after a stop")
+                known = life.executor.attempt(effect.attempt_id)
+                if known is not None and known.dispatch.after is not None:
+                    self.faults.at_turn(life.node)
+
     def notes_node_event(self, life: AgentLife, event: NodeEvent) -> None:
         """Just before an executor handles it."""
         if isinstance(event, SessionOpened):
@@ -161,8 +175,11 @@ class ProtocolWorld:
                 self.counters["a dispatch came twice"] += 1
         elif isinstance(event, StopReceived):
             known = life.executor.attempt(event.attempt_id)
-            if known is None and event.session == life.session:
-                self.counters["a stop met nothing"] += 1
+            if event.session == life.session:
+                self._stopped[life.node.id, event.attempt_id] = None
+                self.sometimes("a stop met nothing", known is None)
+                waits = known is not None and stand_of(known) is Stand.WAITING
+                self.sometimes("a stop met what waited for its turn", waits)
         if not isinstance(event, _QUIET):
             self.tell(f"{life.node.id}: {_short(event)}")
 

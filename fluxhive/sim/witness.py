@@ -15,7 +15,9 @@ those of the claims:
 13 epochs of a task grow
 14 a task with ``--at-most-once`` is started at most once
 16 an accepted task is never lost
-18 after a cancel was answered no new attempt is made
+17 programs without a GPU never have more CPUs than their node has, also those that were sent ahead;
+   all its programs never more than half as much again
+18 after a cancel was answered no new attempt is made; none is started whose node heard the stop
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ class Process(Struct):
 class Witness:
     """See the module's docstring."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_cpus: int) -> None:
+        """Of a world whose nodes have so many CPUs."""
+        self._n_cpus = n_cpus
         self.processes: dict[tuple[AttemptId, NodeId], Process] = {}
         self._living: dict[tuple[AttemptId, NodeId], Process] = {}
         self._on_gpu: dict[GpuUuid, dict[AttemptId, bool]] = {}
@@ -76,6 +80,7 @@ class Witness:
         if key in self.processes:
             raise Violation(f"claim 1: {process.attempt_id} starts again on {process.node_id}")
         self._runs_alone(process)
+        self._has_room(process)
         first = self._once.setdefault(process.task_id, process.attempt_id)
         if at_most_once and first != process.attempt_id and first not in self.excused:
             raise Violation(f"claim 14: {process.attempt_id} starts after {first}")
@@ -97,6 +102,19 @@ class Witness:
             is_other = is_other and other.node_id not in self._frozen
             if other.task_id == process.task_id and is_other and not self._excuses(process, other):
                 raise Violation(f"claim 8: {process.attempt_id} runs beside {other.attempt_id}")
+
+    def _has_room(self, process: Process) -> None:
+        excused = self.excused | self.unknown
+        beside = [
+            each
+            for each in (*self._living.values(), process)
+            if each.node_id == process.node_id and each.attempt_id not in excused
+        ]
+        n_taken = sum(each.reservation.cpus for each in beside)
+        n_alone = sum(each.reservation.cpus for each in beside if not each.reservation.gpus)
+        if n_alone > self._n_cpus or n_taken > self._n_cpus * 3 // 2:
+            names = ", ".join(each.attempt_id for each in beside)
+            raise Violation(f"claim 17: {names} have {n_taken} CPUs of {process.node_id}")
 
     def freeze(self, node_id: NodeId) -> None:
         """A machine is suspended."""

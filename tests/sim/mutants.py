@@ -90,7 +90,7 @@ def nothing_ends_at_its_deadline(patch: Patch) -> None:
 
 @mutant
 def a_stale_snapshot_is_believed(patch: Patch) -> None:
-    patch.setattr(hello_check, "is_stale", lambda known, event: False)
+    patch.setattr(hello_check, "is_stale", lambda record, event, now_ms: False)
 
 
 @mutant

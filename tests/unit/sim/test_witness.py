@@ -12,6 +12,7 @@ from fluxhive.core.task import Attempt, AttemptState, Task, TaskSpec, TaskState
 from fluxhive.core.values import AttemptId, GpuUuid, NodeId, TaskId
 from fluxhive.sim.witness import Process, Violation, Witness
 
+N_CPUS = 2
 SUCCESS = Outcome(kind=OutcomeKind.SUCCESS, exit_code=0)
 
 
@@ -110,6 +111,11 @@ def ends_a_second_time(witness: Witness) -> None:
     witness.stored_attempt(attempt(outcome=SUCCESS, code=0))
 
 
+def has_more_cpus_than_there_are(witness: Witness) -> None:
+    for name in ("t.1", "u.1", "v.1"):
+        witness.started(process(name), at_most_once=False)
+
+
 def goes_back_in_epochs(witness: Witness) -> None:
     witness.stored_attempt(attempt("t.2", epoch=5))
     witness.stored_attempt(attempt("t.3", epoch=4))
@@ -153,6 +159,7 @@ BREAKS: list[tuple[str, Callable[[Witness], None]]] = [
     ("claim 6", changes_its_end),
     ("claim 6", ends_a_second_time),
     ("claim 13", goes_back_in_epochs),
+    ("claim 17", has_more_cpus_than_there_are),
     ("claim 18", is_tried_after_a_cancel),
     ("claim 16", is_accepted_and_lost),
     ("claim 18", is_cancelled_and_fails),
@@ -163,11 +170,11 @@ BREAKS: list[tuple[str, Callable[[Witness], None]]] = [
 @pytest.mark.parametrize(("claim", "history"), BREAKS, ids=[h.__name__ for _, h in BREAKS])
 def test_a_broken_claim_is_seen(claim: str, history: Callable[[Witness], None]) -> None:
     with pytest.raises(Violation, match=claim + ":"):
-        history(Witness())
+        history(Witness(N_CPUS))
 
 
 def test_a_history_in_which_all_is_well_is_passed() -> None:
-    witness = Witness()
+    witness = Witness(N_CPUS)
     witness.accepted_task(TaskId("t"), 1)
     witness.stored_attempt(attempt())
     ran(witness)
