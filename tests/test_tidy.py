@@ -35,9 +35,7 @@ FILE_LINES, FILE_LINES_EVER = 400, 700
 MERGE_MARK = re.compile(r"(<{7}|>{7})( |$)")
 FUNCTION_LINES = 60
 #: Longer files, each with the reason why it is one subject.
-LONG_FILES: dict[str, str] = {
-    "fluxhive/core/hive_state.py": "the only place where records change: no index is missed",
-}
+LONG_FILES: dict[str, str] = {}
 BANNED_MODULES = {"utils", "util", "common", "helpers", "base", "misc"}
 #: All that the core may import beside itself. What import rules forbid by name cannot be complete.
 CORE_IMPORTS = {

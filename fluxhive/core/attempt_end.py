@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from . import use_watch
+from . import deadlines, nodes_off, use_watch
 from .capability import missing, needed
 from .gang import cause_of, live_members, outcome_of, with_members
 from .going_back import HELD_BY_RESTORE, HELD_REASON
@@ -69,7 +69,7 @@ def end_member(
         hive.nodes[member.node_id].clear_usage(attempt.id)
     hive.timers.cancel(TimerKind.FENCE, attempt.id, other=member.node_id)
     if excludes_node:
-        hive.exclude(attempt.task_id, member.node_id)
+        nodes_off.exclude(hive, attempt.task_id, member.node_id)
     if attempt.gang:
         attempt = replace(attempt, cause_rank=cause_of(attempt, ended))
     over = with_members(attempt, ended)
@@ -87,7 +87,7 @@ def _end_others(hive: HiveState, attempt: Attempt, ended: Member) -> None:
     others = _stopping(live_members(attempt))
     if ended.outcome.kind is OutcomeKind.SUCCESS and len(others) == len(live_members(attempt)):
         hive.put_attempt(attempt, why)
-        hive.watch_linger(attempt)
+        deadlines.watch_linger(hive, attempt)
         return
     hive.timers.cancel(TimerKind.LINGER, attempt.id)
     cause = attempt.stop_cause or StopCause.GANG
@@ -132,7 +132,7 @@ def _end_attempt(hive: HiveState, attempt: Attempt) -> None:
     if excludes and decision.to is TaskState.QUEUED and not _has_choice(hive, task):
         decision = RetryDecision(to=TaskState.FAILED, reason=_no_choice(task, outcome))
     elif decision.elsewhere or (outcome.kind is OutcomeKind.REFUSED and not cause.excludes_node):
-        hive.block(task.id, cause.node_id)
+        nodes_off.block(hive, task.id, cause.node_id)
     if decision.counted is Counted.RETRY and task.spec.retry_elsewhere:
         task = _keep_off(hive, task, cause.node_id)
     _carry_out(hive, task, decision, outcome)
@@ -152,7 +152,7 @@ def _keep_off(hive: HiveState, task: Task, node_id: NodeId) -> Task:
     """The task, never placed on this node again if another is there that could hold it."""
     if node_id in task.kept_off or not _has_choice(hive, task, without=node_id):
         return task
-    hive.exclude(task.id, node_id)
+    nodes_off.exclude(hive, task.id, node_id)
     return replace(task, kept_off=(*task.kept_off, node_id))
 
 
@@ -213,7 +213,7 @@ def _has_choice(hive: HiveState, task: Task, *, without: NodeId | None = None) -
     n_choices = sum(
         record.node.state is NodeState.READY
         and record.node.id != without
-        and not hive.is_excluded(task.id, record.node.id)
+        and not nodes_off.is_excluded(hive, task.id, record.node.id)
         and not missing(words, record.node.capabilities)
         and capacity_misfit(task.spec.request, record.node.id, record.node.inventory) is None
         for record in serving(hive.nodes, task.owner)

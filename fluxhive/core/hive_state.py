@@ -12,27 +12,26 @@ from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
-from . import booking_desk, line_up, promises, turns, urgency
+from . import booking_desk, deadlines, line_up, nodes_off, promises, turns, urgency
 from .array_record import ArrayRecord
 from .booking import Booking
 from .dependency import Dependency
-from .effects import Dispatch, Forget, HiveEffect, Publish, SaveAttempt, SaveNode, SaveTask, Stop
+from .effects import HiveEffect, Publish, SaveAttempt, SaveNode, SaveTask
 from .fairshare import Accounts
-from .gang import check_member_moves, first_end_ms, lingers
+from .gang import check_member_moves, lingers
 from .hive_settings import HiveSettings
 from .learning import LearnedBook
-from .node import GpuReport, Node, NodeState
+from .node import Node, NodeState
 from .node_record import NodeRecord
-from .outcome import StopCause
+from .node_words import NodeWords
 from .quota import QuotaBook
-from .request import GpuShare, Promise, Rendezvous
+from .request import Promise
 from .room_index import RoomIndex
 from .score import Ranking
-from .shares import charge, count_gpus, open_task
+from .shares import charge, count_gpus, name_gpus, open_task
 from .task import (
     Attempt,
     AttemptState,
-    Member,
     Task,
     TaskSpec,
     TaskState,
@@ -44,11 +43,8 @@ from .timers import TimerKind, Timers
 from .use_watch import watch_settling
 from .values import AttemptId, GpuUuid, Mib, Ms, NodeId, TaskId
 
-#: Where processes of one node meet.
-LOOPBACK = "127.0.0.1"
 
-
-class HiveState:
+class HiveState(NodeWords):
     """Records, indexes, queue and timers of one hive, and the effects of the step under way."""
 
     def __init__(self, settings: HiveSettings) -> None:
@@ -106,9 +102,9 @@ class HiveState:
         self.effects: list[HiveEffect] = []
         self.last_channel = 0
         #: Nodes that a task is never (excluded) or for now not (blocked) placed on.
-        self._excluded: dict[TaskId, dict[NodeId, None]] = {}
-        self._blocked: dict[TaskId, dict[NodeId, None]] = {}
-        self._private_owners: dict[str, None] = {}
+        self.excluded: dict[TaskId, dict[NodeId, None]] = {}
+        self.blocked: dict[TaskId, dict[NodeId, None]] = {}
+        self.private_owners: dict[str, None] = {}
         self._ended: deque[TaskId] = deque()
 
     # ── tasks ─────────────────────────────────────────────────────────────────────────────────
@@ -147,7 +143,7 @@ class HiveState:
         """Take a stored task as it is: nothing is saved or published."""
         self.tasks[task.id] = task
         for node_id in task.kept_off:
-            self.exclude(task.id, node_id)
+            nodes_off.exclude(self, task.id, node_id)
         self._index_holds(task, ())
         urgency.note(self, task)
         self.book_of_quotas.note(None, task)
@@ -187,14 +183,9 @@ class HiveState:
             line.rank = self.ranking.rank(line)
             line.shape.push(line)
 
-    def nodes_off(self, task_id: TaskId) -> tuple[NodeId, ...]:
-        """Nodes that are no choice for a task, now or ever."""
-        off = {**self._excluded.get(task_id, {}), **self._blocked.get(task_id, {})}
-        return tuple(sorted(off))
-
     def is_private(self, owner: str, /) -> bool:
         """Whether some node serves this user alone."""
-        return owner in self._private_owners
+        return owner in self.private_owners
 
     # ── attempts ──────────────────────────────────────────────────────────────────────────────
 
@@ -220,7 +211,7 @@ class HiveState:
             if old is not None and attempt.reservation != old.reservation:
                 self._change(attempt, old)
             if attempt.state is AttemptState.RUNNING:
-                self.watch_time_limit(attempt)
+                deadlines.watch_time_limit(self, attempt)
                 watch_settling(self, attempt)
                 urgency.watch(self, attempt)
 
@@ -230,13 +221,13 @@ class HiveState:
         self._index_attempt(attempt)
         for member in attempt.members:
             if member.excludes_node:
-                self.exclude(attempt.task_id, member.node_id)
+                nodes_off.exclude(self, attempt.task_id, member.node_id)
         if attempt.state is AttemptState.RUNNING:
-            self.watch_time_limit(attempt)
+            deadlines.watch_time_limit(self, attempt)
             watch_settling(self, attempt)
             urgency.watch(self, attempt)
         elif lingers(attempt):
-            self.watch_linger(attempt)
+            deadlines.watch_linger(self, attempt)
 
     def live_on(self, node_id: NodeId) -> list[Attempt]:
         """The attempts on a node that have not ended, oldest first."""
@@ -264,18 +255,6 @@ class HiveState:
         drifted = spec.failover_ms * (100 + self.settings.clock_drift_percent) // 100
         return drifted + spec.grace_ms + self.settings.fence_margin_ms
 
-    def watch_time_limit(self, attempt: Attempt) -> None:
-        """Wake up when a running attempt should long have been stopped by its node."""
-        limit_ms = self.spec_of(attempt).time_limit_ms
-        if limit_ms is not None and attempt.started_at_ms is not None:
-            at_ms = attempt.started_at_ms + limit_ms + self.settings.time_limit_slack_ms
-            self.timers.set(TimerKind.TIME_LIMIT, attempt.id, at_ms)
-
-    def watch_linger(self, attempt: Attempt) -> None:
-        """Wake up when the members that go on have had their time to finish."""
-        at_ms = first_end_ms(attempt) + self.settings.gang_linger_ms
-        self.timers.set(TimerKind.LINGER, attempt.id, at_ms)
-
     # ── nodes ─────────────────────────────────────────────────────────────────────────────────
 
     def put_node(self, node: Node, reason: str) -> NodeRecord:
@@ -291,8 +270,8 @@ class HiveState:
         self.effects.append(SaveNode(node=node))
         self.effects.append(Publish(node_id=node.id, state=node.state.value, reason=reason))
         if node.only_for != only_for:
-            self._count_private_owners()
-        self._index_gpus(node.id, node.inventory.gpus)
+            nodes_off.count_private_owners(self)
+        name_gpus(self, node.id, node.inventory.gpus)
         count_gpus(self, node.id)
         if node.state is NodeState.READY:
             self.roomy[node.id] = record
@@ -307,7 +286,7 @@ class HiveState:
         self.effects.append(
             Publish(node_id=node.id, state=node.state.value, reason=f"removed by {by}")
         )
-        self._count_private_owners()
+        nodes_off.count_private_owners(self)
         count_gpus(self, node.id)
 
     def load_node(self, node: Node) -> None:
@@ -316,83 +295,9 @@ class HiveState:
         known = replace(node, state=state, last_contact_at_ms=self.now_ms)
         self.nodes[node.id] = NodeRecord(known, self.room.touched)
         if node.only_for is not None:
-            self._count_private_owners()
-        self._index_gpus(node.id, node.inventory.gpus)
+            nodes_off.count_private_owners(self)
+        name_gpus(self, node.id, node.inventory.gpus)
         count_gpus(self, node.id)
-
-    # ── keeping a task off a node ─────────────────────────────────────────────────────────────
-
-    def exclude(self, task_id: TaskId, node_id: NodeId) -> None:
-        """Never place this task on this node again."""
-        self._excluded.setdefault(task_id, {})[node_id] = None
-
-    def block(self, task_id: TaskId, node_id: NodeId) -> None:
-        """Do not place this task on this node until its next different reading."""
-        self._blocked.setdefault(task_id, {})[node_id] = None
-        self.nodes[node_id].blocked_tasks[task_id] = None
-        until_ms = self.now_ms + self.settings.refusal_block_ms
-        self.timers.set(TimerKind.BLOCK, task_id, until_ms, other=node_id)
-
-    def unblock(self, task_id: TaskId, node_id: NodeId) -> None:
-        """The node is a choice for the task again; it must have been blocked."""
-        blocked = self._blocked[task_id]
-        del blocked[node_id]
-        if not blocked:
-            del self._blocked[task_id]
-        del self.nodes[node_id].blocked_tasks[task_id]
-        self.timers.cancel(TimerKind.BLOCK, task_id, other=node_id)
-        if task_id in self.queue:
-            self.dequeue(task_id)
-            self.enqueue(self.tasks[task_id])
-
-    def is_excluded(self, task_id: TaskId, node_id: NodeId) -> bool:
-        """Whether the node handed the task back for good."""
-        return node_id in self._excluded.get(task_id, {})
-
-    # ── words to nodes ────────────────────────────────────────────────────────────────────────
-
-    def say_dispatch(self, attempt: Attempt, member: Member) -> None:
-        """Send an attempt to a member's node under the node's session."""
-        node = self.nodes[member.node_id].node
-        meet: Rendezvous | None = None
-        if attempt.rendezvous_port:
-            host = self.nodes[attempt.node_id].node.inventory
-            address = (host.address or host.hostname) if attempt.gang else LOOPBACK
-            meet = Rendezvous(address=address, port=attempt.rendezvous_port)
-        self.effects.append(
-            Dispatch(
-                node_id=node.id,
-                session=node.session,
-                task=self.tasks[attempt.task_id],
-                attempt=attempt,
-                rank=member.rank,
-                rendezvous=meet,
-            )
-        )
-
-    def say_stop(
-        self, node_id: NodeId, attempt_id: AttemptId, epoch: int, cause: StopCause
-    ) -> None:
-        """Tell a node to end an attempt, if it can be told; else its next hello is answered."""
-        record = self.nodes[node_id]
-        if record.is_open:
-            session = record.node.session
-            self.effects.append(
-                Stop(
-                    node_id=node_id,
-                    session=session,
-                    attempt_id=attempt_id,
-                    epoch=epoch,
-                    cause=cause,
-                )
-            )
-
-    def say_forget(self, node_id: NodeId, attempt_id: AttemptId) -> None:
-        """Tell a node that an end is stored, if it can be told; else its next hello is answered."""
-        record = self.nodes[node_id]
-        if record.is_open:
-            session = record.node.session
-            self.effects.append(Forget(node_id=node_id, session=session, attempt_id=attempt_id))
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────
 
@@ -439,7 +344,7 @@ class HiveState:
                 record = self.nodes[reservation.node_id]
                 record.hold(attempt.id, reservation)
                 # Also those that its node does not name any more.
-                self._index_gpus(record.node.id, reservation.gpus)
+                name_gpus(self, record.node.id, reservation.gpus)
                 record.expect_end(attempt.id, attempt.expected_end_ms)
             charge(self, attempt, by=1)
             turns.note(self, attempt)
@@ -468,9 +373,7 @@ class HiveState:
         self.timers.cancel(TimerKind.SETTLE, attempt.id)
 
     def _retire(self, task_id: TaskId) -> None:
-        self._excluded.pop(task_id, None)
-        for node_id in list(self._blocked.get(task_id, {})):
-            self.unblock(task_id, node_id)
+        nodes_off.retire(self, task_id)
         self._ended.append(task_id)
         while len(self._ended) > self.settings.ended_tasks_max:
             self._drop(self._ended.popleft())
@@ -487,23 +390,3 @@ class HiveState:
         del self.tasks[task_id]
         for attempt_id in self.attempts_of.pop(task_id, []):
             del self.attempts[attempt_id]
-
-    def _index_gpus(self, node_id: NodeId, gpus: Iterable[GpuReport | GpuShare]) -> None:
-        """A node has these GPUs, or an attempt holds them there.
-
-        Of each GPU the nodes that ever named it, mostly one: who has it now their records say.
-        """
-        for gpu in gpus:
-            self.nodes_of_gpu.setdefault(gpu.uuid, {})[node_id] = None
-
-    def _count_private_owners(self) -> None:
-        owners = {
-            record.node.only_for: None
-            for record in self.nodes.values()
-            if record.node.only_for is not None
-        }
-        if owners != self._private_owners:
-            self._private_owners = owners
-            for task_id in self.queue.task_ids():
-                self.dequeue(task_id)
-                self.enqueue(self.tasks[task_id])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from . import nodes_off
 from .capability import needed
 from .learning import Basis
 from .need import need_of, shape_of, sources_of
@@ -39,7 +40,7 @@ def line_key(hive: HiveState, task: Task) -> LineKey:
         task.owner,
         task.project,
         task.priority.rank,
-        hive.nodes_off(task.id),
+        nodes_off.of_task(hive, task.id),
         task.signature,
         task.spec.time_limit_ms if goes_by_limit else None,
         task.least_gpu_memory_mib,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from . import hello_check, unknown_attempts, use_watch
+from . import hello_check, nodes_off, unknown_attempts, use_watch
 from .attempt_end import end_member
 from .capability import missing, needed, too_old
 from .effects import TurnAway, Welcome
@@ -268,7 +268,7 @@ def reported(hive: HiveState, event: NodeReported) -> None:
     elif record.blocked_tasks:
         for task_id in list(record.blocked_tasks):
             if not hive.tasks[task_id].spec.request.gpus:
-                hive.unblock(task_id, record.node.id)
+                nodes_off.unblock(hive, task_id, record.node.id)
 
 
 def left(hive: HiveState, event: NodeLeft) -> None:
@@ -377,4 +377,4 @@ def _close(hive: HiveState, record: NodeRecord, reason: str) -> None:
 
 def _unblock_all(hive: HiveState, record: NodeRecord) -> None:
     for task_id in list(record.blocked_tasks):
-        hive.unblock(task_id, record.node.id)
+        nodes_off.unblock(hive, task_id, record.node.id)

@@ -11,7 +11,7 @@ is decided here.
 
 from __future__ import annotations
 
-from . import promises
+from . import nodes_off, promises
 from .attempt_end import stop_attempt
 from .capability import needed
 from .forecast import copy_of
@@ -102,7 +102,7 @@ def _victims(hive: HiveState, task: Task) -> list[Attempt]:
     best: list[Attempt] = []
     best_key: tuple[int, int, str] | None = None
     for node_id, attempts in by_node.items():
-        if hive.is_excluded(task.id, node_id):
+        if nodes_off.is_excluded(hive, task.id, node_id):
             continue
         chosen = _fewest(hive, task, hive.nodes[node_id], attempts)
         if not chosen:

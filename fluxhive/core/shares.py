@@ -1,4 +1,4 @@
-"""What attempts cost their users and projects: the hive's accounts kept true.
+"""What attempts cost their users and projects, and of which GPUs: the hive's accounts kept true.
 
 A share of a GPU costs its part of the memory or of the time, whichever is more; a whole GPU costs
 one. Called by hive_state.py whenever something is held, changed or given back.
@@ -6,11 +6,12 @@ one. Called by hive_state.py whenever something is held, changed or given back.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .fairshare import CAPACITY, project_key, user_key
-from .node import NodeState
-from .request import Reservation
+from .node import GpuReport, NodeState
+from .request import GpuShare, Reservation
 from .task import Attempt, Task
 from .values import Mib, NodeId
 
@@ -42,6 +43,15 @@ def charge(hive: HiveState, attempt: Attempt, *, by: int) -> None:
         keys = user_key(task.owner), project_key(task.project)
         change = hive.accounts.load_rate if hive.is_loading else hive.accounts.change_rate
         change(*keys, by=by * rate, now_ms=hive.now_ms)
+
+
+def name_gpus(hive: HiveState, node_id: NodeId, gpus: Iterable[GpuReport | GpuShare]) -> None:
+    """A node has these GPUs, or an attempt holds them there.
+
+    Of each GPU the nodes that ever named it, mostly one: who has it now their records say.
+    """
+    for gpu in gpus:
+        hive.nodes_of_gpu.setdefault(gpu.uuid, {})[node_id] = None
 
 
 def count_gpus(hive: HiveState, node_id: NodeId) -> None:

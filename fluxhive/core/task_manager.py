@@ -20,6 +20,7 @@ from . import (
     booking_desk,
     node_contact,
     node_orders,
+    nodes_off,
     promises,
     quota_gate,
     task_orders,
@@ -382,7 +383,7 @@ class TaskManager:
                 case TimerKind.PREEMPTION:
                     pass  # ``make_room`` looks at the end of the step.
                 case TimerKind.BLOCK:
-                    hive.unblock(TaskId(owner), NodeId(other))
+                    nodes_off.unblock(hive, TaskId(owner), NodeId(other))
                 case TimerKind.SETTLE:
                     use_watch.settle(hive, AttemptId(owner))
                 case TimerKind.GPU_HOURS:

@@ -9,6 +9,7 @@ from copy import deepcopy
 
 from msgspec.structs import replace
 
+from fluxhive.core import nodes_off
 from fluxhive.core.array import ArraySpec, member_id
 from fluxhive.core.booking import Booking, BookingWish
 from fluxhive.core.capability import CAPABILITIES
@@ -348,7 +349,7 @@ class RandomHive:
         for attempt in snapshot.attempts:
             for member in attempt.members:
                 if member.excludes_node:
-                    kept = other.hive.is_excluded(attempt.task_id, member.node_id)
+                    kept = nodes_off.is_excluded(other.hive, attempt.task_id, member.node_id)
                     assert kept, f"law 16: {attempt.id} was handed back by {member.node_id}"
         self.twin = None
         ready = [node.id for node in self.manager.nodes() if node.state is NodeState.READY]
