@@ -27,6 +27,8 @@ INTEGER_MAX = 2**53 - 1
 MIB_MAX = 1 << 34
 CPUS_MAX = 65_536
 GPUS_MAX = 1_024
+#: Beyond what any driver says of one GPU.
+PERCENT_MAX, POWER_W_MAX = 1_000, 1 << 20
 HELD_MAX = 20_000
 HOST_SAMPLES_MAX = 20 * HELD_MAX
 #: A node sends 20 looks at most with one heartbeat (agent/usage.py), each of all its GPUs.
@@ -108,6 +110,11 @@ def _inventory(inventory: Inventory) -> None:
     first, last = inventory.rendezvous_ports
     if not 0 < first <= last <= PORT_MAX:
         raise BadNode(f"rendezvous_ports: not a range of ports: {first} to {last}")
+    if len(inventory.tags) > WORDS_MAX:
+        raise BadNode(f"tags: more than {WORDS_MAX}")
+    for tag in inventory.tags:
+        _text("tags", tag, LABEL_MAX)
+    _range("tasks_per_gpu_max", inventory.tasks_per_gpu_max or 0)
     _gpus(inventory.gpus)
 
 
@@ -124,6 +131,8 @@ def _gpus(gpus: tuple[GpuReport, ...]) -> None:
         _range("total_mib", gpu.total_mib, MIB_MAX)
         _range("foreign_mib", gpu.foreign_mib, MIB_MAX)
         _range("used_mib", gpu.used_mib or 0, MIB_MAX)
+        _range("utilization_percent", gpu.utilization_percent or 0, PERCENT_MAX)
+        _range("power_w", gpu.power_w or 0, POWER_W_MAX)
         _range("power_limit_w", gpu.power_limit_w or 0)
         _range("ecc_corrected", gpu.ecc_corrected or 0)
         _range("ecc_uncorrected", gpu.ecc_uncorrected or 0)
@@ -164,6 +173,7 @@ def _samples(samples: tuple[GpuSample, ...]) -> None:
         _text("uuid", sample.uuid, LABEL_MAX)
         _range("at_ms", sample.at_ms)
         _range("used_mib", sample.used_mib or 0, MIB_MAX)
+        _range("utilization_percent", sample.utilization_percent or 0, PERCENT_MAX)
         for usage in sample.attempts:
             _text("attempt_id", usage.attempt_id, LABEL_MAX)
             _range("used_mib", usage.used_mib, MIB_MAX)
