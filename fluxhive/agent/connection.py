@@ -254,12 +254,11 @@ class Connection:
         except InvalidStatus as error:
             raise _status_trouble(error) from error
         except ssl.SSLError as error:
-            why = getattr(error, "verify_message", "") or error.reason
+            why = getattr(error, "verify_message", error.reason)
             raise _Lost(f"no trusted connection to {self._url}: {why}") from error
         except (OSError, TimeoutError, WebSocketException) as error:
-            reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
-            said = reason.lower() or "timed out"
-            raise _Lost(f"no server answers at {self._url} ({said})") from error
+            said = (isinstance(error, OSError) and error.strerror) or str(error) or "timed out"
+            raise _Lost(f"no server answers at {self._url} ({said.lower()})") from error
 
     async def _greet(self, socket: ClientConnection) -> None:
         self._link.resumed()
