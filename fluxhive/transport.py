@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -18,6 +18,9 @@ import msgspec
 from fluxhive import __version__
 from fluxhive.core import errors
 from fluxhive.core.errors import FluxhiveError, InputError, RemoteError, Unreachable
+
+if TYPE_CHECKING:
+    from fluxhive.protocol.rest import Problem
 
 TRIES_MAX = 4
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.2, 2.0
@@ -264,6 +267,19 @@ def problem(url: str, status: int, headers: Mapping[str, str], body: bytes) -> F
         else:
             advice = "is this the address of a FlowHive server? See `fluxhive config`"
         return RemoteError(f"{url} answered with status {status} and no explanation", hint=advice)
+    return _error(status, members, _retry_after_s(headers) or None)
+
+
+def error_of(told: Problem) -> FluxhiveError:
+    """The error that a problem inside an answer stands for."""
+    return _error(
+        told.status,
+        {name: str(value) for name, value in msgspec.structs.asdict(told).items()},
+        None,
+    )
+
+
+def _error(status: int, members: Mapping[str, str], retry_after_s: float | None) -> FluxhiveError:
     text = members.get("detail") or members.get("title") or f"the server answered {status}"
     hint = members.get("hint") or None
     if status in (401, 403):
@@ -275,8 +291,7 @@ def problem(url: str, status: int, headers: Mapping[str, str], body: bytes) -> F
     if status == 409:
         return errors.Conflict(text, hint=hint)
     if status == 429:
-        wait_s = _retry_after_s(headers) or None
-        return errors.QuotaExceeded(text, hint=hint, retry_after_s=wait_s)
+        return errors.QuotaExceeded(text, hint=hint, retry_after_s=retry_after_s)
     if 400 <= status < 500:
         field, value = members.get("field"), members.get("value")
         return InputError(text, field=field, value=value, hint=hint)

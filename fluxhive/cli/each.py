@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 
 from fluxhive.cli import messages, output
-from fluxhive.core.errors import FluxhiveError
+from fluxhive.protocol.bulk import BulkAction
 from fluxhive.protocol.rest import TaskView
+from fluxhive.sdk.calls import Calls
+from fluxhive.transport import error_of
 
 
-def each(names: Iterable[str], change: Callable[[str], TaskView], form: output.Form) -> int:
+def each(client: Calls, action: BulkAction, names: Sequence[str], form: output.Form) -> int:
     """Does it to every task, prints those that it was done to, and gives the first exit code."""
     done: list[TaskView] = []
     code = 0
-    for name in names:
-        task, trouble = _try(change, name)
-        code = code or trouble
-        if task is not None:
-            done.append(task)
+    for result in client.bulk(action, names):
+        if result.problem is not None:
+            trouble = messages.show(error_of(result.problem))
+            code = code or trouble
+        elif result.task is not None:
+            done.append(result.task)
     if not done and not form.is_data:
         return code
     output.rows(
@@ -29,11 +32,3 @@ def each(names: Iterable[str], change: Callable[[str], TaskView], form: output.F
         ids=[task.id for task in done],
     )
     return code
-
-
-def _try(change: Callable[[str], TaskView], name: str) -> tuple[TaskView | None, int]:
-    """The changed task and 0; or None and the exit code, the reason printed."""
-    try:
-        return change(name), 0
-    except FluxhiveError as error:
-        return None, messages.show(error)

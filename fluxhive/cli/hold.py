@@ -7,6 +7,7 @@ import click
 from fluxhive.cli import options, output, session
 from fluxhive.cli.completing import LIVE_TASK_NAMES
 from fluxhive.cli.each import each
+from fluxhive.protocol.bulk import BulkAction
 
 
 @click.command()
@@ -16,4 +17,4 @@ from fluxhive.cli.each import each
 def command(*, names: tuple[str, ...], control_url: str | None, form: output.Form) -> int:
     """Hold tasks that have not started: they wait until they are released."""
     client = session.client(control_url)
-    return each(names, client.hold, form)
+    return each(client, BulkAction.HOLD, names, form)

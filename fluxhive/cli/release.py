@@ -7,6 +7,7 @@ import click
 from fluxhive.cli import options, output, session
 from fluxhive.cli.completing import LIVE_TASK_NAMES
 from fluxhive.cli.each import each
+from fluxhive.protocol.bulk import BulkAction
 
 
 @click.command()
@@ -16,4 +17,4 @@ from fluxhive.cli.each import each
 def command(*, names: tuple[str, ...], control_url: str | None, form: output.Form) -> int:
     """Release held tasks. Start times and tasks they come after hold on."""
     client = session.client(control_url)
-    return each(names, client.release, form)
+    return each(client, BulkAction.RELEASE, names, form)

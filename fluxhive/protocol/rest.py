@@ -43,6 +43,8 @@ class Problem(Value, frozen=True, kw_only=True):
     #: The field that is wrong, in dots: ``request.gpus``.
     field: str = ""
     value: str = ""
+    #: Of the request, as ``X-Request-ID`` and the server's log have it.
+    id: str = ""
 
 
 # ── tasks ─────────────────────────────────────────────────────────────────────────────────────

@@ -13,19 +13,17 @@ Bodies are those of `protocol/rest.py`. Every trouble is a FluxhiveError: `Input
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from fluxhive import config
 from fluxhive.core.code import CodeSnapshot
 from fluxhive.core.errors import InputError, NotFound
-from fluxhive.core.quota import QuotaScope
-from fluxhive.core.task import TaskSpec, TaskState
+from fluxhive.core.task import Priority, TaskSpec, TaskState
 from fluxhive.protocol import rest
-from fluxhive.protocol.bookings import BookingPage, BookingRequest, BookingView
+from fluxhive.protocol.bulk import BULK_MAX, BulkAction, BulkResult, BulkResults, TaskBulk
 from fluxhive.protocol.metrics import MetricsView
-from fluxhive.protocol.quotas import QuotaChange, QuotaPage, QuotaView
 from fluxhive.protocol.rest import LogEnd, LogEvent, TaskView
 from fluxhive.protocol.task_change import TaskChange
 from fluxhive.protocol.usage import AttemptUsageView, GpuUsage
@@ -152,6 +150,20 @@ class Calls(PeopleCalls):
         """Takes a person's hold away; start times and other tasks hold on."""
         return self._order(task_id, "release")
 
+    def bulk(
+        self, action: BulkAction, names: Sequence[str], *, priority: Priority | None = None
+    ) -> Iterator[BulkResult]:
+        """Does one thing with many tasks, a thousand a request; what became of each, in order."""
+        for begun in range(0, len(names), BULK_MAX):
+            part = list(names[begun : begun + BULK_MAX])
+            body = TaskBulk(action=action, ids=part, priority=priority)
+            # All but a rerun may be said twice.
+            key = None if action is BulkAction.RERUN else new_idempotency_key()
+            answer = self.transport.call(
+                "POST", f"{API}/tasks/bulk", BulkResults, body=body, idempotency_key=key
+            )
+            yield from answer.results
+
     def edit(self, task_id: str, change: TaskChange) -> TaskView:
         """Changes what a waiting task asks for; the priority also while it runs."""
         return self.transport.call("PATCH", _task_path(task_id), TaskView, body=change)
@@ -181,28 +193,6 @@ class Calls(PeopleCalls):
     def _order(self, task_id: str, verb: str) -> TaskView:
         path, key = f"{_task_path(task_id)}/{verb}", new_idempotency_key()
         return self.transport.call("POST", path, TaskView, idempotency_key=key)
-
-    def quotas(self) -> tuple[QuotaView, ...]:
-        """All quotas and what is used of them."""
-        return self.transport.call("GET", f"{API}/quotas", QuotaPage).items
-
-    def set_quota(self, scope: QuotaScope, name: str, change: QuotaChange) -> QuotaView:
-        """Sets all limits of a user or a project. For administrators."""
-        path = f"{API}/quotas/{scope.value}/{quote(name, safe='')}"
-        return self.transport.call("PUT", path, QuotaView, body=change)
-
-    def bookings(self) -> tuple[BookingView, ...]:
-        """All bookings that are not over, the next first."""
-        return self.transport.call("GET", f"{API}/bookings", BookingPage).items
-
-    def book(self, wanted: BookingRequest) -> BookingView:
-        """Books GPUs for a user or a project. For administrators."""
-        return self.transport.call("POST", f"{API}/bookings", BookingView, body=wanted)
-
-    def remove_booking(self, booking_id: str) -> BookingView:
-        """Removes a booking: its GPUs are everybody's at once. For administrators."""
-        path = f"{API}/bookings/{quote(booking_id, safe='')}"
-        return self.transport.call("DELETE", path, BookingView)
 
     # ── logs ─────────────────────────────────────────────────────────────────────────────────
 

@@ -1,10 +1,13 @@
-"""Calls about people: who one is, users, tokens, secrets. A part of ``Calls``."""
+"""Calls about people: who one is, users, tokens, secrets, quotas, bookings. A part of ``Calls``."""
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
+from fluxhive.core.quota import QuotaScope
 from fluxhive.protocol import rest
+from fluxhive.protocol.bookings import BookingPage, BookingRequest, BookingView
+from fluxhive.protocol.quotas import QuotaChange, QuotaPage, QuotaView
 from fluxhive.transport import Transport
 
 API = "/api/v1"
@@ -70,6 +73,30 @@ class PeopleCalls:
     def remove_secret(self, name: str) -> None:
         """Forgets a secret of this user."""
         self.transport.call("DELETE", _secret_path(name), rest.SecretPage)
+
+    # ── quotas and bookings ──────────────────────────────────────────────────────────────────
+
+    def quotas(self) -> tuple[QuotaView, ...]:
+        """All quotas and what is used of them."""
+        return self.transport.call("GET", f"{API}/quotas", QuotaPage).items
+
+    def set_quota(self, scope: QuotaScope, name: str, change: QuotaChange) -> QuotaView:
+        """Sets all limits of a user or a project. For administrators."""
+        path = f"{API}/quotas/{scope.value}/{quote(name, safe='')}"
+        return self.transport.call("PUT", path, QuotaView, body=change)
+
+    def bookings(self) -> tuple[BookingView, ...]:
+        """All bookings that are not over, the next first."""
+        return self.transport.call("GET", f"{API}/bookings", BookingPage).items
+
+    def book(self, wanted: BookingRequest) -> BookingView:
+        """Books GPUs for a user or a project. For administrators."""
+        return self.transport.call("POST", f"{API}/bookings", BookingView, body=wanted)
+
+    def remove_booking(self, booking_id: str) -> BookingView:
+        """Removes a booking: its GPUs are everybody's at once. For administrators."""
+        path = f"{API}/bookings/{quote(booking_id, safe='')}"
+        return self.transport.call("DELETE", path, BookingView)
 
 
 def _secret_path(name: str) -> str:

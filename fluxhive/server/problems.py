@@ -21,6 +21,8 @@ from starlette.responses import Response
 from fluxhive.core.errors import FluxhiveError, InputError, InternalError
 from fluxhive.protocol.rest import Problem
 
+from . import request_ids
+
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
@@ -67,7 +69,8 @@ def problem_of(error: FluxhiveError) -> Problem:
 def response_of(problem: Problem, headers: dict[str, str] | None = None) -> Response:
     """The document as an answer."""
     # With every member there, also the empty ones: a client needs no defaults of ours.
-    body = msgspec.json.encode(msgspec.structs.asdict(problem))
+    named = msgspec.structs.replace(problem, id=request_ids.current())
+    body = msgspec.json.encode(msgspec.structs.asdict(named))
     return Response(body, problem.status, headers, MEDIA_TYPE)
 
 
@@ -86,14 +89,14 @@ def answer_error(error: FluxhiveError) -> Response:
 
 def answer_failure(error: BaseException) -> Response:
     """The answer to a mistake of ours: logged whole under an id, which alone goes out."""
-    failure = secrets.token_hex(4)
-    log.error("request failed", exc_info=error, extra={"failure": failure})
+    name = request_ids.current() or secrets.token_hex(6)
+    log.error("request failed", exc_info=error, extra={"request": name})
     problem = Problem(
         type="urn:fluxhive:problem:internal-error",
         title=_phrase(500),
         status=500,
-        detail=f"the server failed (failure {failure})",
-        hint=f"an administrator finds `{failure}` in the server's log; please report it",
+        detail=f"the server failed (request {name})",
+        hint=f"an administrator finds `{name}` in the server's log; please report it",
     )
     return response_of(problem)
 

@@ -1,11 +1,13 @@
 """The outermost layer of the web application: limits, headers, and the last answer to a failure.
 
-Plain ASGI. In this order: a request that a browser sends for another site is refused; a body is cut
-off at its limit; every answer gets the security headers; whatever nobody answered is answered here.
+Plain ASGI. In this order: a request gets its name (request_ids.py); one that a browser sends for
+another site is refused; a body is cut off at its limit; every answer gets the security headers;
+whatever nobody answered is answered here.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,8 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fluxhive.core.errors import AuthError, FluxhiveError
 from fluxhive.protocol.rest import BODY_BYTES
 
+from . import request_ids
 from .browser import SAFE_METHODS
 from .problems import Malformed, answer_error, answer_failure
+
+log = logging.getLogger(__name__)
 
 #: The API is JSON and our pages hold no inline script or style.
 CONTENT_SECURITY_POLICY = (
@@ -53,6 +58,7 @@ class Shell:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        name = request_ids.begin(scope)
         request = _Body(scope, receive)
         has_begun = False
 
@@ -60,7 +66,9 @@ class Shell:
             nonlocal has_begun
             has_begun = True
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
-                _add_headers(scope, message)
+                _add_headers(scope, message, name)
+                if message["status"] >= 400:
+                    _log_refusal(scope, message["status"], name)
             elif request.is_coming and not message.get("more_body"):
                 await send({**message, "more_body": True})
                 await request.discard()
@@ -174,8 +182,15 @@ def _too_large() -> Malformed:
     )
 
 
-def _add_headers(scope: Scope, message: dict[str, Any] | Message) -> None:
+def _log_refusal(scope: Scope, status: int, name: str) -> None:
+    """So that the id that a person was told leads somewhere."""
+    what = {"method": scope.get("method", "WEBSOCKET"), "path": scope["path"], "status": status}
+    log.info("request refused", extra={"request": name, **what})
+
+
+def _add_headers(scope: Scope, message: dict[str, Any] | Message, name: str) -> None:
     headers = MutableHeaders(scope=message)
+    headers[request_ids.HEADER] = name
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
     if scope["scheme"] in ("https", "wss"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -28,11 +29,24 @@ class StubServer:
     def send(self, request: Request) -> Answer:
         self.asked.append(request)
         path = urlsplit(request.url).path.partition("/api/v1")[2]
+        if path == "/tasks/bulk":
+            return json_answer(self._bulk(msgspec.json.decode(request.body or b"")))(request)
         routes = self.routes.get((request.method, path))
         if routes is None:
             problem = {"title": "Not found", "status": 404, "detail": f"nothing at {path}"}
             return problem_answer(problem, 404)(request)
         return (routes.pop(0) if len(routes) > 1 else routes[0])(request)
+
+    def _bulk(self, asked: Any) -> dict[str, object]:
+        """What the route of each single task says, together."""
+        results: list[dict[str, object]] = []
+        for name in asked["ids"]:
+            url = f"http://hive.test/api/v1/tasks/{name}/{asked['action']}"
+            answer = self.send(Request("POST", url, {}))
+            told = msgspec.json.decode(b"".join(answer.pieces))
+            is_done = answer.status == 200
+            results.append({"id": name, "ok": is_done, ("task" if is_done else "problem"): told})
+        return {"results": results}
 
     def close(self) -> None:
         return

@@ -10,13 +10,13 @@ from msgspec.structs import asdict, replace
 from starlette.responses import Response
 
 from fluxhive.core.errors import Conflict, InputError
-from fluxhive.core.events import TaskEdited, TaskHeld, TaskReleased, TaskReprioritised
-from fluxhive.core.holds import describe
+from fluxhive.core.events import TaskEdited, TaskReprioritised
 from fluxhive.core.spec_check import check_spec
-from fluxhive.core.task import Task, TaskSpec, TaskState
-from fluxhive.core.values import Value
+from fluxhive.core.task import Task, TaskSpec
+from fluxhive.core.values import TaskId, Value
 from fluxhive.protocol.rest import TaskView
 from fluxhive.protocol.task_change import TaskChange
+from fluxhive.server import orders
 from fluxhive.server.auth import Caller, check_owner
 from fluxhive.server.bridge import answer, body_of, new_router, route
 from fluxhive.server.lookup import find_task, find_tasks
@@ -36,11 +36,7 @@ async def hold_task(task: TaskName, caller: OfCaller, services: OfServices) -> R
 
     It starts only after it was released. One that is held already stays as it is.
     """
-    found = (await find_task(services.hive, task)).task
-    check_owner(caller, found)
-    _check_waits(found, "a hold keeps a task from starting", "stop it: fluxhive cancel")
-    await services.hive.brain.handle(TaskHeld(task_id=found.id, by=caller.username))
-    return await _shown(services, caller, found)
+    return await _shown(services, caller, await orders.hold(services, caller, task))
 
 
 @route(router, "POST", "/tasks/{task}/release", gives=TaskView)
@@ -50,18 +46,7 @@ async def release_task(task: TaskName, caller: OfCaller, services: OfServices) -
     Its start time and the tasks it comes after are waited for all the same. A task that nobody
     holds stays as it is.
     """
-    found = (await find_task(services.hive, task)).task
-    check_owner(caller, found)
-    _check_waits(found, "there is nothing to release", "see it: fluxhive show")
-    if found.held_by is None and found.state is TaskState.HELD:
-        raise Conflict(
-            f"nobody holds {found.id}: {describe(found, services.hive.clock.now_ms())}",
-            hint=f"give it another start time: `fluxhive edit {found.id} --begin now`"
-            if found.begin_at_ms is not None
-            else "submit it without what it comes after",
-        )
-    await services.hive.brain.handle(TaskReleased(task_id=found.id, by=caller.username))
-    return await _shown(services, caller, found)
+    return await _shown(services, caller, await orders.release(services, caller, task))
 
 
 @route(router, "PATCH", "/tasks/{task}", takes=TaskChange, gives=TaskView)
@@ -78,14 +63,10 @@ async def edit_task(
     """
     found = (await find_task(services.hive, task)).task
     check_owner(caller, found)
-    if found.state.is_final:
-        raise Conflict(
-            f"{found.id} has ended ({found.state.value}) and cannot be edited",
-            hint="submit another one",
-        )
+    orders.check_not_ended(found)
     spec = _changed(found.spec, change)
     if spec != found.spec:
-        _check_waits(found, "only its priority can be edited now", "stop it: fluxhive cancel")
+        orders.check_waits(found, "only its priority can be edited now", "stop it: fluxhive cancel")
         check_spec(spec)
         _check_retry(found, spec)
         wanted = TaskEdited(task_id=found.id, spec=spec, by=caller.username)
@@ -100,7 +81,7 @@ async def edit_task(
         await services.hive.brain.handle(
             TaskReprioritised(task_id=found.id, priority=change.priority, by=caller.username)
         )
-    return await _shown(services, caller, found)
+    return await _shown(services, caller, found.id)
 
 
 def _changed(spec: TaskSpec, change: TaskChange) -> TaskSpec:
@@ -116,14 +97,6 @@ def _given(body: Value) -> dict[str, Any]:
     return {name: value for name, value in asdict(body).items() if value is not UNSET}
 
 
-def _check_waits(task: Task, why: str, hint: str) -> None:
-    if not task.is_waiting:
-        where = "is running or about to" if task.state is TaskState.ACTIVE else task.state.value
-        if task.state.is_final:
-            hint = "submit it again, with changes: fluxhive rerun"
-        raise Conflict(f"{task.id} {where}: {why}", hint=f"{hint} {task.id}")
-
-
 def _check_retry(task: Task, spec: TaskSpec) -> None:
     if spec.retry < task.retries_used:
         raise InputError(
@@ -134,6 +107,6 @@ def _check_retry(task: Task, spec: TaskSpec) -> None:
         )
 
 
-async def _shown(services: Services, caller: Caller, task: Task) -> Response:
-    (found,) = await find_tasks(services.hive, [task.id])
+async def _shown(services: Services, caller: Caller, task_id: TaskId) -> Response:
+    (found,) = await find_tasks(services.hive, [task_id])
     return answer(Views(services.hive).task(found, caller, is_single=True))

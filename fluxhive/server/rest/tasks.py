@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fluxhive.core.errors import FluxhiveError, InputError
-from fluxhive.core.events import TaskCancelRequested
 from fluxhive.core.spec_check import apply_defaults, check_spec
 from fluxhive.core.task import Task, TaskSpec
 from fluxhive.core.values import TaskId
 from fluxhive.protocol.rest import BATCH_MAX, TaskBatch, TaskPage, TaskView
-from fluxhive.server.auth import Caller, check_owner
+from fluxhive.server import orders
+from fluxhive.server.auth import Caller
 from fluxhive.server.bridge import answer, body_of, new_router, route
 from fluxhive.server.dependencies import resolve
 from fluxhive.server.gate import caller_of
@@ -157,12 +157,8 @@ async def cancel_task(task: TaskName, caller: OfCaller, services: OfServices) ->
     When this answers no new attempt starts; one that runs is being stopped. A task that has ended
     stays as it is.
     """
-    found = await find_task(services.hive, task)
-    check_owner(caller, found.task)
-    if not found.task.state.is_final:
-        wanted = TaskCancelRequested(task_id=found.task.id, by=caller.username)
-        await services.hive.brain.handle(wanted)
-        (found,) = await find_tasks(services.hive, [found.task.id])
+    task_id = await orders.cancel(services, caller, task)
+    (found,) = await find_tasks(services.hive, [task_id])
     return answer(Views(services.hive).task(found, caller, is_single=True))
 
 

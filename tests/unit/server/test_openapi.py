@@ -194,6 +194,7 @@ async def test_every_answer_is_what_the_document_says(
     await ask("explain_task", 200, task=task["id"])
     await ask("try_task", 200, body=spec)
     await ask("edit_task", 422, task=task["id"], body={"request": {"gpus": -1}})
+    await ask("change_tasks", 200, body={"action": "hold", "ids": [task["id"], "t-nope"]})
     await ask("cancel_task", 200, task=task["id"])
     await ask("show_blob", 200, sha256="0" * 64)
     await ask("put_blob", 422, sha256="0" * 64)
