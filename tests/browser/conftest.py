@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.helpers.cli_hive import CliHive
+
+if TYPE_CHECKING:  # playwright is no test dependency of those who test no dashboard
+    from tests.helpers.browser import Visit
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +36,15 @@ def hive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliHive]:
     hive.up()
     yield hive
     hive.down()
+
+
+@pytest.fixture
+def visit(chrome: Any, hive: CliHive) -> Iterator[Visit]:
+    """Signed in, on the overview; at the end nothing was refused, failed or asked elsewhere."""
+    from tests.helpers.browser import Visit
+
+    opened = Visit(chrome, hive)
+    opened.sign_in()
+    yield opened
+    opened.check_clean()
+    opened.close()

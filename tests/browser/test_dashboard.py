@@ -7,7 +7,6 @@ an error, no other host was asked.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -19,16 +18,6 @@ pytestmark = pytest.mark.timeout(180)
 expect.set_options(timeout=PATIENCE_MS)
 
 COUNT = "for i in $(seq 600); do echo line $i; sleep 0.2; done"
-
-
-@pytest.fixture
-def visit(chrome: Browser, hive: CliHive) -> Iterator[Visit]:
-    """Signed in, on the overview."""
-    opened = Visit(chrome, hive)
-    opened.sign_in()
-    yield opened
-    opened.check_clean()
-    opened.close()
 
 
 def submitted(hive: CliHive, name: str, line: str, *flags: str) -> str:

@@ -5,7 +5,7 @@ import type { Problem } from "./types";
 export { API, address, type Query } from "./address";
 
 export class ProblemError extends Error {
-  constructor(readonly problem: Problem & { id?: string }) {
+  constructor(readonly problem: Problem) {
     super(problem.detail || problem.title);
     this.name = "ProblemError";
   }

@@ -1,5 +1,6 @@
 /** Tells a person in a corner of the page what was done. What shows it comes with the first word. */
 import type { NotificationData } from "@mantine/notifications";
+import { ProblemError } from "../api/http";
 
 let isTold = false;
 const listeners = new Set<() => void>();
@@ -20,4 +21,11 @@ export function wasTold(): boolean {
 export function onTold(listener: () => void): () => void {
   listeners.add(listener);
   return () => void listeners.delete(listener);
+}
+
+/** What went wrong, what to do, and the id that support needs. */
+export function tellTrouble(error: Error): void {
+  const problem = error instanceof ProblemError ? error.problem : undefined;
+  const parts = [problem?.hint, problem?.id && `For support: request ${problem.id}`];
+  tell({ color: "red", title: error.message, message: parts.filter(Boolean).join(". ") });
 }

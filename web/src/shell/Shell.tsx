@@ -11,6 +11,7 @@ import { Icon } from "../parts/Icon";
 import { FeedState } from "./FeedState";
 import { Person } from "./Person";
 import { PLACES } from "./places";
+import { stepRows } from "./rows";
 import classes from "./Shell.module.css";
 import { useKeys } from "./useKeys";
 
@@ -39,7 +40,7 @@ export function Shell() {
   }, [client, username, navigate]);
   const [wish, setWish] = useState(0);
   const [helps, help] = useDisclosure();
-  useKeys({ "?": help.open });
+  useKeys({ "?": help.open, j: () => stepRows(1), k: () => stepRows(-1) });
   useHotkeys([["mod+K", () => setWish((n) => n + 1)]], []);
   return (
     <div className={classes.shell}>

@@ -1,6 +1,7 @@
 import { ActionIcon, Button, Menu, Modal } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { useNavigate } from "@tanstack/react-router";
+import { lazy, Suspense } from "react";
 import type { TaskView } from "../../api/types";
 import { counted } from "../../format/amount";
 import { Icon } from "../../parts/Icon";
@@ -8,10 +9,13 @@ import { useKeys } from "../../shell/useKeys";
 import classes from "./TaskPage.module.css";
 import { useActions } from "./useActions";
 
+const EditDialog = lazy(async () => ({ default: (await import("./EditDialog")).EditDialog }));
+
 export function Actions({ task }: { task: TaskView }) {
   const { cancel, hold, release, rerun } = useActions(task);
   const navigate = useNavigate();
   const [asks, ask] = useDisclosure();
+  const [edits, edit] = useDisclosure();
   const isOver = task.ended_at_ms != null;
   const waits = task.state === "queued" || task.state === "held";
   useKeys({
@@ -45,6 +49,7 @@ export function Actions({ task }: { task: TaskView }) {
           </ActionIcon>
         </Menu.Target>
         <Menu.Dropdown>
+          {!isOver && <Menu.Item onClick={edit.open}>Edit</Menu.Item>}
           <Menu.Item onClick={() => void navigate({ to: "/submit", search: { from: task.id } })}>
             Clone with changes
           </Menu.Item>
@@ -56,6 +61,11 @@ export function Actions({ task }: { task: TaskView }) {
           )}
         </Menu.Dropdown>
       </Menu>
+      {edits && (
+        <Suspense>
+          <EditDialog task={task} close={edit.close} />
+        </Suspense>
+      )}
       <Modal opened={asks} onClose={ask.close} title={`Cancel ${task.name || task.id}?`} centered>
         <p className={classes.ask}>{consequence(task)}</p>
         <div className={classes.answer}>

@@ -1,9 +1,9 @@
 /** What people do with a task: each says what it did, and how to take it back where that is possible. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
-import { ProblemError, send } from "../../api/http";
+import { send } from "../../api/http";
 import type { TaskView } from "../../api/types";
-import { tell } from "../../parts/tell";
+import { tell, tellTrouble } from "../../parts/tell";
 import { againOf } from "./again";
 
 export function useActions(task: TaskView) {
@@ -12,10 +12,6 @@ export function useActions(task: TaskView) {
   const path = `/tasks/${encodeURIComponent(task.id)}`;
   const name = task.name || task.id;
 
-  const onError = (error: Error) => {
-    const hint = error instanceof ProblemError ? error.problem.hint : undefined;
-    tell({ color: "red", title: error.message, message: hint ?? "" });
-  };
   const done = (title: string) => async () => {
     tell({ message: `${name}: ${title}` });
     await Promise.all([
@@ -25,17 +21,17 @@ export function useActions(task: TaskView) {
   };
   const cancel = useMutation({
     mutationFn: () => send("POST", `${path}/cancel`),
-    onError,
+    onError: tellTrouble,
     onSuccess: done("cancelled"),
   });
   const hold = useMutation({
     mutationFn: () => send("POST", `${path}/hold`),
-    onError,
+    onError: tellTrouble,
     onSuccess: done("held"),
   });
   const release = useMutation({
     mutationFn: () => send("POST", `${path}/release`),
-    onError,
+    onError: tellTrouble,
     onSuccess: done("released"),
   });
   const rerun = useMutation({
@@ -48,7 +44,7 @@ export function useActions(task: TaskView) {
       }
       return send<TaskView>("POST", "/tasks", spec);
     },
-    onError,
+    onError: tellTrouble,
     onSuccess: async (again) => {
       tell({ message: `Submitted again as ${again.id}` });
       await navigate({ to: "/t/$task", params: { task: again.id } });

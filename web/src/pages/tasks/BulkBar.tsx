@@ -1,13 +1,13 @@
 /** What can be done with the chosen tasks at once; it says the count, and asks before it is final. */
-import { Button } from "@mantine/core";
+import { Button, NativeSelect } from "@mantine/core";
 import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
 import { counted } from "../../format/amount";
-import { tell } from "../../parts/tell";
-import { type BulkAction, bulk, DONE } from "./bulk";
+import { tell, tellTrouble } from "../../parts/tell";
+import { type BulkAction, type BulkOutcome, bulk, DONE, PRIORITIES, type Priority } from "./bulk";
 import classes from "./TasksPage.module.css";
 
-/** How long a hold can be taken back by one click. */
+/** How long what was done can be taken back by one click. */
 const UNDO_MS = 5_000;
 
 interface Props {
@@ -22,34 +22,16 @@ interface Props {
 export function BulkBar({ ids, asks, setAsks, clear, renew }: Props) {
   const [progress, setProgress] = useState(0);
   const act = useMutation({
-    mutationFn: async (action: BulkAction) => ({
+    mutationFn: async ({ action, priority }: { action: BulkAction; priority?: Priority }) => ({
       action,
-      ...(await bulk(action, ids, setProgress)),
+      outcome: await bulk(action, ids, setProgress, priority),
     }),
-    onSuccess: ({ action, done, failed }) => {
-      const undo = action === "hold" && done.length > 0;
-      const hide = tell({
-        color: failed.length ? "red" : undefined,
-        autoClose: undo ? UNDO_MS : undefined,
-        title: `${counted(done.length, "task")} ${DONE[action]}${failed.length ? `, ${failed.length} not` : ""}`,
-        message: undo ? (
-          <Button
-            size="compact-xs"
-            variant="default"
-            onClick={() => {
-              hide();
-              void bulk("release", done, () => undefined).then(renew);
-            }}
-          >
-            Undo
-          </Button>
-        ) : (
-          failed[0] && `${failed[0].id}: ${failed[0].text}`
-        ),
-      });
+    onSuccess: ({ action, outcome }) => {
+      say(action, outcome, renew);
       clear();
       renew();
     },
+    onError: tellTrouble,
   });
   const what = counted(ids.length, "task");
   if (act.isPending) {
@@ -64,7 +46,12 @@ export function BulkBar({ ids, asks, setAsks, clear, renew }: Props) {
       {asks ? (
         <>
           <span>Cancel {what}? That is final.</span>
-          <Button size="compact-sm" color="red" autoFocus onClick={() => act.mutate("cancel")}>
+          <Button
+            size="compact-sm"
+            color="red"
+            autoFocus
+            onClick={() => act.mutate({ action: "cancel" })}
+          >
             Cancel {what}
           </Button>
           <Button size="compact-sm" variant="default" onClick={() => setAsks(false)}>
@@ -82,11 +69,23 @@ export function BulkBar({ ids, asks, setAsks, clear, renew }: Props) {
               key={action}
               size="compact-sm"
               variant="default"
-              onClick={() => act.mutate(action)}
+              onClick={() => act.mutate({ action })}
             >
               {action === "hold" ? "Hold" : action === "release" ? "Release" : "Rerun"}
             </Button>
           ))}
+          <NativeSelect
+            size="xs"
+            aria-label="Priority of those chosen"
+            value=""
+            data={[
+              { value: "", label: "Priority …", disabled: true },
+              ...PRIORITIES.map((value) => ({ value, label: value })),
+            ]}
+            onChange={(event) =>
+              act.mutate({ action: "priority", priority: event.currentTarget.value as Priority })
+            }
+          />
           <Button size="compact-sm" variant="subtle" color="gray" onClick={clear}>
             Clear
           </Button>
@@ -94,4 +93,41 @@ export function BulkBar({ ids, asks, setAsks, clear, renew }: Props) {
       )}
     </div>
   );
+}
+
+/** What takes it back, where anything does. */
+function undoOf(action: BulkAction, outcome: BulkOutcome): [BulkAction, string[]] | undefined {
+  if (action === "hold") return ["release", outcome.done];
+  if (action === "release") return ["hold", outcome.done];
+  if (action === "rerun") return ["cancel", outcome.made];
+  return undefined;
+}
+
+function say(action: BulkAction, outcome: BulkOutcome, renew: () => void): void {
+  const { done, failed } = outcome;
+  const undo = done.length > 0 ? undoOf(action, outcome) : undefined;
+  const why = failed[0] && <div>{`${failed[0].id}: ${failed[0].text}`}</div>;
+  const others = failed.length > 0 ? `, ${failed.length} not` : "";
+  const hide = tell({
+    color: failed.length ? "red" : undefined,
+    autoClose: undo ? UNDO_MS : undefined,
+    title: `${counted(done.length, "task")} ${DONE[action]}${others}`,
+    message: (
+      <>
+        {why}
+        {undo && (
+          <Button
+            size="compact-xs"
+            variant="default"
+            onClick={() => {
+              hide();
+              void bulk(...undo, () => undefined).then(renew, tellTrouble);
+            }}
+          >
+            Undo
+          </Button>
+        )}
+      </>
+    ),
+  });
 }

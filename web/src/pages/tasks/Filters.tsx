@@ -1,35 +1,50 @@
-import { Menu, NativeSelect, TextInput } from "@mantine/core";
+import { NativeSelect, TextInput } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useRef } from "react";
-import { meQuery, nodesQuery } from "../../api/queries";
-import { causeOf, lookOf } from "../../format/state";
+import { lazy, Suspense, useEffect, useRef, useState } from "react";
+import { meQuery } from "../../api/queries";
+import { lookOf } from "../../format/state";
 import { Icon } from "../../parts/Icon";
 import { useKeys } from "../../shell/useKeys";
 import { chipsOf, ORDERS, STATES, type TaskFilters } from "./search";
 import classes from "./TasksPage.module.css";
 
-const CAUSES = [
-  "failure",
-  "gpu-oom",
-  "host-oom",
-  "time-limit",
-  "gpu-fault",
-  "node-lost",
-  "launch-failed",
-  "preempted",
-];
 const TYPING_MS = 250;
 
-interface Props {
+export interface Props {
   filters: TaskFilters;
   change: (filters: TaskFilters) => void;
+}
+
+const loadMenu = async () => ({ default: (await import("./FilterMenu")).FilterMenu });
+const FilterMenu = lazy(loadMenu);
+
+/** What else one may choose by; its menu is loaded when it is asked for. */
+function MoreFilters(props: Props) {
+  const [isAsked, setAsked] = useState(false);
+  const button = (
+    <button
+      type="button"
+      className={classes.state}
+      aria-haspopup="menu"
+      onPointerEnter={() => void loadMenu()}
+      onFocus={() => void loadMenu()}
+      onClick={() => setAsked(true)}
+    >
+      <Icon name="plus" size={12} /> filter
+    </button>
+  );
+  if (!isAsked) return button;
+  return (
+    <Suspense fallback={button}>
+      <FilterMenu {...props} />
+    </Suspense>
+  );
 }
 
 /** The filters: states, mine, text, and by what else one may choose; each set one is a chip. */
 export function Filters({ filters, change: give }: Props) {
   const me = useQuery(meQuery).data?.username;
-  const nodes = useQuery(nodesQuery).data ?? [];
   const box = useRef<HTMLInputElement>(null);
   // The line is one, of all who wait: its order knows no filters.
   const change = (next: TaskFilters) =>
@@ -97,27 +112,7 @@ export function Filters({ filters, change: give }: Props) {
             {chip.text} <Icon name="close" size={11} />
           </button>
         ))}
-      <Menu position="bottom-start">
-        <Menu.Target>
-          <button type="button" className={classes.state}>
-            <Icon name="plus" size={12} /> filter
-          </button>
-        </Menu.Target>
-        <Menu.Dropdown mah={420} className={classes.menu}>
-          <Menu.Label>Node</Menu.Label>
-          {nodes.map((node) => (
-            <Menu.Item key={node.id} onClick={() => change({ ...filters, node: node.label })}>
-              {node.label}
-            </Menu.Item>
-          ))}
-          <Menu.Label>Ended by</Menu.Label>
-          {CAUSES.map((cause) => (
-            <Menu.Item key={cause} onClick={() => change({ ...filters, outcome: cause })}>
-              {causeOf(cause)}
-            </Menu.Item>
-          ))}
-        </Menu.Dropdown>
-      </Menu>
+      <MoreFilters filters={filters} change={change} />
       <TextInput
         ref={box}
         size="xs"

@@ -1,4 +1,3 @@
-import { Checkbox } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { tasksQuery } from "../../api/queries";
@@ -33,8 +32,9 @@ export function TaskRow({ task, isAt, isChosen, isUnfolded, choose, unfold }: Pr
         data-chosen={isChosen || undefined}
       >
         <span role="cell">
-          <Checkbox
-            size="xs"
+          <input
+            type="checkbox"
+            className={classes.check}
             aria-label={`Choose ${task.name || task.id}`}
             checked={isChosen}
             onChange={choose}

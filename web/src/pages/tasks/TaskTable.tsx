@@ -1,5 +1,4 @@
 /** The rows that are in view, of any number. `j` `k` move, `Enter` opens, `x` chooses. */
-import { Checkbox } from "@mantine/core";
 import { useNavigate } from "@tanstack/react-router";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useRef, useState } from "react";
@@ -89,11 +88,14 @@ export function TaskTable({ rows, hasFilters, look, chosen, choose, ask }: Props
     >
       <div className={`${classes.row} ${classes.heads}`} role="row">
         <span role="columnheader">
-          <Checkbox
-            size="xs"
+          <input
+            type="checkbox"
+            className={classes.check}
             aria-label="Choose those in view"
             checked={areAll}
-            indeterminate={!areAll && chosen.size > 0}
+            ref={(box) => {
+              if (box) box.indeterminate = !areAll && chosen.size > 0;
+            }}
             onChange={() =>
               choose(areAll ? new Set() : new Set([...chosen, ...shown.map((task) => task.id)]))
             }

@@ -9,6 +9,7 @@ import type { TaskFilters } from "./search";
 import classes from "./TasksPage.module.css";
 import { TaskTable } from "./TaskTable";
 import { useTaskRows } from "./useTaskRows";
+import { Views } from "./Views";
 
 export function TasksPage() {
   const filters = useSearch({ from: "/shell/tasks" });
@@ -36,6 +37,7 @@ export function TasksPage() {
             {count(rows.nNew)} new
           </button>
         )}
+        <Views filters={filters} change={change} />
       </header>
       <Filters filters={filters} change={change} />
       {rows.error ? <Trouble error={rows.error} retry={rows.renew} /> : null}

@@ -1,23 +1,25 @@
 import { describe, expect, it } from "vitest";
-import { forEach } from "./bulk";
+import { outcomeOf, parts } from "./bulk";
 
 describe("many tasks at once", () => {
-  it("are each done once, a few at a time, and one that fails keeps nobody from it", async () => {
-    const ids = Array.from({ length: 100 }, (_, i) => `t-${i}`);
-    let underWay = 0;
-    let most = 0;
-    const counts: number[] = [];
-    const one = async (id: string) => {
-      underWay += 1;
-      most = Math.max(most, underWay);
-      await Promise.resolve();
-      underWay -= 1;
-      if (id === "t-7") throw new Error("it has ended");
-    };
-    const { done, failed } = await forEach(ids, one, (n) => counts.push(n));
-    expect([...done, "t-7"].sort()).toEqual([...ids].sort());
-    expect(failed).toEqual([{ id: "t-7", text: "Error: it has ended" }]);
-    expect(most).toBeLessThanOrEqual(8);
-    expect(counts.at(-1)).toBe(100);
+  it("go in pieces, none left out and none twice", () => {
+    const ids = Array.from({ length: 2_345 }, (_, i) => `t-${i}`);
+    const pieces = parts(ids, 1_000);
+    expect(pieces.map((piece) => piece.length)).toEqual([1_000, 1_000, 345]);
+    expect(pieces.flat()).toEqual(ids);
+    expect(parts([], 1_000)).toEqual([]);
+  });
+
+  it("are told apart by what became of each", () => {
+    const problem = { title: "Conflict", status: 409, detail: "t-2 has ended" };
+    const outcome = outcomeOf([
+      { id: "t-1", ok: true, task_id: "t-9" },
+      { id: "t-2", ok: false, problem },
+    ]);
+    expect(outcome).toEqual({
+      done: ["t-1"],
+      made: ["t-9"],
+      failed: [{ id: "t-2", text: "t-2 has ended" }],
+    });
   });
 });

@@ -1,65 +1,60 @@
-/** One thing done with many tasks, a few at a time. */
-import { get, ProblemError, send } from "../../api/http";
-import type { TaskView } from "../../api/types";
-import { againOf } from "../task/again";
+/** One thing done with many tasks: a thousand a request, each with its own answer. */
+import { send } from "../../api/http";
+import type { BulkResult, BulkResults } from "../../api/types";
 
-export type BulkAction = "cancel" | "hold" | "release" | "rerun";
+export type BulkAction = "cancel" | "hold" | "release" | "rerun" | "priority";
+export const PRIORITIES = ["low", "normal", "high", "urgent"] as const;
+export type Priority = (typeof PRIORITIES)[number];
 
 export const DONE: Record<BulkAction, string> = {
   cancel: "cancelled",
   hold: "held",
   release: "released",
   rerun: "submitted again",
+  priority: "given another priority",
 };
 
-export interface BulkResult {
+export interface BulkOutcome {
   done: string[];
+  /** The tasks that are there after it; of a rerun, the new ones. */
+  made: string[];
   failed: { id: string; text: string }[];
 }
 
-/** So many requests are under way at once. */
-const AT_ONCE = 8;
+/** As many as the server takes at once. */
+export const AT_ONCE = 1_000;
 
-/** Does it with each task; one that fails does not keep the others from it. */
+/** Does it with each task; one that refuses does not keep the others from it. */
 export async function bulk(
   action: BulkAction,
   ids: readonly string[],
   progress: (n: number) => void,
-): Promise<BulkResult> {
-  const one =
-    action === "rerun"
-      ? rerun
-      : (id: string) => send("POST", `/tasks/${encodeURIComponent(id)}/${action}`);
-  return forEach(ids, one, progress);
+  priority?: Priority,
+): Promise<BulkOutcome> {
+  const results: BulkResult[] = [];
+  for (const part of parts(ids, AT_ONCE)) {
+    const body = { action, ids: part, priority };
+    results.push(...(await send<BulkResults>("POST", "/tasks/bulk", body)).results);
+    progress(results.length);
+  }
+  return outcomeOf(results);
 }
 
-export async function forEach(
-  ids: readonly string[],
-  one: (id: string) => Promise<unknown>,
-  progress: (n: number) => void,
-): Promise<BulkResult> {
-  const result: BulkResult = { done: [], failed: [] };
-  const waiting = [...ids];
-  const work = async () => {
-    for (let id = waiting.shift(); id !== undefined; id = waiting.shift()) {
-      try {
-        await one(id);
-        result.done.push(id);
-      } catch (error) {
-        result.failed.push({
-          id,
-          text: error instanceof ProblemError ? error.message : String(error),
-        });
-      }
-      progress(result.done.length + result.failed.length);
-    }
+/** The ids in pieces of so many. Pure. */
+export function parts(ids: readonly string[], size: number): string[][] {
+  const count = Math.ceil(ids.length / size);
+  return Array.from({ length: count }, (_, i) => ids.slice(i * size, (i + 1) * size));
+}
+
+/** Which it was done with, and why not with the others. Pure. */
+export function outcomeOf(results: readonly BulkResult[]): BulkOutcome {
+  const failed = results
+    .filter((result) => !result.ok)
+    .map(({ id, problem }) => ({ id, text: problem?.detail || problem?.title || "refused" }));
+  const well = results.filter((result) => result.ok);
+  return {
+    done: well.map(({ id }) => id),
+    made: well.map(({ id, task_id }) => task_id ?? id),
+    failed,
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
-  return result;
-}
-
-async function rerun(id: string): Promise<void> {
-  const { spec, hidden } = againOf(await get<TaskView>(`/tasks/${encodeURIComponent(id)}`));
-  if (hidden.length > 0) throw new Error(`you may not see its ${hidden.join(", ")}`);
-  await send("POST", "/tasks", spec);
 }
