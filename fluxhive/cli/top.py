@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -13,6 +14,7 @@ import click
 from fluxhive.cli import messages, options, output, session, show
 from fluxhive.cli.columns import terminal_width
 from fluxhive.cli.top_bar import ASCII, UNICODE, Glyphs
+from fluxhive.cli.top_live import Live
 from fluxhive.cli.top_model import Facts, Model, Wish
 from fluxhive.cli.top_terminal import opened, styled
 from fluxhive.cli.top_view import draw
@@ -25,6 +27,9 @@ from fluxhive.sdk.calls import API, Calls
 
 INTERVAL_S = 2.0
 INTERVAL_S_MIN = 0.5
+#: While the server tells what happens: how often that is shown, and how often all is read anew.
+TOLD_S = 0.5
+READ_S = 30.0
 RECENT_MS = 600_000
 #: Tasks that are read: those that run, and beside them the newest that wait or ended lately.
 ACTIVE_MAX, OTHERS_MAX = 1000, 200
@@ -40,7 +45,7 @@ PAGE_LINES = 200
     default=INTERVAL_S,
     show_default=True,
     metavar="SECONDS",
-    help="How often to ask the server.",
+    help="How often to ask the server, beside what it tells.",
 )
 @click.option("--once", "is_once", is_flag=True, help="Print it once and end.")
 @click.option("--ascii", "is_ascii", is_flag=True, help="Draw bars with ASCII characters alone.")
@@ -91,7 +96,7 @@ def _summary(client: Calls) -> Summary | None:
 
 
 class Top:
-    """The live view: one thread asks the server, this one draws and takes keys."""
+    """The live view: one thread asks the server, one is told, this one draws and takes keys."""
 
     def __init__(self, client: Calls, user: str, glyphs: Glyphs, interval_s: float) -> None:
         self._client = client
@@ -104,11 +109,17 @@ class Top:
         self._wake_read, self._wake_write = os.pipe()
         self._ask_now = threading.Event()
         self._is_over = False
+        self._live = Live()
+        self._facts: Facts | None = None
+        self._asked_at_s = self._counted_at_s = -math.inf
+        self._is_counted = True
 
     def run(self) -> None:
         """Until `q`."""
         asker = threading.Thread(target=self._ask_always, name="top", daemon=True)
         asker.start()
+        told = (self._client.transport,)
+        threading.Thread(target=self._live.listen, args=told, name="told", daemon=True).start()
         is_coloured = messages.has_colour(sys.stdout)
         with opened(self._wake_read) as screen:
             while True:
@@ -128,11 +139,29 @@ class Top:
     def _ask_always(self) -> None:
         while not self._is_over:
             self._try(self._refresh)
-            self._ask_now.wait(self._interval_s)
+            if self._ask_now.wait(min(TOLD_S, self._interval_s)):
+                self._asked_at_s = -math.inf
             self._ask_now.clear()
 
     def _refresh(self) -> None:
-        facts = read(self._client, self._user)
+        now_s, known, live = time.monotonic(), self._facts, self._live
+        is_told = live.is_on and known is not None and not live.has_missed
+        if now_s - self._asked_at_s >= (
+            max(READ_S, self._interval_s) if is_told else self._interval_s
+        ):
+            self._asked_at_s, self._is_counted = now_s, True
+            self._facts = None  # if this fails, all is read when it does not
+            live.forget()
+            self._facts = read(self._client, self._user)
+        elif known is None or not is_told:
+            return
+        else:
+            self._facts, is_changed = live.applied(known)
+            self._is_counted &= not is_changed
+            if not self._is_counted and now_s - self._counted_at_s >= self._interval_s:
+                self._facts = self._facts._replace(summary=_summary(self._client))
+                self._counted_at_s, self._is_counted = now_s, True
+        facts = self._facts
         self._tell(lambda: self._model.refresh(facts))
 
     def _do(self, wish: Wish) -> None:

@@ -76,6 +76,26 @@ def test_top_shows_a_hive_and_cancels_a_task(hive: CliHive) -> None:
     assert b"\x1b[?1049l" in top.seen, "it gives the screen back"
 
 
+def test_what_happens_is_shown_without_asking(hive: CliHive) -> None:
+    """Asked every ten minutes, it would not know of the task."""
+    top = Terminal(hive, "top", "--interval", "600")
+    until(lambda: top.shows("tasks"), what="the screen")
+    # Its ear is open a moment after: what changed before that is not told.
+    until(lambda: _submitted_and_seen(hive, top), what="a new task on the screen")
+    top.type("q")
+    assert top.ended() == 0
+
+
+def _submitted_and_seen(hive: CliHive, top: Terminal) -> bool:
+    task = hive.submit("--", "true")
+    hive.when(task, "succeeded")
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        if top.shows(task):
+            return True
+    return False
+
+
 def test_a_terminal_is_given_back_to_whoever_ends_top(hive: CliHive) -> None:
     top = Terminal(hive, "top")
     until(lambda: top.shows("of 4 GPUs free"), what="the screen")
