@@ -77,22 +77,6 @@ def a_turn_brings_no_place(patch: Patch) -> None:
 
 
 @mutant
-def the_server_gives_a_turn_for_a_place_that_was_left(patch: Patch) -> None:
-    real = turns.pass_on
-
-    def anyone(hive: HiveState, ended: Any) -> None:
-        follower_id = hive.turns.followers.get(ended.id)
-        real(hive, ended)
-        if ended.turn is not None and follower_id is not None:
-            follower = hive.attempts[follower_id]
-            del hive.turns.followers[follower.turn.after]  # type: ignore[union-attr]
-            held = follower.turn.reservation  # type: ignore[union-attr]
-            hive.put_attempt(replace(follower, turn=None, reservation=held), "its turn on it")
-
-    patch.setattr(turns, "pass_on", anyone)
-
-
-@mutant
 def a_drained_node_is_sent_tasks_ahead(patch: Patch) -> None:
     patch.setattr(ahead, "_takes", lambda record, line, request: True)
 
