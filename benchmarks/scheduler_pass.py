@@ -3,9 +3,10 @@
     python benchmarks/scheduler_pass.py
 
 - an empty hive and 10,000 queued tasks of many sizes, 50 users, four priorities: one pass. First
-  the decisions alone (who is next, where it fits, the node's books), then with all the records and
-  effects that a start comes with;
-- a full hive and 10,000 queued tasks: one pass over all of them, and a pass after one end;
+  the decisions (who is next, where it fits, what that leaves free), then these with the nodes'
+  books and the queue, then with all the records and effects that a start comes with;
+- a full hive and 10,000 queued tasks: one pass over all of them, one after a thousand attempts
+  ended anywhere, and a pass after one end;
 - 100,000 queued tasks: what a submission costs, and an end with what follows from it;
 - beside it a naive scan that asks every GPU for every task.
 
@@ -25,15 +26,15 @@ from fluxhive.core.capability import CAPABILITIES
 from fluxhive.core.events import NodeJoined, NodeSaid, TaskSubmitted
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.hive_state import HiveState
+from fluxhive.core.lines import Line
 from fluxhive.core.node import GpuReport, Inventory
 from fluxhive.core.outcome import Outcome, OutcomeKind
 from fluxhive.core.placement import find
 from fluxhive.core.placement_pass import place_waiting
 from fluxhive.core.reports import AttemptEnded
 from fluxhive.core.request import Request, Reservation
-from fluxhive.core.task import AttemptState, Priority, TaskSpec
+from fluxhive.core.task import Attempt, AttemptState, Priority, TaskSpec
 from fluxhive.core.task_manager import TaskManager
-from fluxhive.core.task_queue import Line
 from fluxhive.core.values import AttemptId, GpuUuid, NodeId, TaskId
 
 N_NODES, N_GPUS, N_TASKS = 1_000, 8, 10_000
@@ -100,25 +101,37 @@ def naive(manager: TaskManager, n_tasks: int) -> float:
     return len(tasks) / (time.process_time() - began)
 
 
-def decisions(manager: TaskManager) -> tuple[float, int]:
-    """CPU time of a pass that keeps the nodes' books and the queue, and how many it placed."""
-    hive, placed = manager.hive, 0
+def book(hive: HiveState, line: Line, task_id: TaskId, held: tuple[Reservation, ...]) -> None:
+    """What a start changes beside records and effects: the nodes' books and the queue."""
+    for reservation in held:
+        record, attempt_id = hive.nodes[reservation.node_id], AttemptId(f"{task_id}.1")
+        record.hold(attempt_id, reservation)
+        record.expect_end(attempt_id, hive.now_ms + line.need.expected.latest_ms)
+    hive.dequeue(task_id)
 
-    def book(hive: HiveState, line: Line, task_id: TaskId, held: tuple[Reservation, ...]) -> None:
-        nonlocal placed
-        placed += 1
-        for reservation in held:
-            record, attempt_id = hive.nodes[reservation.node_id], AttemptId(f"{task_id}.1")
-            record.hold(attempt_id, reservation)
-            record.expect_end(attempt_id, hive.now_ms + line.need.expected.latest_ms)
-        hive.dequeue(task_id)
 
-    real, placement_pass._start = placement_pass._start, book
+def decisions(manager: TaskManager, again: TaskManager) -> tuple[float, float, int]:
+    """CPU time of a pass with books and queue, of these alone, and how many it placed.
+
+    ``again``: an equal hive, in which the books are written without deciding anything.
+    """
+    hive, booked = manager.hive, []
+
+    def note(hive: HiveState, line: Line, task_id: TaskId, held: tuple[Reservation, ...]) -> None:
+        booked.append((task_id, held))
+        book(hive, line, task_id, held)
+
+    real, placement_pass._start = placement_pass._start, note
     began = time.process_time()
     place_waiting(hive)
     took = time.process_time() - began
     placement_pass._start = real
-    return took, placed
+    began = time.process_time()
+    for task_id, held in booked:
+        line = again.hive.queue.line_of(task_id)
+        assert line is not None, f"{task_id} is not in line"
+        book(again.hive, line, task_id, held)
+    return took, time.process_time() - began, len(booked)
 
 
 def say(what: str, took_s: float, n_decisions: int, more: str = "") -> None:
@@ -132,11 +145,14 @@ def main() -> None:
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     times, placed = [], 0
     for seed in range(3):
-        manager = hive_of(N_NODES)
-        submit(manager, N_TASKS, now_ms=1_000, seed=seed)
-        took, placed = decisions(manager)
-        times.append(took)
-    say("empty hive, 10,000 queued, decisions", min(times), N_TASKS, f", {placed} placed")
+        two = hive_of(N_NODES), hive_of(N_NODES)
+        for manager in two:
+            submit(manager, N_TASKS, now_ms=1_000, seed=seed)
+        took, books, placed = decisions(*two)
+        times.append((took - books, took))
+    deciding, took = min(times)
+    say("empty hive, 10,000 queued, decisions", deciding, N_TASKS, f", {placed} placed")
+    say("the same with books and queue", took, N_TASKS)
     manager = hive_of(N_NODES)
     submit(manager, N_TASKS, now_ms=1_000)
     before = manager.n_queued()
@@ -168,7 +184,31 @@ def full(manager: TaskManager) -> None:
     n_queued, n_shapes = manager.n_queued(), len(hive.queue.shapes)
     more = f" ({n_queued} in {n_shapes} shapes)"
     say("full hive, 10,000 queued, all nodes looked at", min(times), n_queued, more)
+    mixed(manager, 2_000)
     ends(manager, 3_000)
+
+
+def mixed(manager: TaskManager, now_ms: int) -> None:
+    """Room on many nodes at once, for few of those that wait: one pass."""
+    hive, chance = manager.hive, random.Random(3)
+    hive.now_ms = now_ms
+    for attempt_id in chance.sample(list(hive.live_of.values()), 1_000):
+        manager._apply(ended(hive.attempts[attempt_id]))
+        manager._settle()
+        manager._save_lessons()
+    n_queued = manager.n_queued()
+    began = time.process_time()
+    place_waiting(hive)
+    took = time.process_time() - began
+    n_placed = n_queued - manager.n_queued()
+    say(f"1,000 ended, {n_queued} queued, all records", took, n_queued, f", {n_placed} placed")
+
+
+def ended(attempt: Attempt) -> NodeSaid:
+    """Its node says that it ended well."""
+    outcome = Outcome(kind=OutcomeKind.SUCCESS, exit_code=0)
+    report = AttemptEnded(attempt_id=attempt.id, epoch=attempt.epoch, outcome=outcome)
+    return NodeSaid(node_id=attempt.node_id, session=1, report=report)
 
 
 def ends(manager: TaskManager, now_ms: int) -> None:
@@ -177,9 +217,7 @@ def ends(manager: TaskManager, now_ms: int) -> None:
     n_before = manager.n_queued()
     times = []
     for step, attempt in enumerate(live):
-        outcome = Outcome(kind=OutcomeKind.SUCCESS, exit_code=0)
-        report = AttemptEnded(attempt_id=attempt.id, epoch=attempt.epoch, outcome=outcome)
-        said = NodeSaid(node_id=attempt.node_id, session=1, report=report)
+        said = ended(attempt)
         began = time.process_time()
         manager.handle(said, now_ms + step)
         times.append(time.process_time() - began)

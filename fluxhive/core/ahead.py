@@ -17,12 +17,12 @@ from typing import NamedTuple
 from .arrays import next_member
 from .capability import AHEAD, missing
 from .hive_state import HiveState
+from .lines import Line
 from .node_record import NodeRecord
 from .placement import capacity_misfit
 from .policy import Backfill
 from .request import Request, Reservation
 from .task import AttemptState, Turn
-from .task_queue import Line
 from .turns import Row, lasts_ms
 from .values import Ms, TaskId
 
@@ -74,7 +74,7 @@ def _heads(hive: HiveState) -> list[tuple[Line, TaskId]]:
         if entry is not None:
             found.append((entry[0], entry[1], entry[3]))
     found.sort(key=lambda each: each[:2])
-    heads = [(line, line.head()) for _, _, line in found[:_SHAPES_MAX]]
+    heads = [(line, line.head) for _, _, line in found[:_SHAPES_MAX]]
     return [(line, head.task_id) for line, head in heads if head is not None]
 
 

@@ -106,6 +106,8 @@ class Accounts:
         return account.n_open > 0 or self._charged(account, now_ms) > _IDLE_BELOW
 
     def _charged(self, account: _Account, now_ms: Ms) -> float:
+        if now_ms == account.at_ms:
+            return account.charged
         kept = exp(-self._decay * (now_ms - account.at_ms))
         return account.charged * kept + account.rate / self._decay * (1.0 - kept)
 

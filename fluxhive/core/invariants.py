@@ -198,6 +198,8 @@ def _check_node(manager: TaskManager, record: NodeRecord) -> None:
     assert record.free_memory_mib == left, f"law 3: memory of {node.label}"
     takes = record.is_open and node.state is NodeState.READY and not node.draining
     assert record.takes == takes, f"law 7: {node.label} takes {record.takes}"
+    n_whole = sum(gpu.is_whole for gpu in record.gpus.values())
+    assert record.n_whole_gpus == n_whole, f"law 4: {node.label} has {n_whole} whole GPUs"
 
 
 def _check_queue(manager: TaskManager) -> None:
@@ -206,9 +208,9 @@ def _check_queue(manager: TaskManager) -> None:
         (entry[:2] for each in hive.queue.shapes.values() if (entry := each.best())), default=None
     )
     for key, line in hive.queue.lines.items():
-        head, shape = line.head(), line.shape
+        head, shape = line.head, line.shape
         assert head is not None, "a line of the queue is empty"
-        assert shape.lines.get(key) is line, f"the line of {head.task_id} stands in no shape"
+        assert line in shape.lines, f"the line of {head.task_id} stands in no shape"
         assert shape.best() is not None, f"the shape of {head.task_id} has no best"
         asks = shape.key
         terms = terms_of(hive, line, head.task_id)

@@ -14,13 +14,13 @@ from msgspec.structs import replace
 from . import nodes_off
 from .capability import needed
 from .learning import Basis
+from .lines import Line, LineKey, Need, Place, Shape
 from .need import need_of, shape_of, sources_of
 from .placement import Terms
 from .policy import DurationFrom, Order
 from .score import Ranking, stretch_ms
 from .signature import signature
 from .task import Task, TaskSpec
-from .task_queue import Line, LineKey, Need, Place, Shape
 from .values import Ms, TaskId
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def enqueue(hive: HiveState, task: Task) -> None:
     line = queue.add(place, key)
     if len(line.places) == 1:
         _settle(hive, line, _basis(hive, key))
-    if line.head() is place:
+    if line.head is place:
         line.rank = hive.ranking.rank(line)
         line.shape.push(line)
 
@@ -82,18 +82,16 @@ def refresh(hive: HiveState) -> None:
     queue = hive.queue
     if hive.gpus_changed:
         hive.gpus_changed, hive.news = False, {}
-        lines = dict(queue.lines)
+        lines = dict.fromkeys(queue.lines.values())
     elif hive.news:
-        lines = {}
-        for key in hive.news:
-            lines.update(queue.by_source.get(key, {}))
+        lines = queue.lines_about(hive.news)
         if _is_too_soon(hive, hive.settled_at_ms, len(lines)):
             return
         hive.news = {}
     else:
         return
     hive.settled_at_ms = hive.now_ms
-    for line in lines.values():
+    for line in lines:
         _settle(hive, line, _basis(hive, line.key))
 
 
@@ -112,7 +110,7 @@ def rank(hive: HiveState, shapes: list[Shape]) -> None:
     for shape in shapes:
         if not _is_too_soon(hive, shape.ranked_at_ms, n_lines):
             shape.ranked_at_ms = hive.now_ms
-            ranking.rank_all(shape.lines.values())
+            ranking.rank_all(shape.lines)
             shape.rebuild()
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from .learning import AUTHOR_DURATIONS, OWN_DURATIONS, Basis, Expected, Learned, expected, keys_of
+from .lines import LineKey, Need, ShapeKey
 from .memory import estimate, host_memory_mib
 from .node_record import headroom_mib
 from .policy import DurationFrom, MemoryFrom, Policy
 from .request import Estimate, Request
-from .task_queue import GpuSizes, LineKey, Need, ShapeKey
+from .task_queue import GpuSizes
 from .values import Mib
 
 #: Expected utilization is compared in steps of so many percent.

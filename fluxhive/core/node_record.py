@@ -50,10 +50,11 @@ class GpuRecord:
     """One GPU: its latest report, who holds how much of it, and what that leaves."""
 
     __slots__ = (
+        "_shared_mib",
+        "_slack_mib",
         "bookings",
         "exclusive",
         "free_mib",
-        "is_new",
         "is_offered",
         "is_whole",
         "promised",
@@ -72,8 +73,6 @@ class GpuRecord:
         self.reserved: Mib = 0
         #: What a share may still take; below zero when live use went beyond it.
         self.free_mib: Mib = 0
-        #: What it can take has changed since somebody looked (room_index.py).
-        self.is_new = True
         #: Healthy, with a fresh reading.
         self.is_offered = False
         #: Nobody is on it: can be given whole.
@@ -85,7 +84,10 @@ class GpuRecord:
         self.bookings: tuple[Booking, ...] = ()
         #: Kept for this task by this time (hive time); None: for nobody.
         self.promised: tuple[TaskId, Ms] | None = None
-        self._weigh()
+        #: What shares may take of it in all, and the foreign use from which on it is not whole.
+        self._shared_mib: Mib = 0
+        self._slack_mib: Mib = 0
+        self.read(report)
 
     def hold(
         self, attempt_id: AttemptId, mib: Mib, *, exclusive: bool, utilization_percent: int = 0
@@ -111,6 +113,10 @@ class GpuRecord:
     def read(self, report: GpuReport) -> None:
         """Take a new report as the truth."""
         self.report = report
+        total = report.total_mib
+        self._shared_mib = total - headroom_mib(total)
+        self._slack_mib = max(FOREIGN_MIB, total * FOREIGN_PER_CENT // 100)
+        self.is_offered = report.state is GpuState.HEALTHY and not report.stale
         self._weigh()
 
     @property
@@ -119,7 +125,6 @@ class GpuRecord:
         return self.free_mib + headroom_mib(self.report.total_mib) < 0
 
     def _weigh(self) -> None:
-        self.is_new = True
         report = self.report
         taken = foreign = report.foreign_mib
         if report.attempts:
@@ -132,11 +137,8 @@ class GpuRecord:
             foreign += strays
         else:
             taken += self.reserved
-        total = report.total_mib
-        self.is_offered = report.state is GpuState.HEALTHY and not report.stale
-        self.free_mib = 0 if self.exclusive else total - headroom_mib(total) - taken
-        slack = max(FOREIGN_MIB, total * FOREIGN_PER_CENT // 100)
-        self.is_whole = self.is_offered and not self.shares and foreign < slack
+        self.free_mib = 0 if self.exclusive else self._shared_mib - taken
+        self.is_whole = self.is_offered and not self.shares and foreign < self._slack_mib
 
 
 class NodeRecord:
@@ -145,6 +147,7 @@ class NodeRecord:
     __slots__ = (
         "_last_end_ms",
         "blocked_tasks",
+        "changed",
         "contact_at_ms",
         "ends",
         "free_cpus",
@@ -165,6 +168,8 @@ class NodeRecord:
         self.touched: dict[NodeId, NodeRecord] = {} if touched is None else touched
         #: Whether what it is has changed, beside what is free on it.
         self.is_kind_new = True
+        #: GPUs of which that may be so since somebody looked.
+        self.changed: dict[GpuRecord, None] = {}
         #: As stored; its readings are those of when it was stored.
         self.node = node
         #: Whether its session's connection is there, as far as we know.
@@ -218,16 +223,16 @@ class NodeRecord:
             gpu = self.gpus.get(share.uuid)
             if gpu is None:
                 gpu = self.gpus[share.uuid] = GpuRecord(_gone(share.uuid, share.index))
+            was_whole = gpu.is_whole
             gpu.hold(
                 attempt_id,
                 share.gpu_memory_mib,
                 exclusive=reservation.exclusive,
                 utilization_percent=share.utilization_percent,
             )
-        if reservation.gpus:
-            self._settle()
-        else:
-            self.touched[self.node.id] = self
+            self.n_whole_gpus += gpu.is_whole - was_whole
+            self.changed[gpu] = None
+        self.touched[self.node.id] = self
 
     def expect_end(self, attempt_id: AttemptId, at_ms: Ms) -> None:
         """An attempt on it is expected to be over by then."""
@@ -251,13 +256,13 @@ class NodeRecord:
         self.free_memory_mib += reservation.counted_memory_mib
         for share in reservation.gpus:
             gpu = self.gpus[share.uuid]
+            was_whole = gpu.is_whole
             gpu.let_go(attempt_id)
+            self.n_whole_gpus += gpu.is_whole - was_whole
+            self.changed[gpu] = None
             if gpu.report.total_mib == 0 and not gpu.shares:
                 del self.gpus[share.uuid]
-        if reservation.gpus:
-            self._settle()
-        else:
-            self.touched[self.node.id] = self
+        self.touched[self.node.id] = self
 
     def change(self, attempt_id: AttemptId, reservation: Reservation) -> None:
         """Replace what an attempt holds; it must hold something."""
@@ -311,6 +316,7 @@ class NodeRecord:
             left = tuple(use for use in gpu.report.attempts if use.attempt_id != attempt_id)
             if len(left) != len(gpu.report.attempts):
                 gpu.read(replace(gpu.report, attempts=left))
+                self.changed[gpu] = None
                 self.touched[self.node.id] = self
 
     def serves(self, owner: str) -> bool:
@@ -357,6 +363,7 @@ class NodeRecord:
 
     def _settle(self) -> None:
         self.touched[self.node.id] = self
+        self.changed.update(dict.fromkeys(self.gpus.values()))
         self.n_whole_gpus = sum(gpu.is_whole for gpu in self.gpus.values())
         node = self.node
         self.takes = self.is_open and node.state is NodeState.READY and not node.draining

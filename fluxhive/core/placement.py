@@ -145,18 +145,19 @@ def reservation_of(
 ) -> Reservation:
     """What an attempt holds of this node with these GPUs."""
     shared = request.shares_gpu
-    shares = tuple(
-        GpuShare(
-            uuid=gpu.report.uuid,
-            index=gpu.report.index,
-            gpu_memory_mib=(request.gpu_memory_mib or 0) if shared else gpu.report.total_mib,
+    shares = []
+    for gpu in gpus:
+        report = gpu.report
+        share = GpuShare(
+            uuid=report.uuid,
+            index=report.index,
+            gpu_memory_mib=(request.gpu_memory_mib or 0) if shared else report.total_mib,
             utilization_percent=terms.utilization_percent if shared else 0,
         )
-        for gpu in gpus
-    )
+        shares.append(share)
     return Reservation(
         node_id=record.node.id,
-        gpus=shares,
+        gpus=tuple(shares),
         exclusive=bool(shares) and not shared,
         cpus=request.cpus,
         memory_mib=request.memory_mib or 0,

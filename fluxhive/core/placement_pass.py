@@ -21,19 +21,21 @@ from .gpu_caps import cap_mib
 from .hive_state import HiveState
 from .ids import attempt_id
 from .line_up import terms_of
+from .lines import Line, Shape, ShapeKey
 from .node_record import NodeRecord
 from .placement import Terms
 from .policy import Backfill
 from .rendezvous import meets, rendezvous_port
 from .request import Reservation
 from .task import Attempt, AttemptState, TaskState, Turn
-from .task_queue import Line, MostFree, Shape, ShapeKey
+from .task_queue import MostFree
 from .values import Mib, Ms, NodeId, TaskId
 
 #: Where room appeared on more nodes, all that waits is looked at.
 ALL_FROM_NODES = 64
 _ALL_WITHOUT_GPUS = MostFree(-1, 0, 2**31)
 #: Rank, number, position; the shape whose best it is, or one line of it.
+_Failure: TypeAlias = tuple[Mib, int, Ms]
 _Head: TypeAlias = tuple[int, int, int, Shape, "Line | None"]
 
 
@@ -103,7 +105,9 @@ class _Pass:
     def __init__(self, hive: HiveState, shapes: list[Shape]) -> None:
         self._hive = hive
         #: By what else is asked: GPU memory, time of a GPU and length of what did not fit.
-        self._failed: dict[ShapeKey, list[tuple[Mib, int, Ms]]] = {}
+        self._failed: dict[ShapeKey, list[_Failure]] = {}
+        #: The same by position of a shape that shares GPUs.
+        self._failed_like: dict[int, list[_Failure]] = {}
         self._heads: list[_Head] = []
         #: By position of a shape: what takes so long does not fit on promised GPUs either.
         self._too_long_ms: dict[int, Ms] = {}
@@ -114,6 +118,8 @@ class _Pass:
             entry = shape.best()
             if entry is not None:
                 self._heads.append((entry[0], entry[1], position, shape, None))
+            if shape.family is not None:
+                self._failed_like[position] = self._failed.setdefault(shape.family, [])
         heapify(self._heads)
 
     def run(self) -> None:
@@ -138,19 +144,19 @@ class _Pass:
     def _try(self, line: Line, position: int, shape: Shape, *, is_single: bool) -> bool:
         """Looks at a line's head; False when nobody may pass it."""
         hive, heads = self._hive, self._heads
-        head = line.head()
+        head = line.head
         latest_ms = line.need.expected.latest_ms
         if head is None or (is_single and latest_ms >= self._too_long_ms[position]):
             heappop(heads)
             return True
         fit = None
-        if not self._is_known_to_fail(shape, latest_ms):
+        if not self._is_known_to_fail(position, shape, latest_ms):
             fit = find_room(hive, shape.key, terms_of(hive, line, head.task_id))
         if fit is not None:
             _start(hive, line, head.task_id, fit)
             if is_single:
                 heappop(heads)
-                after = line.head()
+                after = line.head
                 if after is not None:
                     heappush(heads, (line.rank, after.number, position, shape, line))
             return True
@@ -198,12 +204,13 @@ class _Pass:
         )
         return find_room(hive, key, terms) is not None
 
-    def _is_known_to_fail(self, shape: Shape, latest_ms: Ms) -> bool:
+    def _is_known_to_fail(self, position: int, shape: Shape, latest_ms: Ms) -> bool:
         """Whether something that asks for no more in any respect did not fit in this pass."""
-        if shape.family is None:
+        failed = self._failed_like.get(position)
+        if not failed:
             return False
         mib, percent = shape.key.request.gpu_memory_mib or 0, shape.key.utilization_percent
-        for less_mib, less_percent, less_ms in self._failed.get(shape.family, ()):
+        for less_mib, less_percent, less_ms in failed:
             if less_mib <= mib and less_percent <= percent and less_ms <= latest_ms:
                 return True
         return False
@@ -226,9 +233,9 @@ class _Pass:
         last_ms = max(times) - hive.now_ms
         if last_ms <= 0:
             return
-        for line in shape.lines.values():
+        for line in shape.lines:
             if line.need.expected.latest_ms <= min(last_ms, latest_ms - 1):
-                head = line.head()
+                head = line.head
                 if head is not None:
                     heappush(self._heads, (line.rank, head.number, position, shape, line))
 

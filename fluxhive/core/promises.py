@@ -17,13 +17,13 @@ from .capability import missing
 from .durations import basis_of, outlasting
 from .learning import expected, percentile
 from .line_up import terms_of
+from .lines import Line
 from .node import NodeState
 from .node_record import GpuRecord, NodeRecord
 from .placement import is_kept
 from .policy import Backfill, DurationFrom
 from .request import Promise, Request, show_ms
 from .task import Attempt, Task, TaskState
-from .task_queue import Line
 from .timers import TimerKind
 from .values import GpuUuid, Ms, TaskId
 
@@ -120,9 +120,9 @@ def _first(hive: HiveState) -> tuple[Task, Line] | None:
     """Of the gangs that have waited long enough, the first without a promise."""
     best: tuple[tuple[int, int], TaskId, Line] | None = None
     latest_ms = hive.now_ms - hive.policy.promise_after_ms
-    for line in hive.queue.gangs.values():
+    for line in hive.queue.gangs:
         # Whoever holds a promise is the head of its line: the next one's turn comes after it.
-        head = line.head()
+        head = line.head
         if head is None or head.task_id in hive.promises or head.submitted_at_ms > latest_ms:
             continue
         rank = hive.ranking.rank(line), head.number

@@ -103,15 +103,16 @@ class QuotaBook:
         """A task is as it is now; an edit may have given it another project."""
         if self.out and old is not None:
             self.let_in(old)
-        keys, is_waiting = keys_of(task), task.is_waiting
-        is_running = task.state is TaskState.ACTIVE and task.spec.array is None
-        if old is not None:
+        state, is_waiting = task.state, task.is_waiting
+        is_running = state is TaskState.ACTIVE and task.spec.array is None
+        keys = keys_of(task)
+        if old is not None and (old.spec is not task.spec or old.owner != task.owner):
             before = keys_of(old)
             if before != keys:
                 for key in before:
                     self.waiting.get(key, {}).pop(task.id, None)
-            elif old.state is task.state and old.spec is task.spec and old.is_waiting is is_waiting:
-                return
+        elif old is not None and old.state is state:
+            return
         for key in keys:
             running, waiting = self.running.get(key), self.waiting.get(key)
             if running is None or waiting is None:
@@ -139,7 +140,7 @@ class QuotaBook:
 
     def turn_meter(self, key: QuotaKey) -> None:
         """From now on as many GPUs count as are in use now."""
-        meter = self.meters.get(key)
+        meter = self.meters.get(key) if self.meters else None
         if meter is not None:
             self.changed_meters[key] = None
             self.meters[key] = meter.moved_to(self.now_ms, self.used_gpus(key))

@@ -28,12 +28,10 @@ class Rungs:
     def add(self, rung: int, entry: Entry) -> None:
         """Put an entry in its place."""
         rows = self.rows.get(rung)
-        if rows is None:
-            rows = self.rows[rung] = []
         if rows:
             insort(rows, entry)
         else:
-            rows.append(entry)
+            self.rows[rung] = [entry]
             self.mask |= 1 << rung
 
     def remove(self, rung: int, entry: Entry) -> None:
@@ -54,10 +52,11 @@ def upward(many: list[Rungs], start: int, least: int | None = None) -> Iterator[
         bit = mask & -mask
         mask ^= bit
         rung = bit.bit_length() - 1
-        rows = [rungs.rows[rung] for rungs in many if rungs.mask & bit]
-        if len(rows) == 1 and (least is None or rows[0][0][0] >= least):
-            yield from rows[0]
-        elif least is None:
-            yield from merge(*rows)
+        if len(many) == 1:
+            only = many[0].rows[rung]
+            first = 0 if least is None or only[0][0] >= least else bisect_left(only, (least,))
+            yield from islice(only, first, None) if first else only
         else:
-            yield from merge(*(islice(each, bisect_left(each, (least,)), None) for each in rows))
+            rows = [rungs.rows[rung] for rungs in many if rungs.mask & bit]
+            starts = [0 if least is None else bisect_left(each, (least,)) for each in rows]
+            yield from merge(*map(islice, rows, starts, [None] * len(rows)))

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 
 from .fairshare import Accounts, project_key, user_key
 from .learning import Expected
+from .lines import Line, LineKey, Place
 from .policy import DAY_MS, Order, Policy
 from .request import Request
-from .task_queue import Line, LineKey
 from .values import Ms
 
 #: Each class counts sixteen times the one below it.
@@ -52,26 +52,26 @@ class Ranking:
 
     def rank(self, line: Line) -> int:
         """Of the line's head as of now."""
-        head = line.head()
+        head = line.head
         assert head is not None, "a line of the queue is empty"
+        if self._policy.order is Order.HIVE:
+            return self._score(line, head)
         return self.rank_of(line.key, line.need.expected, head.submitted_at_ms)
 
     def rank_all(self, lines: Iterable[Line]) -> None:
-        """Of many lines' heads as of now; as ``rank``, without counting the same twice."""
-        if self._policy.order is not Order.HIVE:
-            for line in lines:
-                line.rank = self.rank(line)
-            return
-        now_ms, factors = self._now_ms, self._factors
+        """Of many lines' heads as of now."""
         for line in lines:
-            key, head = line.key, line.head()
-            assert head is not None, "a line of the queue is empty"
-            pair = key.owner, key.project
-            factor = factors.get(pair)
-            if factor is None:
-                factor = self.share_factor(*pair)
-            ratio = 1.0 + (now_ms - head.submitted_at_ms) / line.stretch_ms
-            line.rank = -int(CLASS_BOOST[key.priority] * factor * ratio * _GRAIN)
+            line.rank = self.rank(line)
+
+    def _score(self, line: Line, head: Place) -> int:
+        """As ``rank_of`` with ``hive``, by what the line keeps."""
+        key = line.key
+        pair = key.owner, key.project
+        factor = self._factors.get(pair)
+        if factor is None:
+            factor = self.share_factor(*pair)
+        ratio = 1.0 + (self._now_ms - head.submitted_at_ms) / line.stretch_ms
+        return -int(CLASS_BOOST[key.priority] * factor * ratio * _GRAIN)
 
     def rank_of(self, key: LineKey, expected: Expected, submitted_at_ms: Ms) -> int:
         """Of a task of this line, submitted then."""

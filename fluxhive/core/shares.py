@@ -33,7 +33,9 @@ def charge(hive: HiveState, attempt: Attempt, *, by: int) -> None:
     """An attempt holds GPUs from now on (``by`` 1) or no more (-1)."""
     if by > 0:
         # As it was when it was taken is how it is given back.
-        rate = sum(_cost(hive, reservation) for reservation in attempt.reservations)
+        rate = 0
+        for reservation in attempt.reservations:
+            rate += _cost(hive, reservation)
         if rate:
             hive.rates[attempt.id] = rate
     else:

@@ -16,6 +16,7 @@ from .effects import Dispatch, HiveEffect, Publish, SaveAttempt, SaveTask
 from .events import HiveEvent
 from .holds import is_met
 from .line_up import line_key, place_of
+from .lines import LineKey
 from .need import need_of
 from .node import GpuState, NodeState
 from .node_record import NodeRecord
@@ -23,7 +24,6 @@ from .quota_laws import check_placed
 from .request import Reservation
 from .score import Ranking
 from .task import Attempt, AttemptState, Member, Task, TaskState
-from .task_queue import LineKey
 from .values import AttemptId, Ms, TaskId
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class StepLaws:
             assert last is None or last < place, f"law 13: {task.id} was placed out of turn"
             last = place
             for line in hive.queue.lines.values():
-                head = line.head()
+                head = line.head
                 same = line.key.request == task.spec.request and line.key.excluded == key.excluded
                 same = same and line.key.capabilities == key.capabilities
                 if same and head is not None and line.key.owner == task.owner and not key.alone:

@@ -37,6 +37,9 @@ class TaskState(Enum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+    #: Each is there once: what tells it apart is enough, and asked for with every change of a task.
+    __hash__ = object.__hash__
+
     @property
     def is_final(self) -> bool:
         """Whether nothing can follow."""
@@ -51,6 +54,9 @@ class AttemptState(Enum):
     RUNNING = "running"
     STOPPING = "stopping"
     ENDED = "ended"
+
+    #: As for tasks.
+    __hash__ = object.__hash__
 
 
 FINAL_STATES = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED})

@@ -63,6 +63,7 @@ from .hive_state import HiveState
 from .holds import begin, settle_dependents
 from .invariants import check
 from .learning import Learned
+from .lines import LineKey
 from .node import Node
 from .node_record import Reserved
 from .outcome import StopCause
@@ -71,7 +72,6 @@ from .placement_pass import place_waiting
 from .preemption import make_room
 from .quota import Quota, QuotaScope, Use
 from .task import Attempt, AttemptState, Task, TaskSpec
-from .task_queue import LineKey
 from .timers import TimerKind
 from .values import AttemptId, Ms, NodeId, TaskId, Value
 

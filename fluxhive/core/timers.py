@@ -54,18 +54,24 @@ class Timers:
 
     def __init__(self) -> None:
         self._at: dict[TimerKey, Ms] = {}
+        #: How many of each kind are set: of most kinds none, and those are taken back most often.
+        self._n_of = [0] * len(TimerKind)
         self._heap: list[tuple[Ms, TimerKey]] = []
 
     def set(self, kind: TimerKind, owner: str, at_ms: Ms, *, other: str = "") -> None:
         """Be due at this time; replaces what was set under the same key."""
         key = (kind, owner, other)
-        if self._at.get(key) != at_ms:
+        old_ms = self._at.get(key)
+        if old_ms != at_ms:
+            self._n_of[kind] += old_ms is None
             self._at[key] = at_ms
             heappush(self._heap, (at_ms, key))
 
     def cancel(self, kind: TimerKind, owner: str, *, other: str = "") -> None:
         """Take it back, if it was set."""
-        self._at.pop((kind, owner, other), None)
+        if not self._n_of[kind] or self._at.pop((kind, owner, other), None) is None:
+            return
+        self._n_of[kind] -= 1
         if len(self._heap) > _STALE_FACTOR * len(self._at) + _STALE_MIN:
             self._heap = [(at_ms, key) for key, at_ms in self._at.items()]
             heapify(self._heap)
@@ -81,6 +87,7 @@ class Timers:
             return None
         _, key = heappop(self._heap)
         del self._at[key]
+        self._n_of[key[0]] -= 1
         return key
 
     def next_at_ms(self) -> Ms | None:

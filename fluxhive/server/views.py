@@ -12,11 +12,11 @@ from msgspec.structs import replace
 from fluxhive.core.array import MemberCounts
 from fluxhive.core.explain import Reason, warnings, word, word_of_array
 from fluxhive.core.gang import live_members
+from fluxhive.core.lines import LineKey
 from fluxhive.core.memory import describe
 from fluxhive.core.node import GpuReport, Node
 from fluxhive.core.node_record import GpuReserved
 from fluxhive.core.task import Attempt, AttemptState, Member, Task, TaskSpec
-from fluxhive.core.task_queue import LineKey
 from fluxhive.core.values import AttemptId, Mib, NodeId
 from fluxhive.protocol.rest import AttemptView, GpuView, MemberView, NodeView, ReasonView, TaskView
 

@@ -295,7 +295,7 @@ def a_late_report_is_credited(patch: Patch) -> None:
 @bug
 def priority_is_ignored(patch: Patch) -> None:
     def first_come(self: Ranking, line: Any) -> int:
-        head = line.head()
+        head = line.head
         return self.rank_of(line.key._replace(priority=2), line.need.expected, head[2])
 
     def all_first_come(self: Ranking, lines: Any) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxhive.core import room_index
+from fluxhive.core import room_groups
 from fluxhive.core.effects import Dispatch, HiveEffect
 from fluxhive.core.events import (
     HiveEvent,
@@ -178,13 +178,13 @@ def test_an_empty_hive_has_nothing_to_do() -> None:
 def n_looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Counts how often a node was looked at for a request."""
     count = [0]
-    real = room_index._takes
+    real = room_groups._takes
 
     def counting(*arguments: object) -> object:
         count[0] += 1
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(room_index, "_takes", counting)
+    monkeypatch.setattr(room_groups, "_takes", counting)
     return count
 
 

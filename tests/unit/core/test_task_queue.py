@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.hive_state import HiveState
+from fluxhive.core.lines import Line, LineKey, Place
 from fluxhive.core.policy import FIFO
 from fluxhive.core.request import Request
 from fluxhive.core.task import Priority, Task, TaskState
-from fluxhive.core.task_queue import Line, LineKey, Place, TaskQueue
+from fluxhive.core.task_queue import TaskQueue
 from fluxhive.core.timers import TimerKind, Timers
 from fluxhive.core.values import TaskId
 from tests.helpers import factories
@@ -44,11 +45,11 @@ def test_who_leaves_does_not_pile_up() -> None:
         line.add(Place(number + 1, TaskId("again"), 0))
         line.remove(TaskId("again"))
     assert len(line._heap) < 100
-    assert line.head() == (0, "first", 0)
+    assert line.head == (0, "first", 0)
 
 
 def test_an_empty_line_has_no_head() -> None:
-    assert Line(KEY).head() is None
+    assert Line(KEY).head is None
 
 
 def test_who_is_in_no_line_has_nobody_before() -> None:

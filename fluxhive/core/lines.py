@@ -1,0 +1,224 @@
+"""Lines of equal tasks, and shapes: the lines that need the same of a node.
+
+A line knows its head, a shape its best line. Which lines there are, and who stands in which, says
+task_queue.py; how a line is ranked score.py, and what it needs need.py.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple, TypeAlias
+
+from msgspec.structs import replace
+
+from .learning import Basis, Expected
+from .request import Estimate, Request
+from .values import Mib, Ms, NodeId, TaskId, Value
+
+
+class LineKey(NamedTuple):
+    """What its tasks have in common: all that decides about rank and need."""
+
+    request: Request
+    owner: str
+    project: str
+    #: Rank of the priority, lower first.
+    priority: int
+    #: Nodes that are no choice.
+    excluded: tuple[NodeId, ...] = ()
+    signature: str = ""
+    limit_ms: Ms | None = None
+    least_gpu_memory_mib: Mib = 0
+    alone: bool = False
+    #: What an agent must be able to do for it (capability.py).
+    capabilities: tuple[str, ...] = ()
+
+
+class Place(NamedTuple):
+    """Where a task stands in its line: by order of submission."""
+
+    number: int
+    task_id: TaskId
+    submitted_at_ms: Ms
+
+
+class ShapeKey(NamedTuple):
+    """What a placement asks of a node."""
+
+    request: Request
+    #: The owner where that matters, else empty.
+    owner: str
+    excluded: tuple[NodeId, ...]
+    utilization_percent: int
+    capabilities: tuple[str, ...] = ()
+    #: Bookings that are for it.
+    bookings: tuple[str, ...] = ()
+    #: Host memory that earlier runs took, where nothing is declared.
+    learned_memory_mib: Mib = 0
+
+    @property
+    def family(self) -> ShapeKey:
+        """All that ask the same but for more or less GPU memory and time of a GPU."""
+        request = replace(self.request, gpu_memory_mib=1)
+        return self._replace(request=request, utilization_percent=0)
+
+
+class Need(Value, frozen=True, kw_only=True):
+    """What the tasks of a line need, as far as is known."""
+
+    #: As placement takes it: GPU memory filled in, alone where nothing is shared.
+    request: Request
+    estimate: Estimate | None
+    expected: Expected
+    #: What an agent must be able to do (capability.py).
+    capabilities: tuple[str, ...] = ()
+    #: Bookings that are for it.
+    bookings: tuple[str, ...] = ()
+    #: Host memory that earlier runs took, where nothing is declared; 0: not known.
+    learned_memory_mib: Mib = 0
+
+
+#: Whoever left stays in what is kept in order until he surfaces; beyond this share it is rebuilt.
+STALE_FACTOR = 2
+STALE_MIN = 64
+
+
+class Line:
+    """The tasks with one key, in order of submission."""
+
+    __slots__ = (
+        "_heap",
+        "basis",
+        "head",
+        "key",
+        "need",
+        "places",
+        "rank",
+        "shape",
+        "sources",
+        "stretch_ms",
+    )
+
+    def __init__(self, key: LineKey) -> None:
+        self.key = key
+        self.places: dict[TaskId, Place] = {}
+        #: Who is first; None when nobody waits.
+        self.head: Place | None = None
+        self._heap: list[Place] = []
+        self.need: Need
+        #: What the need was made from.
+        self.basis: Basis
+        #: Keys of the records that speak about it.
+        self.sources: tuple[str, ...] = ()
+        #: Lower goes first; as of the last ranking.
+        self.rank = 0
+        #: What its response ratio goes by (score.py).
+        self.stretch_ms = 1.0
+        self.shape: Shape
+
+    def add(self, place: Place) -> None:
+        """Queue at this place."""
+        self.places[place.task_id] = place
+        heappush(self._heap, place)
+        self._find_head()
+
+    def remove(self, task_id: TaskId) -> None:
+        """Leave the line; the task must be in it."""
+        del self.places[task_id]
+        if len(self._heap) > STALE_FACTOR * len(self.places) + STALE_MIN:
+            self._heap = list(self.places.values())
+            heapify(self._heap)
+        self._find_head()
+
+    def empty(self) -> None:
+        """The last one leaves."""
+        self.places.clear()
+        self._heap.clear()
+        self.head = None
+
+    def _find_head(self) -> None:
+        heap, places = self._heap, self.places
+        while heap and places.get(heap[0].task_id) is not heap[0]:
+            heappop(heap)
+        self.head = heap[0] if heap else None
+
+
+_Entry: TypeAlias = tuple[int, int, int, Line]
+
+
+class Shape:
+    """All lines that need the same of a node, the best first."""
+
+    __slots__ = (
+        "_best",
+        "_n_pushed",
+        "_pushed",
+        "_ranked",
+        "family",
+        "is_proven",
+        "key",
+        "lines",
+        "number",
+        "ranked_at_ms",
+    )
+
+    def __init__(self, key: ShapeKey, number: int) -> None:
+        self.key = key
+        #: Of all shapes there have been; orders those that are equal otherwise.
+        self.number = number
+        self.family = key.family if key.request.shares_gpu else None
+        #: When its lines were ranked last, in hive time.
+        self.ranked_at_ms: Ms = -1
+        #: As an ordered set.
+        self.lines: dict[Line, None] = {}
+        self.is_proven = False
+        #: As ranked last, the best at the end; and a heap of what was pushed since.
+        self._ranked: list[_Entry] = []
+        self._pushed: list[_Entry] = []
+        self._n_pushed = 0
+        #: None when it has to be looked for.
+        self._best: _Entry | None = None
+
+    def best(self) -> _Entry | None:
+        """Rank and number of who is first of all lines, and his line; None when nobody waits."""
+        if self._best is None:
+            ranked, pushed = self._ranked, self._pushed
+            while ranked and not self._is_true(ranked[-1]):
+                ranked.pop()
+            while pushed and not self._is_true(pushed[0]):
+                heappop(pushed)
+            if ranked and (not pushed or ranked[-1] < pushed[0]):
+                self._best = ranked[-1]
+            elif pushed:
+                self._best = pushed[0]
+        return self._best
+
+    def forget_best(self) -> None:
+        """A head has left, or the line of one."""
+        self._best = None
+
+    def push(self, line: Line) -> None:
+        """Its rank or its head is new."""
+        head = line.head
+        if head is not None:
+            self._best = None
+            self._n_pushed += 1
+            heappush(self._pushed, (line.rank, head.number, self._n_pushed, line))
+
+    def rebuild(self) -> None:
+        """All ranks are new."""
+        found = [
+            (line.rank, head.number, position, line)
+            for position, line in enumerate(self.lines)
+            if (head := line.head) is not None
+        ]
+        found.sort(reverse=True)
+        self._ranked, self._pushed, self._best = found, [], None
+        self._n_pushed = len(found)
+
+    def _is_true(self, entry: _Entry) -> bool:
+        """Whether it is still as it was when it was noted."""
+        rank, number, _, line = entry
+        head = line.head
+        is_first = head is not None and head.number == number
+        return is_first and line.rank == rank and line.shape is self
