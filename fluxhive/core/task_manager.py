@@ -248,6 +248,8 @@ class TaskManager:
         manager = cls(settings=settings)
         hive = manager.hive
         hive.now_ms = hive.book_of_quotas.now_ms = now_ms
+        # Promised GPUs are out of use until their nodes have joined: that is no reason yet.
+        hive.redated_at_ms = now_ms
         hive.is_loading = True
         for record in snapshot.learned:
             hive.book.load(record)

@@ -357,3 +357,18 @@ def test_a_port_that_somebody_else_holds_costs_no_retry(hive: Hive) -> None:
     assert (hive.task("t1").retries_used, hive.task("t1").restarts_used) == (0, 0)
     hive.waits("2s")
     assert hive.attempt("t1.2").rendezvous_port not in (0, port)
+
+
+def test_a_promise_outlives_the_server_until_its_nodes_have_joined(hive: Hive) -> None:
+    hive.node("n1", gpus=["80G", "80G"])
+    hive.submit("long", gpus=1)
+    hive.runs_after_dispatch("long.1")
+    hive.submit("gang", gpus=2)
+    hive.waits("11m")
+    promise = hive.task("gang").promise
+    assert promise is not None
+    hive.restarts()
+    hive.submit("other", gpus=1)
+    assert hive.task("gang").promise == promise
+    hive.rejoins("n1", "long.1 running")
+    assert hive.task("gang").promise == promise
