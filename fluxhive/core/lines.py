@@ -194,7 +194,7 @@ class Shape:
         return self._best
 
     def forget_best(self) -> None:
-        """A head has left, or the line of one."""
+        """A line has left."""
         self._best = None
 
     def push(self, line: Line) -> None:

@@ -129,7 +129,6 @@ class TaskQueue:
         line = self._line_of.pop(task_id, None)
         if line is None:
             return None
-        line.shape.forget_best()
         if len(line.places) == 1:
             line.empty()
             del self.lines[line.key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fluxhive.core import line_up
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.hive_state import HiveState
 from fluxhive.core.lines import Line, LineKey, Place
@@ -36,6 +37,25 @@ def test_the_best_is_always_the_first_of_the_best_line(
         bests = [shape.best() for shape in hive.queue.shapes.values()]
         first = min((best[:2] for best in bests if best is not None), default=None)
         assert first == min(((rank, each) for each, rank in model.items()), default=None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.integers(0, 3))))
+def test_the_best_is_the_first_of_what_was_ranked_and_of_what_came_since(
+    steps: list[tuple[int, int, int]],
+) -> None:
+    hive = HiveState(HiveSettings())
+    for number, priority, what in steps:
+        hive.dequeue(TaskId(f"t{number}"))
+        if what:
+            hive.enqueue(queued_task(number, list(Priority)[priority]))
+        if what == 1:
+            hive.now_ms += 60_000
+            line_up.rank(hive, list(hive.queue.shapes.values()))
+        for shape in hive.queue.shapes.values():
+            best = shape.best()
+            heads = [(line.rank, line.head.number) for line in shape.lines if line.head]
+            assert best is not None
+            assert best[:2] == min(heads)
 
 
 def test_who_leaves_does_not_pile_up() -> None:
