@@ -130,9 +130,8 @@ class Connection:
         self._number = self._answered_at_ms = self._n_refused = 0
         self._bell, self._has_output = Bell(), Bell()
         self._disk = DiskThread("output")
-        self._flushing = anyio.Lock()
-        self._is_gathering = False
-        self._trouble = ""
+        self._flushing = anyio.Lock(fast_acquire=True)
+        self._is_gathering, self._trouble = False, ""
         self._backoff_s = BACKOFF_S_MIN
         self._goodbye: str | None = None
         self._gone = anyio.Event()
@@ -289,8 +288,7 @@ class Connection:
         self._logs.takes_extras = CAPABILITY_EXTRA_STREAMS in welcome.capabilities
         self._logs.resume(welcome.log_marks, way_s=way_s, only_marked=True)
         self._peer.welcomed(welcome)
-        self._backoff_s = BACKOFF_S_MIN
-        self._n_refused = 0
+        self._backoff_s, self._n_refused = BACKOFF_S_MIN, 0
         log.info(
             "connected" if not self._trouble else "connected again",
             extra={"url": self._url, "session": welcome.session, "server": welcome.server_version},
@@ -335,6 +333,8 @@ class Connection:
 
     async def _flush(self, socket: ClientConnection) -> int:
         """Sends what waits of control messages, in order; how many frames that were."""
+        if not self._link.has_frames and not self._flushing.locked():
+            return 0
         async with self._flushing:
             frames = self._link.frames(most=CONTROL_FRAMES_AT_ONCE)
             for frame in frames:

@@ -46,6 +46,7 @@ from .flushing import Batch, Flusher
 from .journal import Entry, JournalUnavailable
 from .ports import JournalPort, Out, Processes, Rooms
 from .preparation import Preparation
+from .step_parts import StepParts
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +168,8 @@ class Hands:
         due_ms = self.executor.next_wakeup()
         if due_ms is not None and due_ms <= now_ms:
             effects += self.executor.handle(TimePassed(), now_ms)
-        self._drop_unused_launches(effects)
+        if self._launches:
+            self._drop_unused_launches(effects)
         is_due = self._lazy_at_ms is not None and self._lazy_at_ms <= now_ms
         if not is_due and all(_is_lazy(effect) for effect in effects):
             if effects or self._waiting or self._mark is not None:
@@ -177,73 +179,54 @@ class Hands:
         effects = self._waiting + effects
         mark, self._mark = self._mark, None
         self._waiting, self._lazy_at_ms = [], None
-        entry = self._entry(effects)
+        step = StepParts(effects)
+        self.attempts.update(step.held)
+        entry = self._entry(step)
         problem = self._append(entry)
         self._say_disk(problem)
-        contact_at_ms = max(_contacts(effects), default=None)
         if not problem:
-            now = [effect for effect in effects if isinstance(effect, Spawn | Signal | KillTree)]
-            later = [e for e in effects if not isinstance(e, Spawn | Signal | KillTree)]
-            quick = list(self._quick(effects).items())
-            work = [(self.attempts[attempt_id], launch) for attempt_id, launch in quick]
             must_flush = entry is not None and entry.durable
             # What starts was accepted, and that flushed, before its workspace was made.
-            self._carry_out(now, {})
-            self._flusher.add(Batch(contact_at_ms, must_flush, work, later, mark))
+            self._carry_out(step.now, {})
+            quick = self._quick(step.prepared)
+            self._flusher.add(Batch(step.contact_at_ms, must_flush, quick, step.later, mark))
             self._ended.set()
         else:
             # Told nothing, started nothing; but what must end can be ended without a journal.
-            self._carry_out([e for e in effects if isinstance(e, Signal | KillTree)], {})
-            self._flusher.add(Batch(contact_at_ms, False, (), (), None))
+            self._carry_out([e for e in step.now if not isinstance(e, Spawn)], {})
+            self._flusher.add(Batch(step.contact_at_ms, False, (), (), None))
             done_already = Signal | KillTree | WriteContact
             self._waiting = [e for e in effects if not isinstance(e, done_already)]
             self._lazy_at_ms = self._clock() + round(COMMIT_AGAIN_S * 1000)
             self._mark = mark if self._mark is None else self._mark
 
-    def _quick(self, effects: Iterable[NodeEffect]) -> dict[AttemptId, Launch]:
+    def _quick(self, attempt_ids: Iterable[AttemptId]) -> list[tuple[NodeAttempt, Launch]]:
         """Workspaces that are made along with the transaction, in the same worker thread."""
-        quick: dict[AttemptId, Launch] = {}
-        slow: set[AttemptId] = set()
-        for effect in effects:
-            if isinstance(effect, SaveHeld) and effect.held.dispatch.gpu_cap_mib is not None:
-                # For a cap it is looked at what the task's interpreter has installed.
-                slow.add(effect.held.dispatch.attempt_id)
-            elif isinstance(effect, PrepareWorkspace):
-                launch = self._launches.get(effect.attempt_id)
-                if effect.attempt_id in slow or launch is None:
-                    continue
-                if self._rooms.is_quick(launch):
-                    quick[effect.attempt_id] = launch
+        quick: list[tuple[NodeAttempt, Launch]] = []
+        for attempt_id in attempt_ids:
+            launch, attempt = self._launches.get(attempt_id), self.attempts[attempt_id]
+            # For a cap it is looked at what the task's interpreter has installed.
+            has_cap = attempt.dispatch.gpu_cap_mib is not None
+            if launch is not None and not has_cap and self._rooms.is_quick(launch):
+                quick.append((attempt, launch))
         return quick
 
     # ── journal ───────────────────────────────────────────────────────────────────────────────
 
-    def _entry(self, effects: Iterable[NodeEffect]) -> Entry | None:
-        """What of the effects belongs into the journal; None: nothing."""
-        held: dict[AttemptId, NodeAttempt] = {}
-        dropped: list[AttemptId] = []
-        reports: list[Report] = []
-        for effect in effects:
-            if isinstance(effect, SaveHeld):
-                held[effect.held.dispatch.attempt_id] = effect.held
-            elif isinstance(effect, Discard):
-                dropped.append(effect.attempt_id)
-                held.pop(effect.attempt_id, None)
-            elif isinstance(effect, Say):
-                reports.append(effect.report)
-        self.attempts.update(held)
-        if self._journal is None or not (held or dropped or reports):
+    def _entry(self, step: StepParts) -> Entry | None:
+        """What of a step belongs into the journal; None: nothing."""
+        if self._journal is None or not (step.held or step.dropped or step.reports):
             return None
         n_removed, still_there = self._nameless()
         return Entry(
-            held=held,
-            dropped=[*still_there, *dropped],
+            held=step.held,
+            dropped=[*still_there, *step.dropped],
             n_removed=n_removed,
-            said=self._out.number(reports),
+            said=self._out.number(step.reports),
             acknowledged=self._out.acknowledged(),
             # What the server will rely on has to survive a power cut; the rest is on the disk
             # with the next one that does.
-            durable=not all(isinstance(report, AttemptStarted) for report in reports),
+            durable=not all(isinstance(report, AttemptStarted) for report in step.reports),
         )
 
     def _nameless(self) -> tuple[int, list[AttemptId]]:
@@ -364,14 +347,8 @@ class Hands:
 
     def _drop_unused_launches(self, effects: Iterable[NodeEffect]) -> None:
         """A dispatch that was refused or repeated needs no launch."""
-        if not self._launches:
-            return
         wanted = {e.attempt_id for e in effects if isinstance(e, PrepareWorkspace)}
         self._launches = {k: v for k, v in self._launches.items() if k in wanted}
-
-
-def _contacts(effects: Iterable[NodeEffect]) -> list[int]:
-    return [effect.contact_at_ms for effect in effects if isinstance(effect, WriteContact)]
 
 
 def _is_lazy(effect: NodeEffect) -> bool:

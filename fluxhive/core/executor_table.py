@@ -38,6 +38,12 @@ class Stand(Enum):
     #: The final word is said; kept until the server forgets it.
     EXITED = "exited"
 
+    #: Each is there once: what tells it apart is enough, and asked for with each move.
+    __hash__ = object.__hash__
+
+
+_STAND_OF_PHASE = {phase: Stand(phase.value) for phase in HeldPhase}
+
 
 def stand_of(attempt: NodeAttempt | None) -> Stand:
     """Where the attempt stands."""
@@ -51,7 +57,7 @@ def stand_of(attempt: NodeAttempt | None) -> Stand:
         return Stand.WITHDRAWN
     if attempt.phase is HeldPhase.PREPARING and attempt.is_ready:
         return Stand.WAITING
-    return Stand(attempt.phase.value)
+    return _STAND_OF_PHASE[attempt.phase]
 
 
 def told_phase(attempt: NodeAttempt) -> HeldPhase:

@@ -70,6 +70,9 @@ class HeldPhase(Enum):
     STOPPING = "stopping"
     EXITED = "exited"
 
+    #: Each is there once: what tells it apart is enough, and asked for with each move.
+    __hash__ = object.__hash__
+
 
 class HeldAttempt(Value, frozen=True, kw_only=True):
     """An attempt that a node holds when it says hello."""

@@ -119,12 +119,15 @@ class Link(Generic[M]):
         while self._skipped and self._skipped[0][0] <= self._committed:
             self._committed = max(self._committed, self._skipped.popleft()[1])
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether there is anything to write now."""
+        return bool(self._unsent) or self._committed > self._ack_sent
+
     def frames(self, *, most: int | None = None) -> list[str]:
         """Text frames to write now, in order; at most ``most`` of them."""
         frames: list[str] = []
-        while (self._unsent or self._committed > self._ack_sent) and (
-            most is None or len(frames) < most
-        ):
+        while self.has_frames and (most is None or len(frames) < most):
             items: list[tuple[int, bytes]] = []
             size = 0
             while self._unsent and len(items) < MESSAGES_PER_FRAME:
