@@ -3,6 +3,13 @@
 Shown of each: every byte arrives (SHA-256 against what the program wrote), what agent and server
 hold in memory and the node on its disk stays bounded, and how much longer the program's writing
 takes than into a plain file, in turns within one run. Exit code 1 unless the first three hold.
+
+    TMPDIR=/dev/shm python benchmarks/log_floods.py --pairs 15
+
+asks only what logging costs the program, on any machine: small floods and a program that computes
+between its lines, each into a plain file and as a task, many times in turns, without a disk. On a
+busy machine time tells of the others: what tells of logging is the program's CPU time and how often
+the kernel made it wait for something other than a core (a lock, a disk).
 """
 
 from __future__ import annotations
@@ -18,6 +25,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from flood_writer import pieces
 from own_hive import OwnHive, heading, own_hive
@@ -32,6 +40,22 @@ GROWTH_MIB_MAX = 64.0
 STEADY_DISK_MIB_MAX = 500.0
 READ_BYTES = 8 << 20
 LIMIT_S = 600.0
+#: With ``--pairs``: each takes a few tenths of a second.
+SMALL = {"one-line": 100 * 10**6, "lines": 300_000, "work": 1_000}
+
+
+class Cost(NamedTuple):
+    """What it took the program."""
+
+    took_s: float
+    cpu_s: float
+    waits: int
+
+
+def told(witness: Path) -> Cost:
+    """What the program wrote down about itself."""
+    took_s, cpu_s, waits = witness.read_text().split()
+    return Cost(float(took_s), float(cpu_s), int(waits))
 
 
 class Watch:
@@ -71,25 +95,25 @@ class Watch:
         return blocks * 512 / 2**20
 
 
-def plain_s(hive: OwnHive, kind: str, amount: int) -> float:
-    """How long the program writes into a file."""
+def plainly(hive: OwnHive, kind: str, amount: int) -> Cost:
+    """What it takes the program to write into a file."""
     witness, target = hive.home / "witness", hive.home / "plain"
     with open(target, "wb") as file:
         command = [sys.executable, str(WRITER), kind, str(amount), str(witness)]
         subprocess.run(command, stdout=file, check=True)
     target.unlink()
-    return float(witness.read_text())
+    return told(witness)
 
 
-def task_s(hive: OwnHive, kind: str, amount: int) -> tuple[str, float]:
-    """The task, and how long its program writes."""
+def as_task(hive: OwnHive, kind: str, amount: int) -> tuple[str, Cost]:
+    """The task, and what it takes its program to write."""
     witness = hive.home / "witness"
     witness.unlink(missing_ok=True)
     command = (sys.executable, str(WRITER), kind, str(amount), str(witness))
     spec = TaskSpec(command=command, executor=ExecutorKind.EXEC)
     task = hive.transport.call("POST", "/api/v1/tasks", TaskView, body=spec)
-    until(lambda: witness.exists() and witness.read_text() != "")
-    return task.id, float(witness.read_text())
+    until(witness.exists)
+    return task.id, told(witness)
 
 
 def until(claim: Callable[[], bool]) -> None:
@@ -126,11 +150,11 @@ def flood(hive: OwnHive, kind: str, amount: int, rounds: int) -> bool:
     ratios, held = [], True
     for _ in range(rounds):
         os.sync()  # or the kernel makes whoever writes next wait for what others wrote
-        plain = plain_s(hive, kind, amount)
+        plain = plainly(hive, kind, amount).took_s
         os.sync()
         started = time.perf_counter()
         with Watch(hive) as watch:
-            task, took = task_s(hive, kind, amount)
+            task, (took, _, _) = as_task(hive, kind, amount)
             is_same = stored(hive, task, size) == digest.hexdigest()
             all_s = time.perf_counter() - started
             until(lambda: not list(hive.home.glob("state/agent/*/runs/*")))
@@ -151,11 +175,39 @@ def flood(hive: OwnHive, kind: str, amount: int, rounds: int) -> bool:
     return held
 
 
+def compare(hive: OwnHive, kind: str, pairs: int) -> None:
+    """What logging costs the program, by so many pairs of runs."""
+    amount = SMALL[kind]
+    plain, task = list[Cost](), list[Cost]()
+    for number in range(pairs):
+        for is_task in (False, True) if number % 2 else (True, False):
+            if is_task:
+                task.append(as_task(hive, kind, amount)[1])
+                # What is still being sent must not slow the next one.
+                until(lambda: not list(hive.home.glob("state/agent/*/runs/*")))
+            else:
+                plain.append(plainly(hive, kind, amount))
+    cpu = [with_.cpu_s / without.cpu_s - 1 for with_, without in zip(task, plain, strict=True)]
+    low, middle, high = statistics.quantiles(cpu, n=4)
+    times = (
+        statistics.median(each.took_s for each in task),
+        statistics.median(each.took_s for each in plain),
+    )
+    print(
+        f"  {kind}, {pairs} pairs: CPU of the program {middle:+.1%} (median; quarters {low:+.1%} "
+        f"and {high:+.1%}), waits {statistics.median(each.waits for each in task):.0f} against "
+        f"{statistics.median(each.waits for each in plain):.0f}, time {times[0]:.2f} s against "
+        f"{times[1]:.2f} s",
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=1_000)
     parser.add_argument("--lines", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pairs", type=int, help="only what it costs the program, so many times")
     options = parser.parse_args()
     heading("floods of output")
     amounts = {
@@ -165,6 +217,10 @@ def main() -> None:
     }
     with own_hive() as hive:
         flood(hive, "one-line", 10**7, 1)  # what is imported and allocated at first is not growth
+        if options.pairs:
+            for kind in SMALL:
+                compare(hive, kind, options.pairs)
+            return
         held = [flood(hive, kind, amount, options.rounds) for kind, amount in amounts.items()]
     sys.exit(0 if all(held) else 1)
 
