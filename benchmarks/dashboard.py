@@ -104,9 +104,13 @@ class Load:
 
 
 def pages(opened: Browser, hive: CliHive) -> None:
-    """The overview and the table of tasks, from an empty cache."""
+    """The overview and the table of tasks, from an empty cache.
+
+    What is drawn first is no dashboard yet: it can be used when its own script has put the feed's
+    state there (overview), or rows (tasks).
+    """
     for name, path, landmark in (
-        ("overview", "/", "text=GPUs free"),
+        ("overview", "/", "[role=status] >> nth=0"),
         ("tasks", "/tasks", "[role=row] a"),
     ):
         visit = Visit(opened, hive)

@@ -9,6 +9,7 @@ import { Copyable } from "../../parts/Copyable";
 import { Empty } from "../../parts/Empty";
 import { isFree } from "../../parts/gpu/bar";
 import { Panel } from "../../parts/Panel";
+import table from "../../parts/Table.module.css";
 import { Trouble } from "../../parts/Trouble";
 import { freeText, groupsOf } from "../overview/groups";
 import { NodeState } from "./NodeState";
@@ -42,8 +43,8 @@ export function NodesPage() {
         {nodes.data?.length === 0 ? (
           <Empty text="Each machine that joins stands here. On the machine:" command={join} />
         ) : (
-          <div className={classes.scroll}>
-            <table className={classes.table}>
+          <div className={table.scroll}>
+            <table className={table.table}>
               <thead>
                 <tr>
                   {HEADS.map((head) => (

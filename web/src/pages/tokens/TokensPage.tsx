@@ -7,6 +7,7 @@ import type { TokenView } from "../../api/types";
 import { Copyable } from "../../parts/Copyable";
 import { Empty } from "../../parts/Empty";
 import { Panel } from "../../parts/Panel";
+import table from "../../parts/Table.module.css";
 import { Ago } from "../../parts/Times";
 import { Trouble } from "../../parts/Trouble";
 import classes from "./TokensPage.module.css";
@@ -42,8 +43,8 @@ export function TokensPage() {
         ) : tokens.data?.length === 0 ? (
           <Empty text="No token yet." command="fluxhive login" />
         ) : (
-          <div className={classes.scroll}>
-            <table className={classes.table}>
+          <div className={table.scroll}>
+            <table className={table.table}>
               <thead>
                 <tr>
                   {["Name", "May", "Made", "Last used", "Ends", "End it"].map((head) => (
