@@ -3,17 +3,22 @@
 
     ./dev web && python scripts/screenshots.py
 
-A server, an agent with eight pretended GPUs, and tasks that print, fail and wait; then Debian's
-Chromium looks at each page, light and dark, and once at a phone's width. Needs the development
-packages, chromium and a built dashboard.
+A server, an agent with eight pretended GPUs, tasks that print, fail and wait, a stranger's process,
+and a GPU that is not well; then Debian's Chromium looks at each page, light and dark, at a phone's
+width, and at sixty-four GPUs once more agents have joined. Needs the development packages, chromium
+and a built dashboard.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,9 +26,11 @@ sys.path.insert(0, str(ROOT))
 
 from playwright.sync_api import Browser  # noqa: E402  # after the path to our own tests
 
+from fluxhive import testing  # noqa: E402
 from fluxhive.protocol.rest import NodePage  # noqa: E402
 from tests.helpers.browser import Visit, browser  # noqa: E402
-from tests.helpers.cli_hive import CliHive  # noqa: E402
+from tests.helpers.cli_hive import CliHive, until  # noqa: E402
+from tests.helpers.two_agents import SecondAgent  # noqa: E402
 
 OUT = ROOT / "docs/screenshots"
 #: A page is looked at when nothing of it moves any more.
@@ -31,6 +38,16 @@ SETTLE_S = 2.0
 #: So long the hive works before it is looked at, so that curves and logs show something.
 WORK_S = 25.0
 PHONE = {"width": 390, "height": 844}
+#: With the first they have sixty-four GPUs.
+MORE_NODES = ("gpu-a2", "gpu-a3", "gpu-a4", "gpu-b1", "gpu-b2", "gpu-b3", "gpu-b4")
+
+#: Somebody's own process on a GPU.
+NOTEBOOK = """
+import sys, time
+from fluxhive.testing import allocate
+allocate(sys.argv[1], 9_300)
+time.sleep(3600)
+"""
 
 #: Holds memory of its GPUs and tells how it learns, as a training does.
 TRAIN = """
@@ -88,16 +105,65 @@ def shoot(opened: Browser, hive: CliHive, ids: dict[str, str], scheme: str) -> N
         "log": f"/t/{ids['task']}/log",
         "submit": "/submit",
         "nodes": "/nodes",
-        "node": f"/nodes/{hive.transport.call('GET', '/api/v1/nodes', NodePage).items[0].label}",
+        "node": "/nodes/gpu-a1",
+        "gpu": "/nodes/gpu-a1?gpu=7",
         "tokens": "/tokens",
     }
     for name, path in pages.items():
         visit.page.goto(path)
         take(visit, f"{name}-{scheme}")
     visit.page.set_viewport_size(PHONE)
-    visit.page.goto("/")
-    take(visit, f"phone-{scheme}")
+    for name, path in (("phone", "/"), ("phone-gpu", "/nodes/gpu-a1?gpu=6")):
+        visit.page.goto(path)
+        take(visit, f"{name}-{scheme}")
     visit.close()
+
+
+def shoot_many(opened: Browser, hive: CliHive, scheme: str) -> None:
+    """The overview with sixty-four GPUs."""
+    visit = Visit(opened, hive, color_scheme=scheme)
+    visit.sign_in()
+    visit.page.goto("/")
+    take(visit, f"gpus-64-{scheme}")
+    visit.close()
+
+
+@contextmanager
+def trouble(hive: CliHive) -> Iterator[None]:
+    """A GPU that has failed, one that is slowed, and a stranger on a third."""
+    directory = next((hive.state / "agent").glob("*/fake-gpus"))
+    program = hive.home / "notebook.py"
+    program.write_text(NOTEBOOK)
+    uuid = json.loads((directory / "gpu-7.json").read_text())["uuid"]
+    env = os.environ | {"FLUXHIVE_FAKE_GPUS": str(directory)}
+    stranger = subprocess.Popen(["python", program.name, uuid], env=env, cwd=hive.home)
+    testing.set_gpu(directory, 0, slowed_by=("power cap",), ecc_corrected=12)
+    testing.set_gpu(directory, 6, xids=(31, 79), ecc_uncorrected=1)
+    try:
+        yield
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+@contextmanager
+def more_nodes(hive: CliHive) -> Iterator[None]:
+    """Seven more agents, with eight GPUs each."""
+    agents = [SecondAgent(hive, label, fake_gpus="8x80G") for label in MORE_NODES]
+    try:
+        for agent in agents:
+            agent.start()
+        wanted = len(agents) + 1
+
+        def are_there() -> bool:
+            page = hive.transport.call("GET", "/api/v1/nodes", NodePage)
+            return len(page.items) == wanted and all(node.gpus for node in page.items)
+
+        until(are_there, limit_s=120, what="all nodes being there")
+        yield
+    finally:
+        for agent in agents:
+            agent.close()
 
 
 def take(visit: Visit, name: str) -> None:
@@ -111,14 +177,23 @@ def main() -> int:
     """Takes all of them."""
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as home, browser() as opened:
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        hive = CliHive(Path(home), FLOWHIVE_FAKE_GPUS="8x80G", PATH=path)
+        # For all that is started from here: tasks say `python` and mean this one.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        hive = CliHive(Path(home), FLOWHIVE_FAKE_GPUS="8x80G", FLOWHIVE_LABEL="gpu-a1")
         hive.up()
         try:
-            ids = work(hive)
-            time.sleep(WORK_S)
-            for scheme in ("light", "dark"):
-                shoot(opened, hive, ids, scheme)
+            with trouble(hive):
+                ids = work(hive)
+                time.sleep(WORK_S)
+                for scheme in ("light", "dark"):
+                    shoot(opened, hive, ids, scheme)
+                with more_nodes(hive):
+                    sweep = ("--array", "0-11", "--gpus", "2", "--project", "language")
+                    submit(hive, "sweep-depth", "python train.py 52", *sweep)
+                    submit(hive, "pretrain-base", "python train.py 70", "--gpus", "8")
+                    time.sleep(WORK_S)
+                    for scheme in ("light", "dark"):
+                        shoot_many(opened, hive, scheme)
         finally:
             hive.down()
     return 0

@@ -17,6 +17,7 @@ class SecondAgent:
         hive: CliHive,
         label: str = "second",
         command: list[str] | None = None,
+        fake_gpus: str | None = None,
         **settings: str,
     ) -> None:
         """``settings``: keys of its configuration below ``agent``."""
@@ -32,6 +33,7 @@ class SecondAgent:
             FLOWHIVE_CONTROL_URL=hive.transport.base_url,
             FLOWHIVE_TOKEN=token,
             FLOWHIVE_LABEL=label,
+            **({} if fake_gpus is None else {"FLOWHIVE_FAKE_GPUS": fake_gpus}),
         )
         for name, value in settings.items():
             self._machine.ok("config", f"agent.{name}", value)

@@ -4,6 +4,11 @@ export function gib(mib: number): string {
   return (mib / 1024).toFixed(1);
 }
 
+/** The same; a question mark where it is not known. */
+export function gibOrUnknown(mib: number | null | undefined): string {
+  return mib == null ? "?" : gib(mib);
+}
+
 /** Memory with its unit: GiB, below one MiB. */
 export function memory(mib: number): string {
   return mib < 1024 ? `${mib} MiB` : `${gib(mib)} GiB`;

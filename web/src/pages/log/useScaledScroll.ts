@@ -74,6 +74,8 @@ export function useScaledScroll(box: RefObject<HTMLDivElement | null>, options: 
     const element = box.current;
     if (!element) return;
     const { place: before, geometry: shape } = now.current;
+    // The window has another size, of which we hear in a moment: nobody has scrolled.
+    if (element.clientHeight !== shape.viewPx) return;
     if (Math.abs(element.scrollTop - before.barPx) < 1) return;
     const next = moved(before, element.scrollTop, shape);
     now.current.place = next;

@@ -2,7 +2,7 @@
 import { Link } from "@tanstack/react-router";
 import { memo } from "react";
 import type { GpuView, TaskView, UsagePoint } from "../../api/types";
-import { gib, gibOf } from "../../format/amount";
+import { gib, gibOf, gibOrUnknown } from "../../format/amount";
 import { ownerColour } from "../../format/owner";
 import { Icon, type IconName } from "../Icon";
 import { freeMib, holdersOf, type Segment, segmentsOf } from "./bar";
@@ -48,7 +48,7 @@ export const GpuBar = memo(function GpuBar({
         <span className={`${classes.who} ellipsis`}>
           {names || (isOut ? report.state_reason || report.state : "free")}
         </span>
-        <Marks gpu={gpu} isDraining={isDraining} />
+        <Marks gpu={gpu} isDraining={isDraining} isDense={isDense} />
         <span className={classes.amount}>
           {isDense
             ? report.used_mib == null
@@ -84,13 +84,21 @@ function Piece({ segment }: { segment: Segment }) {
       data-kind={kind}
       data-owner={ownerColour(holder.owner)}
       style={place}
-      tabIndex={kind === "used" || holder.usedMib === 0 ? 0 : -1}
-      aria-label={`${holder.name} of ${holder.owner}: ${gib(holder.usedMib)} of ${gib(holder.reservedMib)} GiB`}
+      tabIndex={kind === "used" || (holder.usedMib ?? 0) === 0 ? 0 : -1}
+      aria-label={`${holder.name} of ${holder.owner}: ${gibOrUnknown(holder.usedMib)} of ${gib(holder.reservedMib)} GiB`}
     />
   );
 }
 
-function Marks({ gpu, isDraining }: { gpu: GpuView; isDraining?: boolean }) {
+function Marks({
+  gpu,
+  isDraining,
+  isDense,
+}: {
+  gpu: GpuView;
+  isDraining?: boolean;
+  isDense?: boolean;
+}) {
   const { report } = gpu;
   const marks: { icon: IconName; text: string; tone: string }[] = [];
   if (report.state === "faulty") marks.push({ icon: "failed", text: "faulty", tone: "failed" });
@@ -105,9 +113,9 @@ function Marks({ gpu, isDraining }: { gpu: GpuView; isDraining?: boolean }) {
   }
   if (isDraining) marks.push({ icon: "drain", text: "draining", tone: "waiting" });
   return marks.map((mark) => (
-    <span key={mark.text} className={classes.mark} data-tone={mark.tone}>
+    <span key={mark.text} className={classes.mark} data-tone={mark.tone} title={mark.text}>
       <Icon name={mark.icon} size={12} />
-      {mark.text}
+      <span className={isDense ? "hidden-text" : undefined}>{mark.text}</span>
     </span>
   ));
 }
@@ -116,7 +124,7 @@ function spoken(gpu: GpuView, nodeLabel: string, holders: ReturnType<typeof hold
   const { report } = gpu;
   const parts = holders.map(
     (holder) =>
-      `${holder.name} of ${holder.owner} uses ${gib(holder.usedMib)} of ${gib(holder.reservedMib)}`,
+      `${holder.name} of ${holder.owner} uses ${gibOrUnknown(holder.usedMib)} of ${gib(holder.reservedMib)}`,
   );
   if (report.foreign_mib) parts.push(`others use ${gib(report.foreign_mib)}`);
   parts.push(`${gib(freeMib(gpu, holders))} free`);

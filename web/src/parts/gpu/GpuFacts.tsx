@@ -1,7 +1,7 @@
 /** What a GPU bar says when one looks closer. */
 import { Link } from "@tanstack/react-router";
 import type { GpuView } from "../../api/types";
-import { gib, gibOf } from "../../format/amount";
+import { gib, gibOf, gibOrUnknown } from "../../format/amount";
 import { ownerColour } from "../../format/owner";
 import { freeMib, type Holder } from "./bar";
 import classes from "./GpuBar.module.css";
@@ -47,7 +47,8 @@ export function GpuFacts({ gpu, nodeLabel, holders }: Props) {
               </span>
             </div>
             <span>
-              {gib(holder.usedMib)} of {holder.reservedMib ? gib(holder.reservedMib) : "all"}
+              {gibOrUnknown(holder.usedMib)} of{" "}
+              {holder.reservedMib ? gib(holder.reservedMib) : "all"}
             </span>
           </li>
         ))}

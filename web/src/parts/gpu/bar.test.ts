@@ -79,6 +79,12 @@ describe("a GPU bar", () => {
     ]);
   });
 
+  it("does not call unknown use none", () => {
+    const view = gpu({ state: "faulty" }, { attempts: ["t-a.1"] });
+    expect(holdersOf(view, tasks)[0]?.usedMib).toBeNull();
+    expect(holdersOf(gpu({ used_mib: 500 }, { attempts: ["t-a.1"] }), tasks)[0]?.usedMib).toBe(0);
+  });
+
   it("is free only when it may be given out", () => {
     expect(isFree(gpu())).toBe(true);
     expect(isFree(gpu({ state: "faulty" }))).toBe(false);

@@ -11,7 +11,8 @@ export interface Holder {
   taskId: string;
   name: string;
   owner: string;
-  usedMib: number;
+  /** Null: the card does not say. */
+  usedMib: number | null;
   /** 0: it has the card without a figure of its own (whole cards). */
   reservedMib: number;
   /** Where the figure came from: `learned from 14 runs`. */
@@ -48,7 +49,7 @@ export function holdersOf(gpu: GpuView, tasks: ReadonlyMap<string, TaskView>): H
       taskId: taskOf(attemptId),
       name: task?.name || taskOf(attemptId),
       owner: task?.owner ?? "",
-      usedMib: used.get(attemptId) ?? 0,
+      usedMib: used.get(attemptId) ?? (gpu.report.used_mib == null ? null : 0),
       reservedMib: gpu.exclusive ? total_mib : (share?.gpu_memory_mib ?? 0),
       estimate: attempt?.estimate_text ?? "",
     };
@@ -62,7 +63,7 @@ export function segmentsOf(gpu: GpuView, holders: readonly Holder[]): Segment[] 
   // An exclusive card's reservation ends where others' use begins.
   const room = Math.max(0, total - foreign);
   const lengths = holders.map(({ usedMib, reservedMib }) =>
-    Math.max(usedMib, gpu.exclusive ? Math.min(reservedMib, room) : reservedMib),
+    Math.max(usedMib ?? 0, gpu.exclusive ? Math.min(reservedMib, room) : reservedMib),
   );
   const sum = lengths.reduce((a, b) => a + b, 0) + foreign;
   const scale = 1 / Math.max(total, sum, 1);
@@ -75,10 +76,11 @@ export function segmentsOf(gpu: GpuView, holders: readonly Holder[]): Segment[] 
   };
   holders.forEach((holder, i) => {
     const held = lengths[i] ?? 0;
-    const isOver = holder.reservedMib > 0 && holder.usedMib > holder.reservedMib;
-    const within = isOver ? holder.reservedMib : holder.usedMib;
+    const used = holder.usedMib ?? 0;
+    const isOver = holder.reservedMib > 0 && used > holder.reservedMib;
+    const within = isOver ? holder.reservedMib : used;
     add("used", within, holder);
-    if (isOver) add("over", holder.usedMib - within, holder);
+    if (isOver) add("over", used - within, holder);
     else add("reserved", held - within, holder);
   });
   add("foreign", foreign);
@@ -88,7 +90,7 @@ export function segmentsOf(gpu: GpuView, holders: readonly Holder[]): Segment[] 
 /** What is left for others to reserve, in MiB. */
 export function freeMib(gpu: GpuView, holders: readonly Holder[]): number {
   if (gpu.exclusive && holders.length > 0) return 0;
-  const held = holders.reduce((sum, one) => sum + Math.max(one.usedMib, one.reservedMib), 0);
+  const held = holders.reduce((sum, one) => sum + Math.max(one.usedMib ?? 0, one.reservedMib), 0);
   const used = Math.max(gpu.report.used_mib ?? 0, held + (gpu.report.foreign_mib ?? 0));
   return Math.max(0, gpu.report.total_mib - used);
 }
