@@ -95,7 +95,10 @@ class Auth:
     def caller_of(self, authorization: str | None) -> Caller:
         """Who holds the token of an ``Authorization`` header. Raises ``AuthError``."""
         if not authorization:
-            raise AuthError("no login was given", hint="log in: fluxhive login")
+            raise AuthError(
+                "no login was given",
+                hint="log in: fluxhive login; on a machine that is new here: fluxhive init",
+            )
         kind, _, text = authorization.partition(" ")
         text = text.strip()
         if kind.lower() != "bearer" or not text:
