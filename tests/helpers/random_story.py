@@ -11,9 +11,10 @@ def random_story(seed: int, n_steps: int = 80) -> RandomHive:
     numbers = _Numbers(seed)
     for node in range(3):
         hive.join(node, 1)
-    if seed % 3 == 0:
-        # A booking and a week without GPU-hours stand in the way from the beginning on.
-        hive.person(11 if seed % 2 else 7, "quota")
+    # A booking or a week without GPU-hours stands in the way from the beginning on.
+    if seed % 4 == 0:
+        hive.person(7, "quota")
+    if seed % 5 == 4:
         hive.person(8 if seed % 4 else 10, "quota")
     for _ in range(n_steps):
         roll, pick = numbers.below(100), numbers.below(1000)

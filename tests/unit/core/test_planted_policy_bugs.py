@@ -17,11 +17,8 @@ from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.outcome import Blame, GpuOom
 from tests.helpers.factories import gpu
 from tests.helpers.hive import Hive
-from tests.stories.test_learned_memory import (
-    test_what_was_learned_keeps_nobody_off_an_empty_node,
-    test_who_took_much_waits_for_room,
-)
-from tests.stories.test_preemption import test_an_overdue_promise_is_kept_by_who_may_give_way
+from tests.stories import test_learned_memory as learned_memory
+from tests.stories import test_preemption as preemption
 
 Patch = pytest.MonkeyPatch
 
@@ -223,27 +220,27 @@ def test_the_guard_on_utilization(monkeypatch: Patch) -> None:
 
 
 def test_host_memory_is_learned(monkeypatch: Patch) -> None:
-    test_who_took_much_waits_for_room()
+    learned_memory.test_who_took_much_waits_for_room()
     monkeypatch.setattr(need, "host_memory_mib", lambda *_: 0)
-    fails(test_who_took_much_waits_for_room)
+    fails(learned_memory.test_who_took_much_waits_for_room)
 
 
 def test_learned_host_memory_keeps_nobody_off_for_ever(monkeypatch: Patch) -> None:
-    test_what_was_learned_keeps_nobody_off_an_empty_node()
+    learned_memory.test_what_was_learned_keeps_nobody_off_an_empty_node()
 
     def uncapped(request: Any, record: Any, terms: Any) -> int:
         return int(request.memory_mib or terms.learned_memory_mib)
 
     monkeypatch.setattr(placement, "wanted_memory_mib", uncapped)
-    fails(test_what_was_learned_keeps_nobody_off_an_empty_node)
+    fails(learned_memory.test_what_was_learned_keeps_nobody_off_an_empty_node)
 
 
 def test_an_overdue_promise_makes_room(monkeypatch: Patch) -> None:
     hive = Hive(HiveSettings(preemption=True))
-    test_an_overdue_promise_is_kept_by_who_may_give_way(hive)
+    preemption.test_an_overdue_promise_is_kept_by_who_may_give_way(hive)
     monkeypatch.setattr(promises, "overdue", lambda hive: [])
     again = Hive(HiveSettings(preemption=True))
-    fails(lambda: test_an_overdue_promise_is_kept_by_who_may_give_way(again))
+    fails(lambda: preemption.test_an_overdue_promise_is_kept_by_who_may_give_way(again))
 
 
 def fails(story: Callable[[], None]) -> None:
