@@ -13,6 +13,7 @@ from fluxhive.core import (
     attempt_reports,
     node_contact,
     node_record,
+    nodes_off,
     placement,
     placement_pass,
     retry,
@@ -180,7 +181,7 @@ def a_private_node_serves_everybody(patch: Patch) -> None:
 
 @bug
 def a_node_that_handed_the_task_back_for_good_is_asked_again(patch: Patch) -> None:
-    patch.setattr(HiveState, "exclude", lambda self, task_id, node_id: None)
+    patch.setattr(nodes_off, "exclude", lambda hive, task_id, node_id: None)
 
 
 @bug

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fluxhive.core import attempt_end, attempt_reports, node_contact, placement_pass
+from fluxhive.core import attempt_end, attempt_reports, deadlines, node_contact, placement_pass
 from fluxhive.core.hive_state import HiveState
 from fluxhive.core.node import NodeState
 from fluxhive.core.outcome import Outcome, OutcomeKind
@@ -135,4 +135,4 @@ def a_gang_on_a_silent_node_ends_with_its_other_members(patch: Patch) -> None:
 
 @bug
 def members_that_linger_are_never_stopped(patch: Patch) -> None:
-    patch.setattr(HiveState, "watch_linger", lambda self, attempt: None)
+    patch.setattr(deadlines, "watch_linger", lambda hive, attempt: None)
