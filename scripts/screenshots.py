@@ -162,6 +162,10 @@ def more_nodes(hive: CliHive) -> Iterator[None]:
         until(are_there, limit_s=120, what="all nodes being there")
         yield
     finally:
+        # What runs there would outlive its agent.
+        live = [task["id"] for task in hive.json("ps", "-a")["tasks"]]
+        hive.run("cancel", *live)
+        hive.run("wait", *live)
         for agent in agents:
             agent.close()
 
