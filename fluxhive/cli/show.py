@@ -12,13 +12,14 @@ from fluxhive.cli.follow import usage
 from fluxhive.cli.program import shown_command
 from fluxhive.cli.ps import gpu_memory, place, running_time, where
 from fluxhive.cli.watch import watched
+from fluxhive.cli.why import likely_start
 from fluxhive.core.array import ArraySpec, MemberCounts
 from fluxhive.core.code import CodeSnapshot
 from fluxhive.core.dependency import Dependency, Edit
 from fluxhive.core.errors import NotFound
 from fluxhive.core.request import Request, show_mib, show_ms
 from fluxhive.core.retry import describe
-from fluxhive.core.task import TaskSpec
+from fluxhive.core.task import TaskSpec, TaskState
 from fluxhive.protocol.rest import AttemptView, MemberView, TaskView
 from fluxhive.sdk import tasks
 from fluxhive.sdk.begin import show_time
@@ -37,7 +38,18 @@ def command(*, task: str, control_url: str | None, form: output.Form) -> None:
     client = session.client(control_url)
     found = client.task(task)
     until_now = [] if form.is_data else _used_until_now(client, found)
-    output.pairs(form, facts(found, until_now), item=found, id=found.id)
+    to_come = [] if form.is_data else _to_come(client, found)
+    output.pairs(form, [*facts(found, until_now), *to_come], item=found, id=found.id)
+
+
+def _to_come(client: Calls, task: TaskView) -> list[tuple[str, str]]:
+    """When a task that is in line is likely to start; empty when nobody can tell."""
+    if task.state is not TaskState.QUEUED:
+        return []
+    try:
+        return likely_start(client.why(task.id).estimate)
+    except NotFound:
+        return []  # it has gone since
 
 
 def _used_until_now(client: Calls, task: TaskView) -> list[tuple[str, str]]:

@@ -54,16 +54,23 @@ def _facts(told: OutlookView) -> list[tuple[str, str]]:
         facts.append(("GPUs", f"{total}: {', '.join(parts)}"))
     if told.position is not None:
         facts.append(("in line", f"{told.position} of {told.n_in_line}"))
-    if told.estimate is not None and told.estimate.after is not None:
-        facts.append(("likely start", _estimate(told.estimate)))
+    facts += likely_start(told.estimate)
     facts += [("would start now", f"with {each.option}, on {each.where}") for each in told.remedies]
     return facts
 
 
-def _estimate(estimate: Estimate) -> str:
+def likely_start(estimate: Estimate | None) -> list[tuple[str, str]]:
+    """From when to when a task is likely to start, where, and how true that has been lately."""
+    if estimate is None or (estimate.after is None and estimate.accuracy is None):
+        return []  # nobody can tell, or there is room now
     text = show_time(estimate.earliest_at_ms)
     if estimate.latest_at_ms is None:
         text += " or later"
     elif estimate.latest_at_ms > estimate.earliest_at_ms:
         text += f" to {show_time(estimate.latest_at_ms)}"
-    return f"{text}, on {estimate.where}"
+    if estimate.where:
+        text += f", on {estimate.where}"
+    facts = [("likely start", text)]
+    if estimate.accuracy is not None:
+        facts.append(("estimates", estimate.accuracy.text))
+    return facts

@@ -1,102 +1,108 @@
-"""When a task is likely to start: what runs is let end one by one, on a copy, until it fits.
+"""When a task is likely to start: the hive is played forward a few times, on copies (rollout.py).
 
-Asks the same placement that acts. Tasks before it in the queue start first, in their order. An end
-is guessed from earlier runs (durations.py), else from the time limit; what has neither is taken to
-run on. Nothing of the hive is changed. Called by outlook.py.
+Here is chosen what is copied, so that a forecast costs about the same in a hive of any size: some
+nodes of the kind that could hold the task, what runs on them, and the first of the line. In a large
+hive a part of the nodes and the same part of the line stand for all. Nothing of the hive is
+changed. Called by outlook.py and by start_record.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from heapq import heappop, heappush
+from heapq import nsmallest
 from typing import NamedTuple
 
-from .durations import quantile_ms
+from .capability import missing
+from .durations import Lengths, basis_of, lengths_of
 from .hive_state import HiveState
-from .line_up import need_for, terms_for
+from .line_up import line_key, need_for, terms_for, terms_of
 from .node_record import NodeRecord
-from .placement import DEFAULT_TERMS, Terms, find
-from .request import Request, Reservation
-from .task import Attempt, Task, TaskSpec
-from .values import AttemptId, Ms, NodeId, TaskId
+from .placement import capacity_misfit
+from .rollout import ROLLOUTS, Outset, Rollout, Runner, Started, Waiter, family_of
+from .start_record import Question
+from .task import Attempt, Task
+from .task_queue import Line, Place
+from .values import Ms, TaskId
 
-#: Tasks before it that are played through, and ends that are; later starts are not estimated.
-AHEAD_MAX = 300
-ENDS_MAX = 1_000
-
-
-class Wish(NamedTuple):
-    """What has to fit."""
-
-    request: Request
-    owner: str
-    excluded: tuple[NodeId, ...] = ()
-    terms: Terms = DEFAULT_TERMS
-
-    def fit(self, nodes: Iterable[NodeRecord]) -> tuple[Reservation, ...] | None:
-        """Where it fits on these nodes, as placement says."""
-        return find(self.request, self.owner, self.excluded, nodes, self.terms)
-
-    def later(self, by_ms: Ms) -> Wish:
-        """The same, so much later."""
-        terms = self.terms._replace(done_at_ms=self.terms.done_at_ms + max(0, by_ms))
-        return self._replace(terms=terms)
+#: Nodes that are copied, and tasks in line that are.
+NODES_MAX = 32
+WAITERS_MAX = 200
 
 
-class Start(NamedTuple):
-    """When and where it would start."""
+class Forecast(NamedTuple):
+    """How long a task still waits in each rollout, the shortest first, and the middle one."""
 
-    at_ms: Ms
-    reservations: tuple[Reservation, ...]
-    #: The task, or the booking, whose end makes the room; None: there is room now.
-    after: TaskId | None
+    waits_ms: tuple[Ms, ...]
+    likely: Started
+
+    @property
+    def likely_ms(self) -> Ms:
+        """The wait in the middle."""
+        return self.waits_ms[len(self.waits_ms) // 2]
 
 
-def forecast(hive: HiveState, wish: Wish, ahead: list[Task], per_cent: int) -> Start | None:
-    """The start, if ends come as in so many of a hundred earlier runs; None: no telling."""
-    records = {node_id: copy_of(record) for node_id, record in hive.nodes.items()}
-    fit = None if ahead else wish.fit(records.values())
-    if fit is not None:
-        return Start(hive.now_ms, fit, None)
-    if len(ahead) > AHEAD_MAX:
+def forecast(hive: HiveState, waiter: Waiter, n_before: int) -> Forecast | None:
+    """The start of a task behind so many others; None: in most rollouts nobody can tell."""
+    stride, records = _some_nodes(hive, waiter)
+    waiters = [
+        waiter_in(hive, line, place, rank)
+        for line, place, rank in first_in_line(hive, WAITERS_MAX * stride)[::stride]
+    ]
+    waiters = [waiter, *(each for each in waiters if each.task_id != waiter.task_id)]
+    outset = Outset(
+        now_ms=hive.now_ms,
+        policy=hive.policy,
+        records=records,
+        runners=_runners(hive, records),
+        waiters=waiters,
+        promised=dict.fromkeys(hive.promises),
+    )
+    # Of those before it, one in ``stride`` is played; those beyond the first many are not.
+    n_to_go = n_before // stride
+    found: list[tuple[Ms, Started]] = []
+    for number in range(ROLLOUTS):
+        rollout = Rollout(outset, number)
+        started = rollout.start_of(waiter.task_id)
+        n_gone = min(n_to_go, len(waiters) - 1)
+        if started is None and rollout.is_cut and rollout.n_started:
+            # Not that far: the rest goes at the pace of those that started.
+            n_gone = min(n_to_go, rollout.n_started)
+            started = Started(rollout.now_ms, (), None)
+        if started is not None:
+            wait_ms = (started.at_ms - hive.now_ms) * (n_to_go + 1) // (n_gone + 1)
+            found.append((wait_ms, started))
+    if len(found) <= ROLLOUTS // 2:
         return None
-    ends: list[tuple[Ms, int, AttemptId, TaskId]] = []
-    for number, attempt in enumerate(live_attempts(hive)):
-        at_ms = end_ms(hive, attempt, per_cent)
-        if at_ms is not None:
-            heappush(ends, (at_ms, number, attempt.id, attempt.task_id))
-    for booking in hive.bookings.values():
-        # Its end makes room as a task's does.
-        heappush(ends, (booking.until_ms, -1, AttemptId(booking.id), TaskId(booking.id)))
-    waiting = list(ahead)
-    for number in range(ENDS_MAX):
-        if not ends:
-            return None
-        now_ms, _, attempt_id, task_id = heappop(ends)
-        touched = _release(records, attempt_id)
-        for task in list(waiting):
-            places = records.values() if task.spec.request.nodes > 1 else touched
-            found = wish_of(hive, task.spec, task.owner).later(now_ms - hive.now_ms).fit(places)
-            if found is None:
-                continue
-            waiting.remove(task)
-            stand_in = AttemptId(f"{task.id}.next")
-            for reservation in found:
-                records[reservation.node_id].hold(stand_in, reservation)
-            lasts_ms = quantile_ms(hive.book, task, per_cent) or task.spec.time_limit_ms
-            if lasts_ms is not None:
-                heappush(ends, (now_ms + lasts_ms, ENDS_MAX + number, stand_in, task.id))
-        places = records.values() if wish.request.nodes > 1 else touched
-        fit = wish.later(now_ms - hive.now_ms).fit(places)
-        if fit is not None:
-            return Start(max(hive.now_ms, now_ms), fit, task_id)
-    return None
+    found.sort(key=lambda each: each[0])
+    return Forecast(tuple(wait_ms for wait_ms, _ in found), found[len(found) // 2][1])
 
 
-def wish_of(hive: HiveState, spec: TaskSpec, owner: str) -> Wish:
-    """What a task like this needs, by what is known of its kind."""
-    need = need_for(hive, spec, owner)
-    return Wish(need.request, owner, (), terms_for(hive, need))
+def waiter_of(hive: HiveState, task: Task) -> Waiter:
+    """A task as one that waits for room, whether it is in line or not."""
+    line = hive.queue.line_of(task.id)
+    if line is not None:
+        place = line.places[task.id]
+        return waiter_in(hive, line, place, rank_in(hive, line, place))
+    need, key = need_for(hive, task.spec, task.owner), line_key(hive, task)
+    terms = terms_for(hive, need)
+    return Waiter(
+        task_id=task.id,
+        number=task.number,
+        submitted_at_ms=task.submitted_at_ms,
+        request=need.request,
+        owner=task.owner,
+        excluded=key.excluded,
+        terms=terms,
+        rank=hive.ranking.rank_of(key, need.expected, task.submitted_at_ms),
+        rank_per_ms=hive.ranking.rank_per_ms(key, need.expected),
+        lengths=None,
+        family=family_of(need.request, terms, _owner(hive, task.owner), key.excluded),
+    )
+
+
+def question_of(hive: HiveState, waiter: Waiter) -> Question:
+    """What is asked, as far as it matters for how true the answer will be."""
+    return Question(waited_ms=max(0, hive.now_ms - waiter.submitted_at_ms), is_gang=waiter.is_gang)
 
 
 def live_attempts(hive: HiveState) -> list[Attempt]:
@@ -104,42 +110,116 @@ def live_attempts(hive: HiveState) -> list[Attempt]:
     return [hive.attempts[attempt_id] for attempt_id in hive.live_of.values()]
 
 
-def end_ms(hive: HiveState, attempt: Attempt, per_cent: int) -> Ms | None:
-    """When an attempt is likely to be over; None: nothing tells."""
+def nobody_knows(hive: HiveState) -> TaskId | None:
+    """The first in line of which nothing says how long it will run; None: there is none."""
+    for line, place, _ in first_in_line(hive, WAITERS_MAX):
+        limit_ms = hive.tasks[place.task_id].spec.time_limit_ms
+        if lengths_of(line.basis, 0, limit_ms) is None:
+            return place.task_id
+    return None
+
+
+def runner_of(hive: HiveState, attempt: Attempt) -> Runner:
+    """How long an attempt may still run."""
     task = hive.tasks[attempt.task_id]
     began_ms = attempt.started_at_ms or attempt.reserved_at_ms
-    limit_ms, lasts_ms = task.spec.time_limit_ms, quantile_ms(hive.book, task, per_cent)
-    if lasts_ms is None:
-        return None if limit_ms is None else max(hive.now_ms, began_ms + limit_ms)
-    at_ms = began_ms + lasts_ms
-    if at_ms <= hive.now_ms:
-        # Overdue: the longer it runs already, the longer it is likely to go on.
-        at_ms = hive.now_ms + (hive.now_ms - began_ms) // 2
-    return at_ms if limit_ms is None else max(hive.now_ms, min(at_ms, began_ms + limit_ms))
+    age_ms = max(1, hive.now_ms - began_ms)
+    lengths = lengths_of(basis_of(hive.book, task), age_ms, task.spec.time_limit_ms)
+    return Runner(attempt.id, task.id, began_ms, lengths)
 
 
-def copy_of(record: NodeRecord) -> NodeRecord:
-    """The same node with the same reservations, to play with."""
-    copied = NodeRecord(record.live())
-    copied.set_open(record.is_open)
-    for attempt_id, reservation in record.holders.items():
-        copied.hold(attempt_id, reservation)
-    for uuid, gpu in record.gpus.items():
-        if gpu.bookings and uuid in copied.gpus:
-            copied.gpus[uuid].bookings = gpu.bookings
-    return copied
+def first_in_line(hive: HiveState, n: int) -> list[tuple[Line, Place, int]]:
+    """At most so many who are next, with their ranks as the lines were ranked last."""
+    lines = nsmallest(n, hive.queue.lines.values(), key=lambda line: line.rank)
+    found: list[tuple[int, int, Line, Place]] = []
+    for line in lines:
+        some = nsmallest(n, line.places.values(), key=lambda place: place.number)
+        found += [(rank_in(hive, line, place), place.number, line, place) for place in some]
+    found.sort(key=lambda each: each[:2])
+    return [(line, place, rank) for rank, _, line, place in found[:n]]
 
 
-def _release(records: dict[NodeId, NodeRecord], over: str) -> list[NodeRecord]:
-    """Lets an attempt go wherever it holds something, or a booking; those nodes."""
-    touched = []
-    for record in records.values():
-        if over in record.holders:
-            record.clear_usage(AttemptId(over))
-            record.let_go(AttemptId(over))
-            touched.append(record)
-        for gpu in record.gpus.values():
-            if any(booking.id == over for booking in gpu.bookings):
-                gpu.bookings = tuple(each for each in gpu.bookings if each.id != over)
-                touched.append(record)
-    return touched
+def n_ahead(hive: HiveState, waiter: Waiter) -> int:
+    """How many tasks in line go before this one."""
+    own = waiter.rank, waiter.number
+    return sum(_n_before(hive, line, own) for line in hive.queue.lines.values())
+
+
+def _n_before(hive: HiveState, line: Line, own: tuple[int, int]) -> int:
+    """Those of a line that go before this rank and number: the first of them, in their order."""
+    head = line.head()
+    if head is None or (rank_in(hive, line, head), head.number) >= own:
+        return 0
+    if len(line.places) == 1:
+        return 1
+    places = sorted(line.places.values())
+    low, high = 1, len(places)
+    while low < high:
+        middle = (low + high) // 2
+        if (rank_in(hive, line, places[middle]), places[middle].number) < own:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def rank_in(hive: HiveState, line: Line, place: Place) -> int:
+    """Where a task stands among all, as of the last ranking: lower goes first."""
+    return hive.ranking.rank_of(line.key, line.need.expected, place.submitted_at_ms)
+
+
+def _owner(hive: HiveState, owner: str) -> str:
+    """The owner where it matters whose task it is, else empty."""
+    return owner if hive.is_private(owner) else ""
+
+
+# ── what is copied ────────────────────────────────────────────────────────────────────────────
+
+
+def _some_nodes(hive: HiveState, waiter: Waiter) -> tuple[int, list[NodeRecord]]:
+    """Nodes that could hold the task, and for how many each of them stands."""
+    able = [record for record in hive.nodes.values() if _could_hold(waiter, record)]
+    least = max(NODES_MAX, 2 * waiter.request.nodes)
+    stride = -(-len(able) // least) if able else 1
+    return stride, able[::stride]
+
+
+def _could_hold(waiter: Waiter, record: NodeRecord) -> bool:
+    node = record.node
+    return (
+        record.takes
+        and record.serves(waiter.owner)
+        and node.id not in waiter.excluded
+        and not (waiter.request.on_nodes and node.label not in waiter.request.on_nodes)
+        and not missing(waiter.terms.capabilities, node.capabilities)
+        and capacity_misfit(waiter.request, node.id, node.inventory) is None
+    )
+
+
+def _runners(hive: HiveState, records: Iterable[NodeRecord]) -> list[Runner]:
+    """What makes room when it is over: attempts and bookings."""
+    ids = dict.fromkeys(attempt_id for record in records for attempt_id in record.holders)
+    runners = [runner_of(hive, hive.attempts[attempt_id]) for attempt_id in ids]
+    for booking in hive.bookings.values():
+        ends = Lengths((booking.until_ms,), (1,))
+        runners.append(Runner(booking.id, TaskId(booking.id), 0, ends))
+    return runners
+
+
+def waiter_in(hive: HiveState, line: Line, place: Place, rank: int) -> Waiter:
+    """A task in line."""
+    task, need = hive.tasks[place.task_id], line.need
+    terms = terms_of(hive, line, task.id)
+    return Waiter(
+        task_id=task.id,
+        number=place.number,
+        submitted_at_ms=place.submitted_at_ms,
+        request=need.request,
+        owner=line.key.owner,
+        excluded=line.key.excluded,
+        terms=terms,
+        rank=rank,
+        rank_per_ms=hive.ranking.rank_per_ms(line.key, line.need.expected),
+        lengths=lengths_of(line.basis, 0, task.spec.time_limit_ms),
+        family=family_of(need.request, terms, _owner(hive, line.key.owner), line.key.excluded),
+    )

@@ -25,6 +25,8 @@ class HiveSettings(Value, frozen=True, kw_only=True):
     gang_linger_ms: Ms = 10 * 60_000
     #: Ended tasks kept in memory, newest last; older ones are in the store alone.
     ended_tasks_max: int = 20_000
+    #: How often an estimate of a start is put to the test at most (trials.py); 0: never.
+    trial_every_ms: Ms = 120_000
     #: How it decides.
     policy: Policy = HIVE
     #: Whether tasks that may be preempted give way to urgent ones and to overdue promises.

@@ -16,7 +16,7 @@ from . import booking_desk, deadlines, line_up, nodes_off, promises, turns, urge
 from .array_record import ArrayRecord
 from .booking import Booking
 from .dependency import Dependency
-from .effects import HiveEffect, Publish, SaveAttempt, SaveNode, SaveTask
+from .effects import HiveEffect, Publish, SaveAttempt, SaveEstimate, SaveNode, SaveTask
 from .fairshare import Accounts
 from .gang import check_member_moves, lingers
 from .hive_settings import HiveSettings
@@ -29,6 +29,7 @@ from .request import Promise
 from .room_index import RoomIndex
 from .score import Ranking
 from .shares import charge, count_gpus, name_gpus, open_task
+from .start_record import StartRecord
 from .task import (
     Attempt,
     AttemptState,
@@ -97,6 +98,8 @@ class HiveState(NodeWords):
         self.urgent: dict[TaskId, None] = {}
         self.preemptible: dict[AttemptId, None] = {}
         self.turns = turns.Turns()
+        #: How true estimates of starts were.
+        self.starts = StartRecord()
         #: Nodes on which room may have appeared since the last placement pass.
         self.roomy: dict[NodeId, NodeRecord] = {}
         self.effects: list[HiveEffect] = []
@@ -131,6 +134,9 @@ class HiveState(NodeWords):
             self.dequeue(task.id)
             self.timers.cancel(TimerKind.PAUSE, task.id)
             self.timers.cancel(TimerKind.PROMISE, task.id)
+            if task.id in self.starts.open:
+                self.starts.left(task, self.now_ms)
+                self.effects.append(SaveEstimate(record=self.starts.stored(self.now_ms)))
         promises.keep(self, task)
         if old is None:
             open_task(self, task)

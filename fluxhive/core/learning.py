@@ -1,8 +1,9 @@
 """What the hive has learned from attempts that ran: peaks, lengths, utilization, by whose they are.
 
 One record for each signature, one for the same program with any sizes, one for everything of an
-author in a project, one for a project. Records are plain values that the store keeps. Not here:
-what is made of them (memory.py for GPU memory; ``expected`` below for time and utilization).
+author in a project, one for a project; and one about estimates of starts. Records are plain values
+that the store keeps. Not here: what is made of them (memory.py for GPU memory; durations.py and
+``expected`` below for time, ``expected`` for utilization; start_record.py for estimates).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 
 from .policy import DAY_MS, HOUR_MS, DurationFrom, Policy
 from .signature import author_of, program_of
-from .values import Mib, Ms, Value
+from .values import Mib, Ms, TaskId, Value
 
 #: Newest values kept, by kind of record; more would only slow changes down.
 PEAKS_MAX = 20
@@ -45,6 +46,22 @@ class Peak(Value, frozen=True, kw_only=True, array_like=True):
     peak_mib: Mib
 
 
+class Told(Value, frozen=True, kw_only=True, array_like=True):
+    """An estimate of a start that was put to the test; waits are counted from when it was made."""
+
+    task_id: TaskId
+    told_at_ms: Ms
+    #: For so long the task had waited then.
+    waited_ms: Ms
+    is_gang: bool
+    #: What the rollouts said, and the range that was told.
+    middle_ms: Ms
+    earliest_ms: Ms
+    latest_ms: Ms
+    #: How long it really waited; None: it still does.
+    came_ms: Ms | None = None
+
+
 class Learned(Value, frozen=True, kw_only=True):
     """What is known under one name."""
 
@@ -63,6 +80,8 @@ class Learned(Value, frozen=True, kw_only=True):
     #: Attempts placed by this estimate, and how many of them took more than was reserved.
     placed: int = 0
     exceeded: int = 0
+    #: Of the one record about estimates of starts (start_record.py): the newest.
+    starts: tuple[Told, ...] = ()
 
     @property
     def peak_mib(self) -> Mib:

@@ -148,15 +148,6 @@ def terms_for(hive: HiveState, need: Need) -> Terms:
     )
 
 
-def standing(hive: HiveState, task: Task) -> tuple[int, int]:
-    """Where a task in line stands against all others: lower goes first."""
-    line = hive.queue.line_of(task.id)
-    key = line_key(hive, task) if line is None else line.key
-    need = need_of(key, _basis(hive, key), hive.policy, hive.gpu_sizes)
-    rank = hive.ranking.rank_of(key, need.expected, task.submitted_at_ms)
-    return rank, place_of(hive, task).number
-
-
 def terms_of(hive: HiveState, line: Line, task_id: TaskId) -> Terms:
     """What a placement of the line's head goes by, beside its request."""
     return Terms(

@@ -6,28 +6,39 @@ and changes nothing. Called by the server for `fluxhive why` and `submit --dry-r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import Enum
 
 from msgspec.structs import replace
 
 from .arrays import find_task
 from .capability import missing
-from .durations import runs_like
+from .durations import basis_of, runs_like
 from .explain import Reason, WaitCode, explain, obstacles, over_quota
-from .forecast import Start, Wish, end_ms, forecast, live_attempts
+from .forecast import (
+    forecast,
+    live_attempts,
+    n_ahead,
+    nobody_knows,
+    question_of,
+    runner_of,
+    waiter_of,
+)
 from .hive_state import HiveState
-from .line_up import need_for, standing, terms_for
+from .line_up import need_for
 from .memory import STEP_MIB, describe
-from .node_record import GpuRecord, NodeRecord, serving
+from .node_record import GpuRecord, NodeRecord
 from .placement import MisfitCode, kept_as, lacks_memory
+from .remedies import Remedy, remedies, roomiest, where_of
 from .request import Estimate as MemoryEstimate
 from .request import Request, Reservation, show_mib, show_ms
+from .rollout import Waiter
+from .signature import signature
+from .start_record import Accuracy
 from .task import Task, TaskSpec, TaskState
 from .values import Ms, TaskId, Value
 
-#: An estimate goes from the end that 20 of 100 runs reached to that of 80 of 100.
-EARLY_PER_CENT, LATE_PER_CENT = 20, 80
+#: Who is not submitted yet comes after everybody.
+NUMBER_LAST = 2**62
 REMEDIES_MAX = 3
 #: Reasons that say more than how much room there is.
 _NOT_ROOM = frozenset(
@@ -42,7 +53,6 @@ _NOT_ROOM = frozenset(
         WaitCode.QUOTA_PROJECT,
     }
 )
-_GIB = 1024
 
 
 class GpuStanding(Enum):
@@ -72,24 +82,21 @@ class GpuCount(Value, frozen=True, kw_only=True):
     n_gpus: int
 
 
-class Remedy(Value, frozen=True, kw_only=True):
-    """A change with which the task would start now, as placement says."""
-
-    option: str
-    where: str
-
-
 class Estimate(Value, frozen=True, kw_only=True):
     """When it is likely to start."""
 
     earliest_at_ms: Ms
     #: None: it may be later than any figure that is known.
     latest_at_ms: Ms | None = None
+    #: As often earlier as later.
+    likely_at_ms: Ms | None = None
     where: str = ""
     #: The task, or the booking, whose end makes the room; None: there is room.
     after: TaskId | None = None
     #: What the estimate rests on.
     basis: str = ""
+    #: How true estimates have been lately; None: it starts now.
+    accuracy: Accuracy | None = None
 
 
 class Outlook(Value, frozen=True, kw_only=True):
@@ -116,55 +123,51 @@ def outlook(hive: HiveState, task_id: TaskId) -> Outlook | None:
     if task.state is not TaskState.QUEUED:
         text = "; ".join(reason.text for reason in reasons) or task.reason or task.state.value
         return Outlook(summary=text, reasons=tuple(reasons))
-    line = hive.queue.line_of(task.array_id or task_id)
-    ahead = list(_ahead(hive, task))
-    need = need_for(hive, task.spec, task.owner) if line is None else line.need
-    excluded = () if line is None else line.key.excluded
-    wish = Wish(need.request, task.owner, excluded, terms_for(hive, need))
-    told = _told(hive, wish, need.estimate, ahead, reasons)
-    is_in_line = (task.array_id or task_id) in hive.queue
+    if task.id not in hive.tasks and task.array_id is not None:
+        task = hive.tasks[task.array_id]
+    line = hive.queue.line_of(task.id)
+    waiter = waiter_of(hive, task)
+    n_before = n_ahead(hive, waiter)
+    estimated = need_for(hive, task.spec, task.owner) if line is None else line.need
+    told = _told(hive, waiter, estimated.estimate, n_before, reasons)
     return replace(
         told,
         reasons=tuple(reasons),
-        position=len(ahead) + 1 if is_in_line else None,
+        position=None if line is None else n_before + 1,
         n_in_line=len(hive.queue),
     )
 
 
 def dry_run(hive: HiveState, spec: TaskSpec, owner: str) -> Outlook:
     """What would come of a task that is not submitted; of an array: of its first member."""
-    rank = spec.priority.rank
-    ahead = [
-        hive.tasks[task_id]
-        for task_id in hive.queue.task_ids()
-        if hive.tasks[task_id].priority.rank <= rank
-    ]
-    ahead.sort(key=lambda task: standing(hive, task))
     reasons = obstacles(spec, (record.node for record in hive.nodes.values()), owner)
     stand_in = Task(
         id=TaskId(""),
-        number=0,
+        number=NUMBER_LAST,
         owner=owner,
         spec=spec,
         state=TaskState.QUEUED,
+        priority=spec.priority,
         submitted_at_ms=hive.now_ms,
+        signature=signature(spec, owner),
     )
     blocked = hive.book_of_quotas.blocks(stand_in)
     if blocked is not None:
         reasons.append(over_quota(hive, blocked))
-    need = need_for(hive, spec, owner)
-    wish = Wish(need.request, owner, (), terms_for(hive, need))
-    return replace(_told(hive, wish, need.estimate, ahead, reasons), reasons=tuple(reasons))
+    waiter = waiter_of(hive, stand_in)
+    estimate = need_for(hive, spec, owner).estimate
+    told = _told(hive, waiter, estimate, n_ahead(hive, waiter), reasons)
+    return replace(told, reasons=tuple(reasons))
 
 
 def _told(
     hive: HiveState,
-    wish: Wish,
+    waiter: Waiter,
     reserved: MemoryEstimate | None,
-    ahead: list[Task],
+    n_before: int,
     reasons: list[Reason],
 ) -> Outlook:
-    fit = wish.fit(hive.nodes.values())
+    fit = waiter.fit(hive)
     main = reasons[0] if reasons else None
     if main is not None and main.code in _NOT_ROOM:
         # Room is not what it waits for, and no end of another task helps.
@@ -173,95 +176,97 @@ def _told(
         estimate = _now(hive, fit)
         parts = ["there is room now", _when(hive, estimate)]
     else:
-        estimate = _later(hive, wish, ahead)
-        parts = [_lack(hive, wish) or ("" if main is None else main.text), _when(hive, estimate)]
+        estimate = _later(hive, waiter, n_before)
+        lack = _lack(hive, waiter) or ("" if main is None else main.text)
+        parts = [lack, _when(hive, estimate)]
     return Outlook(
         summary="; ".join(part for part in parts if part),
-        memory=_memory(wish.request, reserved),
-        gpus=census(hive, wish),
+        memory=_memory(waiter.request, reserved),
+        gpus=census(hive, waiter),
         estimate=estimate,
-        remedies=() if fit is not None else tuple(_remedies(hive, wish))[:REMEDIES_MAX],
+        remedies=() if fit is not None else tuple(remedies(hive, waiter))[:REMEDIES_MAX],
     )
-
-
-def _ahead(hive: HiveState, task: Task) -> Iterator[Task]:
-    """Who stands before a task, first first."""
-    whole = hive.tasks[task.array_id] if task.id not in hive.tasks and task.array_id else task
-    own = standing(hive, whole)
-    others = (hive.tasks[task_id] for task_id in hive.queue.task_ids())
-    places = sorted((standing(hive, other), other.id) for other in others)
-    yield from (hive.tasks[task_id] for place, task_id in places if place < own)
 
 
 # ── the start ─────────────────────────────────────────────────────────────────────────────────
 
 
 def _now(hive: HiveState, fit: tuple[Reservation, ...]) -> Estimate:
-    at_ms = hive.now_ms
-    return Estimate(earliest_at_ms=at_ms, latest_at_ms=at_ms, where=_where(hive, fit))
-
-
-def _later(hive: HiveState, wish: Wish, ahead: list[Task]) -> Estimate | None:
-    early = forecast(hive, wish, ahead, EARLY_PER_CENT)
-    if early is None:
-        return None
-    late = forecast(hive, wish, ahead, LATE_PER_CENT)
+    now_ms = hive.now_ms
     return Estimate(
-        earliest_at_ms=min(early.at_ms, late.at_ms if late is not None else early.at_ms),
-        latest_at_ms=None if late is None else max(early.at_ms, late.at_ms),
-        where=_where(hive, early.reservations),
-        after=early.after,
-        basis=_basis(hive, early),
+        earliest_at_ms=now_ms,
+        likely_at_ms=now_ms,
+        latest_at_ms=now_ms,
+        where=where_of(hive, fit),
     )
 
 
-def _basis(hive: HiveState, start: Start) -> str:
-    if start.after in hive.bookings:
-        return f"a booking for {hive.bookings[start.after].whose}"
-    task = None if start.after is None else hive.tasks.get(start.after)
+def _later(hive: HiveState, waiter: Waiter, n_before: int) -> Estimate | None:
+    found = forecast(hive, waiter, n_before)
+    if found is None:
+        return None
+    wait = hive.starts.range_of(found.waits_ms, question_of(hive, waiter), hive.now_ms)
+    start = found.likely
+    return Estimate(
+        earliest_at_ms=hive.now_ms + wait.earliest_ms,
+        likely_at_ms=hive.now_ms + wait.likely_ms,
+        latest_at_ms=hive.now_ms + wait.latest_ms,
+        where=where_of(hive, start.reservations),
+        after=start.after,
+        basis=_basis(hive, start.after),
+        accuracy=hive.starts.accuracy(),
+    )
+
+
+def _basis(hive: HiveState, after: TaskId | None) -> str:
+    """What is known about the task whose end makes the room."""
+    if after is not None and after in hive.bookings:
+        return f"a booking for {hive.bookings[after].whose}"
+    task = None if after is None else hive.tasks.get(after)
     if task is None:
         return ""
     n_runs = len(runs_like(hive.book, task))
     if n_runs:
         return f"{n_runs} earlier run{'s' if n_runs > 1 else ''} like {task.id}"
+    basis = basis_of(hive.book, task)
+    if basis.author is not None and basis.author.durations_ms:
+        return f"other tasks of {task.owner}"
+    if basis.project is not None and basis.project.durations_ms:
+        return f"other tasks of project {task.project}"
     return f"the time limit of {task.id}"
-
-
-def _where(hive: HiveState, fit: tuple[Reservation, ...]) -> str:
-    parts = []
-    for reservation in fit:
-        label = hive.nodes[reservation.node_id].node.label
-        gpus = ",".join(str(share.index) for share in reservation.gpus)
-        parts.append(f"{label}:{gpus}" if gpus else label)
-    return " ".join(parts)
 
 
 def _when(hive: HiveState, estimate: Estimate | None) -> str:
     if estimate is None:
-        unknown = [a for a in live_attempts(hive) if end_ms(hive, a, LATE_PER_CENT) is None]
+        unknown = [a for a in live_attempts(hive) if runner_of(hive, a).lengths is None]
         if unknown:
             return f"no telling when: nothing says how long {unknown[0].task_id} runs"
+        first = nobody_knows(hive)
+        if first is not None:
+            return f"no telling when: nothing says how long {first} will run"
         return "no telling when"
-    if estimate.after is None:
-        return f"on {estimate.where}"
-    early_ms = max(0, estimate.earliest_at_ms - hive.now_ms)
+    if estimate.latest_at_ms == hive.now_ms:
+        return f"on {estimate.where}" if estimate.where else "any moment"
+    early_ms = estimate.earliest_at_ms - hive.now_ms
     text = f"about {show_ms(early_ms)}"
     if estimate.latest_at_ms is not None and estimate.latest_at_ms > estimate.earliest_at_ms:
         text += f" to {show_ms(estimate.latest_at_ms - hive.now_ms)}"
+    if estimate.after is None:
+        return text
     return f"{text}, when {estimate.after} ends ({estimate.basis})"
 
 
 # ── what stands in the way ────────────────────────────────────────────────────────────────────
 
 
-def census(hive: HiveState, wish: Wish) -> tuple[GpuCount, ...]:
+def census(hive: HiveState, waiter: Waiter) -> tuple[GpuCount, ...]:
     """How each GPU of the hive stands to the wish; empty when it asks for none."""
-    if not wish.request.gpus:
+    if not waiter.request.gpus:
         return ()
     counts: dict[GpuStanding, int] = {}
     for record in hive.nodes.values():
         for gpu in record.gpus.values():
-            standing = _standing(wish, record, gpu)
+            standing = _standing(waiter, record, gpu)
             counts[standing] = counts.get(standing, 0) + 1
     return tuple(
         GpuCount(standing=standing, n_gpus=counts[standing])
@@ -270,12 +275,12 @@ def census(hive: HiveState, wish: Wish) -> tuple[GpuCount, ...]:
     )
 
 
-def _standing(wish: Wish, record: NodeRecord, gpu: GpuRecord) -> GpuStanding:
-    request = wish.request
-    if not record.serves(wish.owner):
+def _standing(waiter: Waiter, record: NodeRecord, gpu: GpuRecord) -> GpuStanding:
+    request = waiter.request
+    if not record.serves(waiter.owner):
         return GpuStanding.NOT_YOURS
-    lacks = missing(wish.terms.capabilities, record.node.capabilities)
-    if lacks or not record.takes or record.node.id in wish.excluded:
+    lacks = missing(waiter.terms.capabilities, record.node.capabilities)
+    if lacks or not record.takes or record.node.id in waiter.excluded:
         return GpuStanding.NODE_AWAY
     if not gpu.is_offered:
         return GpuStanding.OUT_OF_USE
@@ -284,38 +289,26 @@ def _standing(wish: Wish, record: NodeRecord, gpu: GpuRecord) -> GpuStanding:
     free_mib = gpu.free_mib if request.shares_gpu else gpu.report.total_mib
     if free_mib < (request.gpu_memory_mib or 0):
         return GpuStanding.MEMORY
-    if kept_as(gpu, wish.terms) is MisfitCode.BOOKED:
+    if kept_as(gpu, waiter.terms) is MisfitCode.BOOKED:
         return GpuStanding.BOOKED
-    if request.cpus > record.free_cpus or lacks_memory(request, record, wish.terms):
+    if request.cpus > record.free_cpus or lacks_memory(request, record, waiter.terms):
         return GpuStanding.NODE_FULL
     return GpuStanding.FITS
 
 
-def _lack(hive: HiveState, wish: Wish) -> str:
+def _lack(hive: HiveState, waiter: Waiter) -> str:
     """``needs 20.0 GiB on one GPU; the most free is 11.0 GiB on gpu-b:0``; else empty."""
-    if not wish.request.shares_gpu:
+    if not waiter.request.shares_gpu:
         return ""
-    best = _roomiest(hive, wish)
-    needs = f"needs {show_mib(wish.request.gpu_memory_mib or 0)} on one GPU"
+    best = roomiest(hive, waiter)
+    needs = f"needs {show_mib(waiter.request.gpu_memory_mib or 0)} on one GPU"
     if best is None:
         return f"{needs}, and none can be shared now"
     record, gpu = best
-    if gpu.free_mib >= (wish.request.gpu_memory_mib or 0):
+    if gpu.free_mib >= (waiter.request.gpu_memory_mib or 0):
         return ""
     free = show_mib(max(0, gpu.free_mib))
     return f"{needs}; the most free is {free} on {record.node.label}:{gpu.report.index}"
-
-
-def _roomiest(hive: HiveState, wish: Wish) -> tuple[NodeRecord, GpuRecord] | None:
-    offered = [
-        (record, gpu)
-        for record in serving(hive.nodes, wish.owner)
-        if record.takes and record.node.id not in wish.excluded
-        if not missing(wish.terms.capabilities, record.node.capabilities)
-        for gpu in record.gpus.values()
-        if gpu.is_offered and gpu.exclusive is None
-    ]
-    return max(offered, key=lambda each: (each[1].free_mib, each[1].report.uuid), default=None)
 
 
 def _memory(request: Request, reserved: MemoryEstimate | None) -> str:
@@ -328,39 +321,3 @@ def _memory(request: Request, reserved: MemoryEstimate | None) -> str:
     if request.gpu_memory_mib is None:
         return "whole GPUs"
     return f"whole GPUs of {show_mib(request.gpu_memory_mib)} or more"
-
-
-# ── what would help ───────────────────────────────────────────────────────────────────────────
-
-
-def _remedies(hive: HiveState, wish: Wish) -> Iterator[Remedy]:
-    """Single changes with which it would start now; each is tried on the placement that acts."""
-    for option, request in _cheaper(hive, wish):
-        fit = wish._replace(request=request).fit(hive.nodes.values())
-        if fit is not None:
-            yield Remedy(option=option, where=_where(hive, fit))
-
-
-def _cheaper(hive: HiveState, wish: Wish) -> Iterator[tuple[str, Request]]:
-    request = wish.request
-    best = _roomiest(hive, wish)
-    gib = 0 if best is None else best[1].free_mib // _GIB
-    wanted_mib = request.gpu_memory_mib
-    if request.gpus == 1 and gib > 0 and (wanted_mib is None or wanted_mib > gib * _GIB):
-        smaller = replace(request, gpu_memory_mib=gib * _GIB, exclusive=False)
-        yield f"--gpu-mem {gib}G", smaller
-    if request.exclusive and wanted_mib is not None:
-        yield "--shared", replace(request, exclusive=False)
-    for gpus in range(request.gpus - 1, 0, -1):
-        fewer = replace(request, gpus=gpus)
-        if wish._replace(request=fewer).fit(hive.nodes.values()) is not None:
-            yield f"--gpus {gpus}", fewer
-            break
-    records = [record for record in serving(hive.nodes, wish.owner) if record.takes]
-    cpus = max((record.free_cpus for record in records), default=0)
-    if 0 < cpus < request.cpus:
-        yield f"--cpus {cpus}", replace(request, cpus=cpus)
-    memory_gib = max((record.free_memory_mib for record in records), default=0) // _GIB
-    wanted_mib = request.memory_mib or wish.terms.learned_memory_mib
-    if 0 < memory_gib * _GIB < wanted_mib:
-        yield f"--mem {memory_gib}G", replace(request, memory_mib=memory_gib * _GIB)

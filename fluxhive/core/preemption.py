@@ -14,13 +14,13 @@ from __future__ import annotations
 from . import nodes_off, promises
 from .attempt_end import stop_attempt
 from .capability import needed
-from .forecast import copy_of
 from .hive_state import HiveState
 from .node import NodeState
 from .node_record import NodeRecord
 from .outcome import StopCause
 from .placement import Terms, find
 from .request import Request
+from .rollout import copy_of
 from .spec import Priority
 from .task import Attempt, AttemptState, Task
 from .values import AttemptId, Ms, NodeId

@@ -89,6 +89,14 @@ class Ranking:
         work = expected.duration_ms * n_gpus(key.request)
         return key.priority * _CLASS_STEP + int(work - self._policy.sjf_aging * waited_ms)
 
+    def rank_per_ms(self, key: LineKey, expected: Expected) -> float:
+        """By how much such a task's rank changes while it waits, against who does not age."""
+        if self._policy.order is not Order.HIVE:
+            return 0.0  # All change alike, or none does.
+        factor = self.share_factor(key.owner, key.project)
+        stretch = stretch_ms(self._policy, key.request, expected)
+        return -CLASS_BOOST[key.priority] * factor * _GRAIN / stretch
+
 
 def response_ratio(policy: Policy, request: Request, expected: Expected, waited_ms: Ms) -> float:
     """1 for who just came; doubles when he has waited as long as he needs."""

@@ -23,7 +23,9 @@ from . import (
     nodes_off,
     promises,
     quota_gate,
+    start_record,
     task_orders,
+    trials,
     unknown_attempts,
     use_watch,
 )
@@ -71,6 +73,7 @@ from .outlook import Outlook, dry_run, outlook
 from .placement_pass import place_waiting
 from .preemption import make_room
 from .quota import Quota, QuotaScope, Use
+from .start_record import Accuracy
 from .task import Attempt, AttemptState, Task, TaskSpec
 from .timers import TimerKind
 from .values import AttemptId, Ms, NodeId, TaskId, Value
@@ -120,6 +123,7 @@ class TaskManager:
         make_room(hive)
         self._save_usages()
         quota_gate.save_hours(hive)
+        trials.make(hive, event.task_id if isinstance(event, TaskSubmitted) else None)
         effects, hive.effects = hive.effects, []
         return effects
 
@@ -138,6 +142,10 @@ class TaskManager:
     def dry_run(self, spec: TaskSpec, owner: str) -> Outlook:
         """What would come of this task if it were submitted now; nothing is."""
         return dry_run(self.hive, spec, owner)
+
+    def accuracy(self) -> Accuracy:
+        """How true estimates of starts have been lately."""
+        return self.hive.starts.accuracy()
 
     def line_of(self, task_id: TaskId) -> LineKey | None:
         """What is the same for all tasks that wait for the same; None when it is not in line."""
@@ -228,7 +236,7 @@ class TaskManager:
             attempts=tuple(hive.attempts.values()),
             nodes=tuple(self.nodes()),
             arrays=tuple(record.count for record in hive.arrays.values()),
-            learned=tuple(hive.book.records.values()),
+            learned=start_record.lessons(hive),
             usages=hive.accounts.usages(),
             last_channel=hive.last_channel,
             quotas=tuple(hive.book_of_quotas.quotas.values()),
@@ -252,7 +260,7 @@ class TaskManager:
         hive.redated_at_ms = now_ms
         hive.is_loading = True
         for record in snapshot.learned:
-            hive.book.load(record)
+            start_record.load(hive, record)
         for usage in snapshot.usages:
             hive.accounts.load(usage)
         hive.last_channel = snapshot.last_channel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fluxhive.core.start_record import Accuracy
 from fluxhive.core.values import Value
 
 from .usage import UsagePoint
@@ -53,6 +54,8 @@ class Summary(Value, frozen=True, kw_only=True, omit_defaults=False):
     ended_24h: EndCounts = EndCounts()
     #: The same failures by what ended the last attempt, the most frequent first.
     failed_24h: tuple[CauseCount, ...] = ()
+    #: How true estimates of starts have been lately.
+    estimates: Accuracy = Accuracy()
 
 
 class GpuPast(Value, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fluxhive.core.outlook import Estimate, GpuCount, Remedy
+from fluxhive.core.outlook import Estimate, GpuCount
+from fluxhive.core.remedies import Remedy
 from fluxhive.core.task import TaskState
 from fluxhive.core.values import Value
 

@@ -59,9 +59,14 @@ class PolicyWorld:
         gpu_mib: tuple[Mib, ...],
         seed: int = 1,
         snapshot: HiveSnapshot | None = None,
+        trial_every_ms: Ms = 0,
     ) -> None:
         settings = HiveSettings(
-            policy=policy, silent_after_ms=_FOR_EVER_MS, ended_tasks_max=1_000, heartbeat_ms=1_000
+            policy=policy,
+            silent_after_ms=_FOR_EVER_MS,
+            ended_tasks_max=1_000,
+            heartbeat_ms=1_000,
+            trial_every_ms=trial_every_ms,
         )
         self._policy = policy
         if snapshot is None:

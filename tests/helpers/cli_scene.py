@@ -7,8 +7,9 @@ from msgspec.structs import replace
 from fluxhive.core.array import ArraySpec, MemberCounts, SweepVariable
 from fluxhive.core.node import NodeState
 from fluxhive.core.outcome import ExitFacts, Outcome, OutcomeKind
-from fluxhive.core.outlook import GpuCount, GpuStanding, Remedy
+from fluxhive.core.outlook import GpuCount, GpuStanding
 from fluxhive.core.quota import Quota, QuotaScope, Use
+from fluxhive.core.remedies import Remedy
 from fluxhive.core.request import Request
 from fluxhive.core.task import AttemptState, TaskSpec, TaskState
 from fluxhive.protocol.quotas import QuotaPage, QuotaView

@@ -57,7 +57,7 @@ from . import factories
 from .true_hello import true_hello
 
 OUTCOMES, PHASES = list(OutcomeKind), list(HeldPhase)
-SETTINGS = HiveSettings(preemption=True)
+SETTINGS = HiveSettings(preemption=True, trial_every_ms=20_000)
 #: At most so many tasks, so that the end comes soon.
 MAX_TASKS = 12
 

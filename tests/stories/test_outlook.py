@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from fluxhive.core.array import ArraySpec
-from fluxhive.core.forecast import Wish
-from fluxhive.core.outlook import Outlook, census, dry_run, outlook
+from fluxhive.core.outlook import Outlook, dry_run, outlook
 from fluxhive.core.task import TaskSpec
 from fluxhive.core.values import TaskId
 from tests.helpers import factories
@@ -48,12 +47,21 @@ def test_earlier_runs_make_the_estimate_a_range(hive: Hive) -> None:
     hive.waits("1m")
     hive.submit("t2", gpus=1, exclusive=True)
     told = look(hive, "t2")
-    assert told.summary.endswith("about 9:00 to 24:00, when t1 ends (5 earlier runs like t1)")
-    # Overdue, it is given half of what it ran so far.
+    assert told.summary.endswith("to 24:00, when t1 ends (5 earlier runs like t1)")
+    assert told.estimate is not None
+    assert told.estimate.likely_at_ms is not None
+    assert told.estimate.latest_at_ms == hive.now_ms + 24 * 60_000
+    assert told.estimate.earliest_at_ms < told.estimate.likely_at_ms
+    # The longer it runs beyond all earlier runs, the longer it is likely to go on.
     hive.waits("29m")
-    estimate = look(hive, "t2").estimate
-    assert estimate is not None
-    assert estimate.earliest_at_ms == estimate.latest_at_ms == hive.now_ms + 15 * 60_000
+    overdue = look(hive, "t2").estimate
+    assert overdue is not None
+    hive.waits("6m")
+    more = look(hive, "t2").estimate
+    assert more is not None
+    assert more.likely_at_ms is not None
+    assert overdue.likely_at_ms is not None
+    assert more.likely_at_ms - hive.now_ms > overdue.likely_at_ms - (hive.now_ms - 6 * 60_000)
 
 
 def test_those_before_it_start_first(hive: Hive) -> None:
@@ -133,7 +141,7 @@ def test_what_does_not_wait_is_told_as_it_is(hive: Hive) -> None:
     assert look(hive, "t2").summary == "needs t1 to succeed; it is starting"
     assert look(hive, "t1").summary == "attempt 1 on n1"
     assert outlook(hive.manager.hive, TaskId("t9")) is None
-    assert census(hive.manager.hive, Wish(factories.request(), "ann")) == ()
+    assert dry_run(hive.manager.hive, TaskSpec(command=("a",)), "ann").gpus == ()
 
 
 def test_a_member_of_an_array_is_told_like_its_array(hive: Hive) -> None:

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from fluxhive.core.outlook import Estimate, GpuCount, GpuStanding, Remedy
+from fluxhive.core.outlook import Estimate, GpuCount, GpuStanding
+from fluxhive.core.remedies import Remedy
 from fluxhive.core.task import TaskState
 from fluxhive.core.values import TaskId
 from fluxhive.protocol.rest import ReasonView
