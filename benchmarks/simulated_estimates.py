@@ -4,8 +4,8 @@
 
 Of the tasks that do not start at once each twentieth is asked for its outlook when it comes, and
 with it somebody who has waited for a while. The hive tries estimates of its own meanwhile, as it
-always does. Prints how many got an estimate, how many of the starts lay within its range, before and after
-it, and how wide the ranges were.
+always does. Prints how many got an estimate, how many of the starts lay within its range, before
+and after it, and how wide the ranges were.
 """
 
 from __future__ import annotations

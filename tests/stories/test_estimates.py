@@ -15,6 +15,7 @@ from tests.helpers.hive import Hive
 
 OFTEN = replace(DEFAULT_SETTINGS, trial_every_ms=1)
 MINUTE_MS = 60_000
+WAITS_MS = [(11_001, 20_000, 25_000, 35_000, 45_000), (40_000, 41_001, 55_000, 60_000, 80_000)]
 QUESTION = Question(waited_ms=0, is_gang=False)
 
 
@@ -162,7 +163,7 @@ def test_an_estimate_of_a_long_line_takes_a_bounded_number_of_looks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(forecast, "WAITERS_MAX", 20)
-    monkeypatch.setattr(rollout, "LOOKS_MAX", 40)
+    monkeypatch.setattr(rollout, "LOOKS_MAX", 5)
     hive = one_gpu()
     hive.submit("a", gpus=1, exclusive=True)
     hive.starts("a.1")
@@ -180,7 +181,7 @@ def test_an_estimate_of_a_long_line_takes_a_bounded_number_of_looks(
     assert last.position is not None
     assert last.position > 40
     assert last.estimate is not None
-    assert len(looks) < rollout.ROLLOUTS * (rollout.LOOKS_MAX + 20) + 20
+    assert len(looks) < rollout.ROLLOUTS * (rollout.LOOKS_MAX + 10) + 10
     # Those beyond what is played go at the pace of those that are.
     assert last.estimate.likely_at_ms is not None
     assert last.estimate.likely_at_ms - hive.now_ms > 5 * MINUTE_MS
@@ -196,3 +197,14 @@ def test_behind_tasks_of_which_nothing_is_known_there_is_no_telling() -> None:
     told = look(hive, "c")
     assert told.estimate is None
     assert told.summary.endswith("no telling when: nothing says how long b will run")
+
+
+def test_the_same_question_has_the_same_answer_in_every_process() -> None:
+    hive = one_gpu()
+    hive.submit("a", gpus=1, exclusive=True)
+    hive.starts("a.1")
+    for number in range(6):
+        hive.submit(f"w{number}", gpus=1, exclusive=True)
+    found = [forecast.waiter_of(hive.manager.hive, hive.task(f"w{number}")) for number in (2, 5)]
+    told = [forecast.forecast(hive.manager.hive, waiter, 0) for waiter in found]
+    assert [each.waits_ms for each in told if each is not None] == WAITS_MS

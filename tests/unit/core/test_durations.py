@@ -32,7 +32,8 @@ def test_its_own_runs_count_most_and_the_others_make_it_wider() -> None:
 
 def test_who_runs_already_takes_longer_than_he_did_until_now() -> None:
     for age in (1, 9, 30, 500):
-        lengths = lengths_of(Basis(own=known(5, 10, 20)), age * MINUTE_MS, None)
+        basis = Basis(own=known(5, 10, 20), author=known(2, 40), project=known(8, 25))
+        lengths = lengths_of(basis, age * MINUTE_MS, None)
         assert lengths is not None
         assert all(lengths.at(part) > age * MINUTE_MS for part in range(0, 1000, 50))
     # Older than all: the longer it runs, the longer it goes on.
