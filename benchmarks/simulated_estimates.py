@@ -95,7 +95,7 @@ def main() -> None:
     print(f"{name} at load {load}: {world.n_waited} tasks did not start at once")
     for has_waited, who in ((False, "who just came"), (True, "who had waited")):
         report(world, who, [each for each in world.answers if each.has_waited is has_waited])
-    print(f"  the hive says at the end: {world.manager.accuracy().text}")
+    print(f"  the hive says at the end: {world.manager.hive.starts.accuracy().text}")
     print(f"  mean time to completion {tally.result('hive', 0.0).mean_jct_h} h")
 
 

@@ -16,12 +16,12 @@ from .capability import missing
 from .durations import Lengths, basis_of, lengths_of
 from .hive_state import HiveState
 from .line_up import line_key, need_for, terms_for, terms_of
+from .lines import Line, Place
 from .node_record import NodeRecord
 from .placement import capacity_misfit
 from .rollout import ROLLOUTS, Outset, Rollout, Runner, Started, Waiter, family_of
 from .start_record import Question
 from .task import Attempt, Task
-from .task_queue import Line, Place
 from .values import Ms, TaskId
 
 #: Nodes that are copied, and tasks in line that are.
@@ -147,7 +147,7 @@ def n_ahead(hive: HiveState, waiter: Waiter) -> int:
 
 def _n_before(hive: HiveState, line: Line, own: tuple[int, int]) -> int:
     """Those of a line that go before this rank and number: the first of them, in their order."""
-    head = line.head()
+    head = line.head
     if head is None or (rank_in(hive, line, head), head.number) >= own:
         return 0
     if len(line.places) == 1:

@@ -4,10 +4,9 @@
 sessions and repeats change nothing. The caller stores all saves of one step in one transaction,
 then carries the rest out in order, and hands ``TimePassed`` in at ``next_wakeup()``.
 
-The parts: hive_state.py holds the records and is the only one to change them; task_orders.py does
-what people want; placement_pass.py starts what fits; node_contact.py judges hellos and silence;
-attempt_reports.py what nodes say about attempts; attempt_end.py with retry.py judges ends;
-explain.py says why a task waits; invariants.py has the laws.
+The parts: hive_state.py alone changes records; task_orders.py does what people want;
+placement_pass.py starts what fits; node_contact.py judges hellos and silence, attempt_reports.py
+what nodes say, attempt_end.py ends; explain.py says why a task waits; invariants.py has the laws.
 """
 
 from __future__ import annotations
@@ -73,7 +72,6 @@ from .outlook import Outlook, dry_run, outlook
 from .placement_pass import place_waiting
 from .preemption import make_room
 from .quota import Quota, QuotaScope, Use
-from .start_record import Accuracy
 from .task import Attempt, AttemptState, Task, TaskSpec
 from .timers import TimerKind
 from .values import AttemptId, Ms, NodeId, TaskId, Value
@@ -123,7 +121,7 @@ class TaskManager:
         make_room(hive)
         self._save_usages()
         quota_gate.save_hours(hive)
-        trials.make(hive, event.task_id if isinstance(event, TaskSubmitted) else None)
+        trials.make(hive, event)
         effects, hive.effects = hive.effects, []
         return effects
 
@@ -143,14 +141,9 @@ class TaskManager:
         """What would come of this task if it were submitted now; nothing is."""
         return dry_run(self.hive, spec, owner)
 
-    def accuracy(self) -> Accuracy:
-        """How true estimates of starts have been lately."""
-        return self.hive.starts.accuracy()
-
     def line_of(self, task_id: TaskId) -> LineKey | None:
         """What is the same for all tasks that wait for the same; None when it is not in line."""
-        line = self.hive.queue.line_of(task_id)
-        return None if line is None else line.key
+        return None if (line := self.hive.queue.line_of(task_id)) is None else line.key
 
     # ── views ─────────────────────────────────────────────────────────────────────────────────
 
@@ -210,8 +203,7 @@ class TaskManager:
 
     def reserved_on(self, node_id: NodeId) -> Reserved:
         """What attempts hold of a node."""
-        record = self.hive.nodes.get(node_id)
-        return Reserved() if record is None else record.reserved()
+        return Reserved() if node_id not in self.hive.nodes else self.hive.nodes[node_id].reserved()
 
     def unknown_on(self, node_id: NodeId) -> tuple[AttemptId, ...]:
         """What a node holds and this hive does not know."""

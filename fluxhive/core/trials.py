@@ -10,19 +10,20 @@ from __future__ import annotations
 from zlib import crc32
 
 from .effects import SaveEstimate
+from .events import HiveEvent, TaskSubmitted
 from .forecast import forecast, n_ahead, question_of, waiter_of
 from .hive_state import HiveState
 from .learning import Told
 from .start_record import OPEN_MAX
 from .task import Task
-from .values import TaskId
 
 #: Of those who have waited a trial is made so many times more rarely than of those who just came.
 _RARER = 2
 
 
-def make(hive: HiveState, submitted: TaskId | None) -> None:
-    """One trial, if it is time for one and somebody waits; ``submitted`` came in this step."""
+def make(hive: HiveState, event: HiveEvent) -> None:
+    """One trial, if it is time for one and somebody waits; that was the event of this step."""
+    submitted = event.task_id if isinstance(event, TaskSubmitted) else None
     every_ms, starts = hive.settings.trial_every_ms, hive.starts
     if not every_ms or not len(hive.queue) or len(starts.open) >= OPEN_MAX:
         return

@@ -103,7 +103,7 @@ class Tally:
             gpus=self._gpus(),
             counts=self._task_counts(),
             oldest_wait_ms=self._oldest(),
-            estimates=self._brain.manager.accuracy(),
+            estimates=self._brain.manager.hive.starts.accuracy(),
             ended_24h=EndCounts(
                 succeeded=ends[TaskState.SUCCEEDED],
                 failed=ends[TaskState.FAILED],

@@ -61,11 +61,13 @@ def look(hive: Hive, name: str) -> Outlook:
 
 def test_a_hive_says_how_many_of_its_estimates_were_right() -> None:
     hive = one_gpu()
-    assert hive.manager.accuracy().text == "no estimate has been put to the test here yet"
+    assert (
+        hive.manager.hive.starts.accuracy().text == "no estimate has been put to the test here yet"
+    )
     waits_behind(hive, 0, "10s")
-    assert hive.manager.accuracy().text == "the only estimate so far was right"
+    assert hive.manager.hive.starts.accuracy().text == "the only estimate so far was right"
     waits_behind(hive, 1, "4m")
-    told = hive.manager.accuracy()
+    told = hive.manager.hive.starts.accuracy()
     assert told.text == "of the last 2 estimates 1 were right; 0 started earlier, 1 later"
     assert (told.n_estimates, told.n_right, told.n_earlier, told.n_later) == (2, 1, 0, 1)
 
@@ -117,7 +119,7 @@ def test_a_task_that_never_starts_says_nothing_about_estimates() -> None:
     assert list(hive.manager.hive.starts.open) == ["b"]
     hive.cancel("b")
     assert not hive.manager.hive.starts.open
-    assert hive.manager.accuracy().n_estimates == 0
+    assert hive.manager.hive.starts.accuracy().n_estimates == 0
 
 
 def test_a_restored_hive_says_the_same() -> None:
@@ -127,10 +129,10 @@ def test_a_restored_hive_says_the_same() -> None:
     hive.submit("a", gpus=1, exclusive=True)
     hive.starts("a.1")
     hive.submit("b", gpus=1, exclusive=True)
-    said, told = hive.manager.accuracy(), estimate_of(hive, "b")
+    said, told = hive.manager.hive.starts.accuracy(), estimate_of(hive, "b")
     hive.restarts()
     hive.rejoins("n1", "a.1 running")
-    assert hive.manager.accuracy() == said
+    assert hive.manager.hive.starts.accuracy() == said
     again = estimate_of(hive, "b")
     assert (again.earliest_at_ms, again.latest_at_ms) == (told.earliest_at_ms, told.latest_at_ms)
 
