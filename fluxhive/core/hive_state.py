@@ -98,7 +98,6 @@ class HiveState(NodeWords):
         self.urgent: dict[TaskId, None] = {}
         self.preemptible: dict[AttemptId, None] = {}
         self.turns = turns.Turns()
-        #: How true estimates of starts were.
         self.starts = StartRecord()
         #: Nodes on which room may have appeared since the last placement pass.
         self.roomy: dict[NodeId, NodeRecord] = {}
