@@ -14,8 +14,10 @@ import json
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import NamedTuple
 
+from msgspec.structs import replace
 from own_hive import COMMAND, OwnHive, heading, own_hive
 
 from fluxhive.core.request import Request
@@ -34,7 +36,7 @@ place = pathlib.Path(root, "use", uuid)
 place.mkdir(parents=True, exist_ok=True)
 began = pathlib.Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
 (place / str(os.getpid())).write_text(f"1524 {began}")
-os.execvp("sleep", ["sleep", "3600"])
+os.execvp("sleep", ["sleep", os.environ.get("HOLD_S", "3600")])
 """
 
 
@@ -75,8 +77,12 @@ def fill(hive: OwnHive, n_tasks: int) -> None:
         # More tasks than this machine has cores: they sleep.
         request=Request(cpus=0, gpus=1, gpu_memory_mib=4096),
     )
-    body = TaskBatch(tasks=[spec] * n_tasks)
-    hive.transport.call("POST", "/api/v1/tasks/batch", TaskPage, body=body)
+    # One that ends first: whoever does not know how busy they keep a GPU puts few of them on it.
+    first = replace(spec, env={"HOLD_S": "10"})
+    submit = partial(hive.transport.call, "POST", "/api/v1/tasks/batch", TaskPage)
+    task = submit(body=TaskBatch(tasks=[first])).items[0].id
+    subprocess.run([*COMMAND, "wait", task], env=hive.env, check=True, capture_output=True)
+    submit(body=TaskBatch(tasks=[spec] * n_tasks))
     until = time.monotonic() + 120
     while time.monotonic() < until:
         asked = subprocess.run(

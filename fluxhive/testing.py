@@ -148,7 +148,14 @@ def parse_description(description: str) -> list[int]:
                 value=description,
             )
         sizes += [parse_mib(size, field="FLOWHIVE_FAKE_GPUS")] * int(count)
-    return sizes[:GPUS_MAX]
+    if len(sizes) > GPUS_MAX:
+        raise InputError(
+            f"`{description}` describes {len(sizes)} GPUs",
+            hint=f"a node has at most {GPUS_MAX}",
+            field="FLOWHIVE_FAKE_GPUS",
+            value=description,
+        )
+    return sizes
 
 
 # ── what a task does ──────────────────────────────────────────────────────────────────────────

@@ -180,6 +180,9 @@ def misfit(
     found = _look(request, owner, excluded, record, terms)
     if not isinstance(found, MisfitCode):
         return None
+    if found in (MisfitCode.CPUS, MisfitCode.HOST_MEMORY) and request.gpus:
+        # Of two things that lack, the GPU is the one that people ask after.
+        found = _lack_of_gpus(request, record, terms) or found
     if found is MisfitCode.AGENT_TOO_OLD:
         lacks = missing(terms.capabilities, record.node.capabilities)
         return Misfit(node_id=node_id, code=found, lacks=lacks)
@@ -251,6 +254,12 @@ def _look(
     if request.shares_gpu:
         return _look_for_share(request, record, terms)
     return look_for_whole(request, record, terms)
+
+
+def _lack_of_gpus(request: Request, record: NodeRecord, terms: Terms) -> MisfitCode | None:
+    look = _look_for_share if request.shares_gpu else look_for_whole
+    found = look(request, record, terms)
+    return found if found in (MisfitCode.GPUS, MisfitCode.GPU_MEMORY) else None
 
 
 def may_have_cpus(request: Request, record: NodeRecord, policy: Policy) -> int:

@@ -77,7 +77,9 @@ def test_two_nodes_never_have_the_same_gpu(tmp_path: Path) -> None:
     assert first.gpus[0].uuid != second.gpus[0].uuid
 
 
-@pytest.mark.parametrize("text", ["4", "x80G", "0x80G", "4x", "4xlots", "1000x8G", "4x80G;"])
+@pytest.mark.parametrize(
+    "text", ["4", "x80G", "0x80G", "60x8G,5x8G", "4x", "4xlots", "1000x8G", "4x80G;"]
+)
 def test_a_description_that_means_nothing_is_refused_by_name(text: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         open_gpu_source(text, state_dir=tmp_path)

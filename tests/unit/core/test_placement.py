@@ -184,6 +184,16 @@ def test_a_misfit_says_what_is_wanted_and_what_there_is() -> None:
         assert reason.forever == forever
 
 
+def test_where_cpus_and_gpus_lack_it_is_the_gpus_that_are_named() -> None:
+    node = record("n1", "80G", "80G", cpus=2)
+    hold(node, "t1", 0, 80_000, exclusive=True)
+    node.free_cpus = 0
+    for gpus, code in ((2, MisfitCode.GPUS), (1, MisfitCode.CPUS)):
+        reason = misfit(Request(gpus=gpus, cpus=2, exclusive=True), "ann", (), node)
+        assert reason is not None
+        assert reason.code is code
+
+
 def test_a_small_gpu_that_is_free_does_not_help_who_needs_a_large_one() -> None:
     node = record("n1", "40G", "80G")
     hold(node, "t1.1", 1, 1000)
