@@ -48,9 +48,14 @@ class HostMemory:
         while len(self._counts) > 1 and self._counts[1][0] < now_s - WINDOW_S:
             self._counts.popleft()
 
-    def scene(self, cgroup: str | None) -> HostScene:
-        """How it stands at the end of an attempt, whose cgroup this is (None: it had none)."""
+    def scene(self, cgroup: str | None, pid: int | None = None) -> HostScene:
+        """How it stands at the end of an attempt, whose cgroup and main process these are
+        (None: it had none)."""
         own_kills = None if cgroup is None else _kills(cgroup + "/memory.events")
+        if pid is not None and self._log is not None and not own_kills:
+            # Whatever limit it was: the kernel names whom it kills.
+            is_killed = self._log.has_killed(pid, within_s=WINDOW_S)
+            own_kills = 1 if is_killed else own_kills
         before = self._counts[0][1]
         return HostScene(
             own_kills=own_kills,

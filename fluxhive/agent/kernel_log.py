@@ -10,12 +10,18 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
+from collections import deque
 
 PATH = "/dev/kmsg"
 #: Longer than any record (CONSOLE_EXT_LOG_MAX, linux/kernel/printk/internal.h).
 _RECORD_BYTES = 8 << 10
 #: ``Memory cgroup out of memory: …`` is the other one (``oom_kill_process``, linux/mm/oom_kill.c).
-_KILL = re.compile(rb"(?:^|;)Out of memory[^\n]*: Killed process \d+", re.MULTILINE)
+_KILL = re.compile(
+    rb"(?:^|;)(Out of memory|Memory cgroup out of memory)[^\n]*: Killed process (\d+)", re.MULTILINE
+)
+#: So many killed processes are remembered, the newest.
+_PIDS_MAX = 256
 
 
 class KernelLog:
@@ -26,6 +32,13 @@ class KernelLog:
         self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.lseek(self._fd, 0, os.SEEK_END)
         self._n_kills = 0
+        self._killed: deque[tuple[float, int]] = deque(maxlen=_PIDS_MAX)
+
+    def has_killed(self, pid: int, *, within_s: float) -> bool:
+        """Whether the kernel has killed this process lately, by whatever limit. Never waits."""
+        self.n_kills()
+        since_s = time.monotonic() - within_s
+        return any(each == pid and at_s >= since_s for at_s, each in self._killed)
 
     def n_kills(self) -> int:
         """How many there have been since this object was made. Never waits."""
@@ -38,7 +51,9 @@ class KernelLog:
                 return self._n_kills  # nothing more, or the log is gone
             if not record:
                 return self._n_kills
-            self._n_kills += len(_KILL.findall(record))
+            for match in _KILL.finditer(record):
+                self._n_kills += match[1] == b"Out of memory"
+                self._killed.append((time.monotonic(), int(match[2])))
 
 
 def open_kernel_log() -> KernelLog | None:

@@ -159,7 +159,7 @@ class Runner:
             directory_of=self._workspace.directory,
             put=lambda event: self._hands.put(event),
             gpu_peaks=lambda attempt_id: self._gpus.peaks(attempt_id),
-            host_scene=lambda attempt_id: self._host.scene(self._workspace.cgroup_of(attempt_id)),
+            host_scene=lambda name, pid: self._host.scene(self._workspace.cgroup_of(name), pid),
         )
         self._shims.on_started = self._follow
         self._shims.on_ended = self._unfollow

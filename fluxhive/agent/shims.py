@@ -64,7 +64,7 @@ class Shims:
         directory_of: Callable[[AttemptId], str],
         put: Callable[[NodeEvent], None],
         gpu_peaks: Callable[[AttemptId], tuple[GpuPeak, ...]] = lambda attempt_id: (),
-        host_scene: Callable[[AttemptId], HostScene | None] = lambda attempt_id: None,
+        host_scene: Callable[[AttemptId, int | None], HostScene | None] = lambda *args: None,
     ) -> None:
         self._launcher = launcher
         self._directory_of = directory_of
@@ -196,13 +196,14 @@ class Shims:
 
     def _note_facts(self, attempt_id: AttemptId, exited: Exited) -> None:
         directory = self._directory_of(attempt_id)
+        started = self._started.get(attempt_id)
         facts = exit_facts(
             directory,
             exited,
             stop_cause=self._stop_causes.get(attempt_id),
             gpu_peaks=self._gpu_peaks(attempt_id),
             lengths=self.lengths_of(attempt_id),
-            host=partial(self._host_scene, attempt_id),
+            host=partial(self._host_scene, attempt_id, None if started is None else started.pid),
         )
         self._note_end(attempt_id, facts)
 

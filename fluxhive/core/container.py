@@ -207,7 +207,11 @@ def plan_container(facts: ContainerFacts) -> ContainerPlan:
 def _daemon(facts: ContainerFacts) -> ContainerPlan:
     """Docker and podman, which take the same words but for GPUs and users."""
     name, program = facts.attempt_id, facts.program
-    words = [program, "create", "--name", name, "--init", "--pull", "missing"]
+    engine = [program]
+    if facts.engine is Engine.PODMAN:
+        # Its warnings would stand in the task's stderr.
+        engine.append("--log-level=error")
+    words = [*engine, "create", "--name", name, "--init", "--pull", "missing"]
     words += ["--label", f"fluxhive.attempt={name}", "--label", f"fluxhive.epoch={facts.epoch}"]
     words += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
     words += ["--pids-limit", str(PIDS_MAX), "--shm-size", SHM_SIZE]
@@ -233,18 +237,18 @@ def _daemon(facts: ContainerFacts) -> ContainerPlan:
     words += ["--entrypoint", facts.command[0], "--", facts.image, *facts.command[1:]]
     state = ("--format", "{{json .State}}")
     # What attaches would pass signals on, which is the leader's; docker's has no option for it.
-    start = [program, "start", "--attach"]
+    start = [*engine, "start", "--attach"]
     if facts.engine is Engine.PODMAN:
         start.append("--sig-proxy=false")
     return ContainerPlan(
         create=tuple(words),
         start=(*start, name),
-        logs=(program, "logs", "--follow", name),
-        wait=(program, "wait", name),
-        inspect=(program, "inspect", "--type", "container", *state, name),
-        stop=(program, "stop", "--time", str(facts.grace_s), name),
-        kill=(program, "kill", name),
-        remove=(program, "rm", "--force", "--volumes", name),
+        logs=(*engine, "logs", "--follow", name),
+        wait=(*engine, "wait", name),
+        inspect=(*engine, "inspect", "--type", "container", *state, name),
+        stop=(*engine, "stop", "--time", str(facts.grace_s), name),
+        kill=(*engine, "kill", name),
+        remove=(*engine, "rm", "--force", "--volumes", name),
         env_file=_env_file(facts.env),
     )
 

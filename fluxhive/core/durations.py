@@ -79,7 +79,7 @@ def lengths_of(basis: Basis, age_ms: Ms, limit_ms: Ms | None) -> Lengths | None:
     if not any(record.durations_ms for record in records):
         return None if limit_ms is None else Lengths((max(limit_ms, age_ms),), (1,))
     own = () if basis.own is None else basis.own.durations_ms
-    counted = [(ms, _OWN_EACH) for ms in own if ms > age_ms]
+    counted = [(ms, _OWN_EACH) for ms in _beyond(own, age_ms)]
     counted += _together(basis.author, age_ms, _AUTHOR_ALL)
     counted += _together(basis.project, age_ms, _PROJECT_ALL)
     if age_ms:
@@ -99,5 +99,10 @@ def lengths_of(basis: Basis, age_ms: Ms, limit_ms: Ms | None) -> Lengths | None:
 def _together(record: Learned | None, age_ms: Ms, counts: int) -> list[tuple[Ms, int]]:
     if record is None:
         return []
-    older = [ms for ms in record.durations_ms[-_NEWEST:] if ms > age_ms]
+    older = _beyond(record.durations_ms[-_NEWEST:], age_ms)
     return [(ms, max(1, counts // len(older))) for ms in older]
+
+
+def _beyond(runs_ms: tuple[Ms, ...], age_ms: Ms) -> list[Ms]:
+    """Those that took longer than this; all of them for a task that is to start."""
+    return [ms for ms in runs_ms if ms > age_ms or not age_ms]  # a run may take 0 ms

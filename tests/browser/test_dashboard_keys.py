@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.helpers.browser import PATIENCE_MS, Visit
-from tests.helpers.cli_hive import CliHive
+from tests.helpers.cli_hive import CliHive, until
 
 pytestmark = pytest.mark.timeout(180)
 expect.set_options(timeout=PATIENCE_MS)
@@ -61,6 +62,12 @@ def test_rows_are_walked_opened_chosen_and_cancelled_by_keys(visit: Visit) -> No
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
 
 
+def down_to(page: Page, wanted: Locator) -> bool:
+    """One key press; whether that chose it."""
+    page.keyboard.press("ArrowDown")
+    return wanted.get_attribute("data-selected") is not None
+
+
 def test_the_palette_goes_to_a_task_and_to_a_page(visit: Visit) -> None:
     (task_id,) = waiting(visit.hive, "find-me-quickly")
     page = visit.page
@@ -68,8 +75,10 @@ def test_the_palette_goes_to_a_task_and_to_a_page(visit: Visit) -> None:
         page.keyboard.press("Control+k")
         page.get_by_role("textbox", name="Where to").fill(typed)
         option = page.locator(".mantine-Spotlight-action")
-        expect(option.filter(has_text=re.compile(typed, re.IGNORECASE)).first).to_be_visible()
-        page.keyboard.press("ArrowDown")
+        wanted = option.filter(has_text=re.compile(typed, re.IGNORECASE)).first
+        expect(wanted).to_be_visible()
+        # What comes from the server may still move the list: down until it is the chosen one.
+        until(partial(down_to, page, wanted), what=f"the choice of {typed}")
         page.keyboard.press("Enter")
         expect(page).to_have_url(re.compile(re.escape(place)))
 
@@ -127,6 +136,9 @@ def test_a_log_is_searched_and_a_hit_leads_to_its_line(visit: Visit) -> None:
     visit.hive.ok("wait", task_id)
     page = visit.page
     page.goto(f"/t/{task_id}/log")
+    expect(
+        page.get_by_role("region", name="Log").get_by_text("line", exact=False).first
+    ).to_be_visible()
     page.keyboard.press("/")
     page.keyboard.type("needle")
     page.get_by_role("navigation", name="Hits").get_by_text("needle here").click()

@@ -14,7 +14,21 @@ import time
 from pathlib import Path
 
 IMAGE = "busybox:here"
-APPLETS = ("cat", "dd", "echo", "env", "false", "head", "id", "ls", "seq", "sh", "sleep", "true")
+APPLETS = (
+    "cat",
+    "dd",
+    "echo",
+    "env",
+    "false",
+    "head",
+    "id",
+    "ls",
+    "seq",
+    "sh",
+    "sleep",
+    "timeout",
+    "true",
+)
 _START_S = 60.0
 
 

@@ -148,6 +148,7 @@ def test_it_is_installed_once_shown_and_taken_out_again(hive: ServiceHive, tmp_p
 
 
 def test_no_secret_goes_into_the_unit(hive: ServiceHive) -> None:
+    (hive.home / "config.toml").write_text("[agent]\nallow_root = true\n")
     hive.env["FLOWHIVE_PASSWORD"] = "correct horse"
     shown = hive.run("service", "install", "--no-start")
     assert "FLOWHIVE_PASSWORD: not written" in shown.stderr

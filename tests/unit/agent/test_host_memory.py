@@ -66,6 +66,8 @@ def test_of_the_kernels_log_only_what_the_machine_was_short_of_counts(tmp_path: 
         log.write(f"3,9,25256494099,-;Memory cgroup out of memory: {kill}")
         log.write("6,10,25256494051,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null)\n")
     assert host.scene(None).node_kills == 0
+    # It names whom it kills, and that one was not killed by a person.
+    assert (host.scene(None, 4711).own_kills, host.scene(None, 4712).own_kills) == (1, None)
     with path.open("a") as log:
         log.write(f"3,11,25261242713,-;Out of memory: {kill} SUBSYSTEM=memory\n")
         log.write(f"3,12,25261242714,-;Out of memory (oom_kill_allocating_task): {kill}")

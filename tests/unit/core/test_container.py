@@ -73,6 +73,7 @@ def test_docker_is_told_exactly_this() -> None:
 
 def test_podman_names_gpus_and_users_its_own_way() -> None:
     words = plan_container(replace(FACTS, engine=Engine.PODMAN, program="podman")).create
+    assert words[:3] == ("podman", "--log-level=error", "create")
     devices = [words[n + 1] for n, word in enumerate(words) if word == "--device"]
     assert devices == ["nvidia.com/gpu=GPU-a", "nvidia.com/gpu=GPU-b"]
     assert "--gpus" not in words

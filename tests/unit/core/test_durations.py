@@ -30,6 +30,12 @@ def test_its_own_runs_count_most_and_the_others_make_it_wider() -> None:
     assert (wider.at(0), wider.at(999)) == (MINUTE_MS, 120 * MINUTE_MS)
 
 
+def test_runs_that_took_no_time_are_lengths_too() -> None:
+    nothing = lengths_of(Basis(own=known(0), author=known(0, 0)), 0, None)
+    assert nothing is not None
+    assert nothing.at(0) == nothing.at(999) == 0
+
+
 def test_who_runs_already_takes_longer_than_he_did_until_now() -> None:
     for age in (1, 9, 30, 500):
         basis = Basis(own=known(5, 10, 20), author=known(2, 40), project=known(8, 25))

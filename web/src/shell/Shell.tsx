@@ -68,8 +68,6 @@ export function Shell() {
           <button
             type="button"
             className={classes.search}
-            // On a phone its words are not shown.
-            aria-label="Search"
             onClick={() => setWish((n) => n + 1)}
           >
             <Icon name="search" size={13} />
