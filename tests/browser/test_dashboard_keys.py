@@ -125,7 +125,7 @@ def test_a_task_that_waits_is_edited_and_a_refusal_says_its_request(visit: Visit
     visit.errors.clear()  # Chromium logs every answer of 400 and above
     dialog.get_by_role("textbox", name="Name").fill("edited")
     dialog.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("heading", name="edited")).to_be_visible()
+    expect(page.get_by_role("heading", name="edited", level=1)).to_be_visible()
     task = visit.hive.task(task_id)
     assert (task["name"], task["spec"]["retry"]) == ("edited", 2)
 

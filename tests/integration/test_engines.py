@@ -98,6 +98,17 @@ def test_a_cancel_gives_it_its_grace(hive: EngineHive) -> None:
     assert (hive.home / "data" / "saved").read_text() == "saved\n"
 
 
+def client_of(hive: EngineHive, attempt: str) -> psutil.Process:
+    """The engine's client of an attempt; another hive beside this one may have one of that name."""
+    (found,) = [
+        each
+        for each in psutil.process_iter(["cmdline"])
+        if {"start", attempt} <= {*(each.info["cmdline"] or ())}
+        and hive.engine.env.items() <= each.environ().items()
+    ]
+    return found
+
+
 def test_an_agent_and_a_client_killed_meanwhile_cost_not_one_byte(hive: EngineHive) -> None:
     line = (
         "seq 1 20000; echo one >&2; touch /data/half; while [ ! -e /data/go ]; do sleep 0.1; done; "
@@ -106,12 +117,7 @@ def test_an_agent_and_a_client_killed_meanwhile_cost_not_one_byte(hive: EngineHi
     task = hive.submit(line, image=IMAGE, mounts=(hive.data,))
     until((hive.home / "data" / "half").exists, what="the first half", limit_s=120)
     hive.kill_agent()
-    (client,) = [
-        each
-        for each in psutil.process_iter(["cmdline"])
-        if {"start", f"{task}.1"} <= {*(each.info["cmdline"] or ())}
-    ]
-    client.kill()
+    client_of(hive, f"{task}.1").kill()
     hive.start_agent()
     (hive.home / "data" / "go").touch()
     ended = hive.ended(task, limit_s=120)
