@@ -10,18 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import anyio
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.typing import Subprotocol
-from websockets.version import version as websockets_version
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from fluxhive.core.errors import AuthError, Conflict, FluxhiveError, InputError
 from fluxhive.diagnostics import first_cause
@@ -40,23 +36,19 @@ from fluxhive.protocol.link import Link
 from fluxhive.protocol.wire import (
     CAPABILITY_EXTRA_STREAMS,
     CAPABILITY_ZSTD_LOGS,
-    FRAME_BYTES_MAX,
-    SUBPROTOCOL,
     WireError,
     encode_envelope,
     encode_message,
 )
 
 from .bell import Bell
+from .dialling import CLOSE_S, Lost, Refused, closed_reason, dial, websocket_url
 from .disk_thread import DiskThread
 from .logs import LogTailer
 
 log = logging.getLogger(__name__)
 
-PATH = "/api/v1/agent"
-DIAL_S = 10.0
 WELCOME_S = 20.0
-CLOSE_S = 2.0
 GOODBYE_S = 5.0
 #: A pause is up to twice as long, so that a thousand agents do not dial at once.
 BACKOFF_S_MIN, BACKOFF_S_MAX = 1.0, 3.0
@@ -90,20 +82,8 @@ class Peer(Protocol):
         """How the node is now."""
 
 
-class _Lost(Exception):
-    """The connection is of no use any more; carries the reason for people, and what helps."""
-
-    def __init__(self, reason: str, *, hint: str | None = None) -> None:
-        super().__init__(reason)
-        self.hint = hint
-
-
 class _Finished(Exception):
     """The goodbye is said."""
-
-
-class _Refused(Exception):
-    """The server does not accept the node's token."""
 
 
 class Connection:
@@ -131,7 +111,8 @@ class Connection:
         self._bell, self._has_output = Bell(), Bell()
         self._disk = DiskThread("output")
         self._flushing = anyio.Lock(fast_acquire=True)
-        self._is_gathering, self._trouble = False, ""
+        self._is_gathering = False
+        self._trouble = ""
         self._backoff_s = BACKOFF_S_MIN
         self._goodbye: str | None = None
         self._gone = anyio.Event()
@@ -179,7 +160,7 @@ class Connection:
                 await self._connect(await self._peer.credentials(again=self._n_refused > 0))
             except _Finished:
                 break
-            except _Refused as error:
+            except Refused as error:
                 self._n_refused += 1
                 if self._n_refused > 1:
                     raise AuthError(
@@ -192,7 +173,7 @@ class Connection:
                 if isinstance(error, AuthError | InputError | Conflict):
                     raise
                 self._say_trouble(error.text, error.hint)
-            except _Lost as error:
+            except Lost as error:
                 self._say_trouble(str(error), error.hint or None)
             except Exception:  # supervisor: a bug in one session must not end the node
                 log.exception("session failed")
@@ -213,16 +194,16 @@ class Connection:
     # ── one connection ────────────────────────────────────────────────────────────────────────
 
     async def _connect(self, token: str) -> None:
-        socket = await self._dial(token)
+        socket = await dial(self._url, token, ca_file=self._ca_file)
         try:
             await self._greet(socket)
             await self._session(socket)
         except ConnectionClosed as error:
-            raise _Lost(_closed_reason(error)) from error
+            raise Lost(closed_reason(error)) from error
         except WireError as error:
-            raise _Lost(f"the server sent what is not our protocol: {error}") from error
+            raise Lost(f"the server sent what is not our protocol: {error}") from error
         except TimeoutError as error:
-            raise _Lost("the server does not answer the hello") from error
+            raise Lost("the server does not answer the hello") from error
         finally:
             self.is_open = False
             self._number += 1
@@ -230,34 +211,6 @@ class Connection:
             self._peer.disconnected()
             with anyio.move_on_after(CLOSE_S, shield=True):
                 await socket.close()
-
-    async def _dial(self, token: str) -> ClientConnection:
-        options: dict[str, object] = {}
-        if self._url.startswith("wss:"):
-            options["ssl"] = ssl.create_default_context(cafile=self._ca_file)
-        if int(websockets_version.partition(".")[0]) >= 15 and _is_this_machine(self._url):
-            options["proxy"] = None
-        try:
-            return await connect(
-                self._url,
-                subprotocols=[Subprotocol(SUBPROTOCOL)],
-                additional_headers={"Authorization": f"Bearer {token}"},
-                compression=None,
-                max_size=FRAME_BYTES_MAX,
-                open_timeout=DIAL_S,
-                close_timeout=CLOSE_S,
-                # Heartbeats find a dead line, in both directions, and carry news besides.
-                ping_interval=None,
-                **options,  # type: ignore[arg-type]  # names that this version knows
-            )
-        except InvalidStatus as error:
-            raise _status_trouble(error) from error
-        except ssl.SSLError as error:
-            why = getattr(error, "verify_message", error.reason)
-            raise _Lost(f"no trusted connection to {self._url}: {why}") from error
-        except (OSError, TimeoutError, WebSocketException) as error:
-            said = (isinstance(error, OSError) and error.strerror) or str(error) or "timed out"
-            raise _Lost(f"no server answers at {self._url} ({said.lower()})") from error
 
     async def _greet(self, socket: ClientConnection) -> None:
         self._link.resumed()
@@ -271,10 +224,10 @@ class Connection:
         first = messages[0][1]
         if isinstance(first, Turned):
             if first.try_again:
-                raise _Lost(f"the server turned this node away: {first.reason}", hint=first.hint)
+                raise Lost(f"the server turned this node away: {first.reason}", hint=first.hint)
             raise Conflict(first.reason, hint=first.hint or None)
         if not isinstance(first, Welcome):
-            raise _Lost(f"the server began with {type(first).__name__} instead of a welcome")
+            raise Lost(f"the server began with {type(first).__name__} instead of a welcome")
         self._begin(first, time.monotonic() - said_at_s)
         self._peer.received(messages, self._number)
 
@@ -288,7 +241,8 @@ class Connection:
         self._logs.takes_extras = CAPABILITY_EXTRA_STREAMS in welcome.capabilities
         self._logs.resume(welcome.log_marks, way_s=way_s, only_marked=True)
         self._peer.welcomed(welcome)
-        self._backoff_s, self._n_refused = BACKOFF_S_MIN, 0
+        self._backoff_s = BACKOFF_S_MIN
+        self._n_refused = 0
         log.info(
             "connected" if not self._trouble else "connected again",
             extra={"url": self._url, "session": welcome.session, "server": welcome.server_version},
@@ -316,7 +270,7 @@ class Connection:
                 if isinstance(message, HeartbeatAck):
                     self._answered_at_ms = max(self._answered_at_ms, message.sent_at_ms)
                 elif isinstance(message, Turned):
-                    raise _Lost(f"the server turned this node away: {message.reason}")
+                    raise Lost(f"the server turned this node away: {message.reason}")
                 kept.append((n, message))
             if kept:
                 self._peer.received(kept, self._number)
@@ -371,30 +325,4 @@ class Connection:
             self._answered_at_ms += max(0, self._clock() - due_ms)
             if self._clock() - self._answered_at_ms > limit_ms:
                 socket.transport.abort()
-                raise _Lost(f"{HEARTBEATS_MISSED} heartbeats without an answer")
-
-
-def websocket_url(base_url: str) -> str:
-    """``http://host:1/x`` → ``ws://host:1/x/api/v1/agent``, ``https`` → ``wss``."""
-    parts = urlsplit(base_url)
-    scheme = "wss" if parts.scheme == "https" else "ws"
-    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}{PATH}"
-
-
-def _is_this_machine(url: str) -> bool:
-    return (host := urlsplit(url).hostname or "") in ("localhost", "::1") or host.startswith("127.")
-
-
-def _status_trouble(error: InvalidStatus) -> Exception:
-    status = error.response.status_code
-    if status in (401, 403):
-        return _Refused(f"status {status}")
-    if status == 404:
-        return _Lost("the address answers but is no FlowHive server (status 404)")
-    return _Lost(f"the server answered with status {status}")
-
-
-def _closed_reason(error: ConnectionClosed) -> str:
-    if (frame := error.rcvd) is None:
-        return "the connection broke"
-    return f"the server closed the connection: {frame.reason or frame.code}"
+                raise Lost(f"{HEARTBEATS_MISSED} heartbeats without an answer")

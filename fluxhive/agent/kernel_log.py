@@ -1,7 +1,8 @@
-"""Kills for lack of the machine's own memory, counted in the kernel's log (for host_memory.py).
+"""Whom the kernel killed for lack of memory, by its log (for host_memory.py).
 
 The machine's counter (``/proc/vmstat``) also counts what some container's own limit has killed,
-which says nothing about anybody else; the log tells one from the other. Linux, and only where the
+which says nothing about anybody else; the log tells one from the other, and names each process.
+Linux, and only where the
 log may be read (as root, or where ``kernel.dmesg_restrict`` is off).
 """
 
@@ -16,7 +17,7 @@ from collections import deque
 PATH = "/dev/kmsg"
 #: Longer than any record (CONSOLE_EXT_LOG_MAX, linux/kernel/printk/internal.h).
 _RECORD_BYTES = 8 << 10
-#: ``Memory cgroup out of memory: …`` is the other one (``oom_kill_process``, linux/mm/oom_kill.c).
+#: Of the machine, and of a cgroup's own limit (``oom_kill_process``, linux/mm/oom_kill.c).
 _KILL = re.compile(
     rb"(?:^|;)(Out of memory|Memory cgroup out of memory)[^\n]*: Killed process (\d+)", re.MULTILINE
 )
@@ -41,7 +42,7 @@ class KernelLog:
         return any(each == pid and at_s >= since_s for at_s, each in self._killed)
 
     def n_kills(self) -> int:
-        """How many there have been since this object was made. Never waits."""
+        """How many the machine's own shortage has killed since this was made. Never waits."""
         while True:
             try:
                 record = os.read(self._fd, _RECORD_BYTES)

@@ -122,7 +122,7 @@ async def show(request: Request) -> Response:
         "Cache-Control": "no-store",
         "Vary": "Accept-Encoding",
     }
-    if "gzip" in accepted:
+    if "gzip" in _words(accepted):
         data = gzip.compress(data, _PAGE_LEVEL, mtime=0)
         headers["Content-Encoding"] = "gzip"
     return Response(data, headers=headers, media_type=HTML)
@@ -144,17 +144,17 @@ def _links(first_word: str) -> str:
 
 
 def _file(name: str, accepted: str) -> Response:
-    path = BUILT / name
+    path, packings = BUILT / name, _words(accepted)
     try:
         changed_ns = path.stat().st_mtime_ns
         headers = {"Cache-Control": _FOR_EVER}
         smaller = path.with_name(path.name + ".br")
         if path.suffix in _PACKED_TYPES:
             headers["Vary"] = "Accept-Encoding"
-        if "br" in _words(accepted) and path.suffix in _PACKED_TYPES and smaller.exists():
+        if "br" in packings and path.suffix in _PACKED_TYPES and smaller.exists():
             data = smaller.read_bytes()
             headers["Content-Encoding"] = "br"
-        elif path.suffix in _PACKED_TYPES and "gzip" in accepted:
+        elif path.suffix in _PACKED_TYPES and "gzip" in packings:
             data = _packed(path, changed_ns)
             headers["Content-Encoding"] = "gzip"
         else:
@@ -169,6 +169,7 @@ def _file(name: str, accepted: str) -> Response:
 
 
 def _words(accepted: str) -> list[str]:
+    """Packings that a browser takes."""
     return [each.partition(";")[0].strip() for each in accepted.split(",")]
 
 

@@ -191,7 +191,7 @@ def _log_refusal(scope: Scope, status: int, name: str) -> None:
 def _add_headers(scope: Scope, message: dict[str, Any] | Message, name: str) -> None:
     headers = MutableHeaders(scope=message)
     headers[request_ids.HEADER] = name
-    for name, value in SECURITY_HEADERS.items():
-        headers.setdefault(name, value)
+    for header, value in SECURITY_HEADERS.items():
+        headers.setdefault(header, value)
     if scope["scheme"] in ("https", "wss"):
         headers.setdefault("Strict-Transport-Security", HSTS)

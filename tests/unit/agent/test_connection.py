@@ -23,7 +23,8 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from fluxhive.agent import connection as module
-from fluxhive.agent.connection import Connection, websocket_url
+from fluxhive.agent.connection import Connection
+from fluxhive.agent.dialling import websocket_url
 from fluxhive.agent.log_stream import Piece, Read
 from fluxhive.agent.logs import LogTailer
 from fluxhive.core.errors import AuthError, Conflict
