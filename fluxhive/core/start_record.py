@@ -74,11 +74,20 @@ class StartRecord:
         self.open: dict[TaskId, Told] = {}
         #: When one was tried last of who had waited, whatever came of it.
         self.tried_at_ms: Ms = 0
+        #: When one was told last, by whether its task had waited; None: to be looked for. It is
+        #: asked in each step.
+        self._last_at_ms: dict[bool, Ms] | None = None
 
     def load(self, record: Learned) -> None:
         """Take what was stored."""
         self.came.extend(told for told in record.starts if told.came_ms is not None)
         self.open = {told.task_id: told for told in record.starts if told.came_ms is None}
+        self._last_at_ms = None
+
+    def tell(self, told: Told) -> None:
+        """Something was said of a task that waits."""
+        self.open[told.task_id] = told
+        self._last_at_ms = None
 
     def stored(self, now_ms: Ms) -> Learned:
         """What the store keeps."""
@@ -86,13 +95,18 @@ class StartRecord:
 
     def last_at_ms(self, *, has_waited: bool) -> Ms:
         """When the last was told of a task that just came, or of one that had waited."""
-        told = [*self.came, *self.open.values()]
-        times = [each.told_at_ms for each in told if (each.waited_ms > 0) is has_waited]
-        return max([self.tried_at_ms if has_waited else 0, *times])
+        if self._last_at_ms is None:
+            last_at_ms = {True: 0, False: 0}
+            for told in (*self.came, *self.open.values()):
+                had_waited = told.waited_ms > 0
+                last_at_ms[had_waited] = max(last_at_ms[had_waited], told.told_at_ms)
+            self._last_at_ms = last_at_ms
+        return max(self._last_at_ms[has_waited], self.tried_at_ms if has_waited else 0)
 
     def left(self, task: Task, now_ms: Ms) -> None:
         """A task of which something was told waits no more: it starts, or it never will so."""
         told = self.open.pop(task.id)
+        self._last_at_ms = None
         if task.state is TaskState.ACTIVE:
             self.came.append(replace(told, came_ms=now_ms - told.told_at_ms))
 

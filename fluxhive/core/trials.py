@@ -53,7 +53,7 @@ def _try(hive: HiveState, task: Task) -> None:
         return
     question = question_of(hive, waiter)
     wait = hive.starts.range_of(found.waits_ms, question, hive.now_ms)
-    hive.starts.open[task.id] = Told(
+    told = Told(
         task_id=task.id,
         told_at_ms=hive.now_ms,
         waited_ms=question.waited_ms,
@@ -62,4 +62,5 @@ def _try(hive: HiveState, task: Task) -> None:
         earliest_ms=wait.earliest_ms,
         latest_ms=wait.latest_ms,
     )
+    hive.starts.tell(told)
     hive.effects.append(SaveEstimate(record=hive.starts.stored(hive.now_ms)))

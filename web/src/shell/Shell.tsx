@@ -65,11 +65,7 @@ export function Shell() {
           ))}
         </nav>
         <div className={classes.tools}>
-          <button
-            type="button"
-            className={classes.search}
-            onClick={() => setWish((n) => n + 1)}
-          >
+          <button type="button" className={classes.search} onClick={() => setWish((n) => n + 1)}>
             <Icon name="search" size={13} />
             <span>Search</span>
             <kbd>Ctrl K</kbd>

@@ -10,6 +10,7 @@ import {
 import { useQuery } from "@tanstack/react-query";
 import { nodesQuery } from "../../api/queries";
 import { count, gib } from "../../format/amount";
+import { amount, whole } from "../../format/typed";
 import { isFree } from "../../parts/gpu/bar";
 import { Icon } from "../../parts/Icon";
 import { countOf, type Form, parseLength, type Variable } from "./form";
@@ -19,10 +20,6 @@ interface Props {
   form: Form;
   change: (part: Partial<Form>) => void;
 }
-
-const whole = (value: string | number, least: number) =>
-  Math.max(least, Math.floor(Number(value) || least));
-const amount = (value: string | number): number | "" => (value === "" ? "" : Number(value));
 
 export function Fields({ form, change }: Props) {
   const nodes = useQuery(nodesQuery).data ?? [];

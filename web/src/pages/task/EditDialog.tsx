@@ -4,6 +4,7 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { send } from "../../api/http";
 import type { TaskView } from "../../api/types";
+import { amount, whole } from "../../format/typed";
 import { Trouble } from "../../parts/Trouble";
 import { tell } from "../../parts/tell";
 import classes from "./EditDialog.module.css";
@@ -13,10 +14,6 @@ interface Props {
   task: TaskView;
   close: () => void;
 }
-
-const whole = (value: string | number, least: number) =>
-  Math.max(least, Math.floor(Number(value) || least));
-const amount = (value: string | number): number | "" => (value === "" ? "" : Number(value));
 
 export function EditDialog({ task, close }: Props) {
   // As it was when it was opened: what others change meanwhile is not taken back.
