@@ -3,7 +3,7 @@
 Here is chosen what is copied, so that a forecast costs about the same in a hive of any size: some
 nodes of the kind that could hold the task, what runs on them, and the first of the line. In a large
 hive a part of the nodes and the same part of the line stand for all. Nothing of the hive is
-changed. Called by outlook.py and by start_record.py.
+changed. Called by outlook.py and by trials.py.
 """
 
 from __future__ import annotations

@@ -64,6 +64,7 @@ class Group:
             self.levels ^= 1 << level
 
     def serves(self, request: Request, owner: str, capabilities: tuple[str, ...]) -> bool:
+        """Whether its nodes are a choice for the request at all, whatever is free on them."""
         only_for, tags, models, can = self.kind
         return (
             (only_for is None or only_for == owner)
