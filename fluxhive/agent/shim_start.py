@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import json
 import os
 import signal
 
 TYPE_CHECKING = False  # as in typing, which would cost every shim a megabyte
 if TYPE_CHECKING or __package__:
-    from fluxhive.agent import proctree
+    from fluxhive.agent import proctree, shim_spec
 else:
     import proctree
+    import shim_spec
 if TYPE_CHECKING:
     from typing import Any
 
@@ -38,14 +38,12 @@ _BLOCKED = (
     signal.SIGPIPE,  # blocked, not ignored, so that a task gets both as they should be
     signal.SIGXFSZ,
 )
-_SPEC_NUMBERS = ("time_limit_ms", "failover_ms", "grace_ms", "linger_ms")
-_SPEC_KEYS = frozenset(
-    ("attempt", "argv", "env", "cwd", "cookie", "merge_output", "oom_score_adj", "cgroup")
-)
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 
+Unprepared = shim_spec.Unprepared
+read_spec = shim_spec.read_spec
 libc: Any = ctypes.CDLL(None)
 _prctl: Any = libc.prctl
 _sigmask: Any = libc.pthread_sigmask
@@ -56,33 +54,6 @@ _execve.argtypes = (ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p)
 #: By their numbers in native_start.c.
 _STEPS = (b"", b"prepare", b"chdir", b"exec", b"user")
 _native_start: Any = None
-
-
-class Unprepared(Exception):
-    """The attempt could not be started: an errno and one sentence for a person."""
-
-    def __init__(self, cause: OSError | int, detail: str) -> None:
-        number = cause if isinstance(cause, int) else cause.errno or errno.EIO
-        if not isinstance(cause, int):
-            detail = f"{detail}: {os.strerror(number)}"
-        super().__init__(detail)
-        self.number = number
-        self.detail = detail
-
-
-def read_spec(descriptor: int, version: int) -> dict[str, Any]:
-    """``spec.json`` of this format version, whole. Raises Unprepared, and OSError."""
-    try:
-        spec: dict[str, Any] = json.loads(os.read(descriptor, os.fstat(descriptor).st_size))
-        if spec["format"] != version:
-            raise Unprepared(errno.EPROTO, f"spec.json has format {spec['format']!r}")
-        for key in _SPEC_NUMBERS:
-            int(spec[key] or 0)
-        if missing := _SPEC_KEYS - spec.keys():
-            raise KeyError(*missing)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Unprepared(errno.EPROTO, f"spec.json cannot be used: {error!r}") from error
-    return spec
 
 
 def prepare_process() -> None:
@@ -137,9 +108,11 @@ def load_native(library: str) -> None:
 
 def start_main(run_dir: str, spec: dict[str, Any]) -> int:
     """Start the main process with its output in ``run_dir``; its pid. Raises Unprepared."""
-    program = _find_program(spec)
+    program = shim_spec.find_program(spec)
     arguments = _c_strings(spec["argv"])
-    environment = _c_strings([_checked_name(key) + "=" + spec["env"][key] for key in spec["env"]])
+    environment = _c_strings(
+        [shim_spec.checked_name(key) + "=" + spec["env"][key] for key in spec["env"]]
+    )
     joins = None if spec["cgroup"] is None else spec["cgroup"] + "/cgroup.procs"
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     stdout = os.open(run_dir + "/stdout", flags, 0o600)
@@ -180,7 +153,7 @@ def _start_natively(order: Order, spec: dict[str, Any]) -> int:
     pid: int = _native_start(ctypes.byref(order))
     if pid < 0:
         step, number = _STEPS[order.failed_step], order.failed_errno
-        raise Unprepared(number, _why_not(spec, step, number))
+        raise Unprepared(number, shim_spec.why_not(spec, step, number))
     return pid
 
 
@@ -231,38 +204,8 @@ def _fork(order: Order, spec: dict[str, Any]) -> int:
     if report:
         os.waitpid(pid, 0)
         step, text = report.split()
-        raise Unprepared(int(text), _why_not(spec, step, int(text)))
+        raise Unprepared(int(text), shim_spec.why_not(spec, step, int(text)))
     return pid
-
-
-def _find_program(spec: dict[str, Any]) -> str:
-    """The path to execute, by the PATH of the task. Raises Unprepared when there is none."""
-    argv = spec["argv"]
-    if not argv:
-        raise Unprepared(errno.EINVAL, "the command is empty")
-    program: str = argv[0]
-    if "/" in program:
-        return program
-    found = ""
-    for folder in spec["env"].get("PATH", os.defpath).split(":") if program else ():
-        path = f"{folder or '.'}/{program}"
-        there = os.path.join(spec["cwd"], path)
-        try:
-            if os.access(there, os.X_OK) and not os.path.isdir(there):
-                return path
-            if not found and os.path.isfile(there):
-                found = path
-        except ValueError:
-            break  # a NUL byte: said where the arguments are made ready
-    if not found and "\0" not in program:
-        raise Unprepared(errno.ENOENT, f"program {program} is not on the task's PATH")
-    return found or program  # one that may not be executed: exec says so
-
-
-def _checked_name(name: str) -> str:
-    if not name or "=" in name:
-        raise Unprepared(errno.EINVAL, f"{name!r} is no name for an environment variable")
-    return name
 
 
 def _c_strings(words: list[str]) -> Any:
@@ -274,24 +217,3 @@ def _c_strings(words: list[str]) -> Any:
     if b"\0" in b"".join(encoded):
         raise Unprepared(errno.EINVAL, "the command or its environment holds a NUL byte")
     return (ctypes.c_char_p * (len(encoded) + 1))(*encoded, None)
-
-
-def _why_not(spec: dict[str, Any], step: bytes, number: int) -> str:
-    """One sentence on a start that failed in ``step`` with errno ``number``."""
-    argv, cwd = spec["argv"], spec["cwd"]
-    if step == b"prepare":
-        return f"cannot start the main process: {os.strerror(number)}"
-    if step == b"user":
-        return f"cannot run it as user {spec['uid']}: {os.strerror(number)}"
-    if step == b"chdir" and number == errno.ENOENT:
-        return f"working directory {cwd} does not exist"
-    if step == b"chdir":
-        return f"working directory {cwd} cannot be entered: {os.strerror(number)}"
-    program = argv[0]
-    if number == errno.ENOEXEC:
-        return f"{program} is no program and has no interpreter line (#!)"
-    if number != errno.ENOENT:
-        return f"program {program} cannot be executed: {os.strerror(number)}"
-    if os.path.exists(os.path.join(cwd, program)):
-        return f"the interpreter that {program} names does not exist"
-    return f"program {program} does not exist"
