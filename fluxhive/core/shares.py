@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .effects import SaveUsage
 from .fairshare import CAPACITY, project_key, user_key
 from .node import GpuReport, NodeState
 from .request import GpuShare, Reservation
@@ -45,6 +46,13 @@ def charge(hive: HiveState, attempt: Attempt, *, by: int) -> None:
         keys = user_key(task.owner), project_key(task.project)
         change = hive.accounts.load_rate if hive.is_loading else hive.accounts.change_rate
         change(*keys, by=by * rate, now_ms=hive.now_ms)
+
+
+def save_usages(hive: HiveState) -> None:
+    """Once for each account whose rate this step changed."""
+    for key in hive.accounts.changed:
+        hive.effects.append(SaveUsage(usage=hive.accounts.usage(key)))
+    hive.accounts.changed = {}
 
 
 def name_gpus(hive: HiveState, node_id: NodeId, gpus: Iterable[GpuReport | GpuShare]) -> None:

@@ -72,8 +72,8 @@ class StartRecord:
         self.came: deque[Told] = deque(maxlen=CAME_MAX)
         #: Those whose tasks still wait.
         self.open: dict[TaskId, Told] = {}
-        #: When one was tried last of who had waited, whatever came of it.
-        self.tried_at_ms: Ms = 0
+        #: When one was tried last, whatever came of it, by whether its task had waited.
+        self._tried_at_ms: dict[bool, Ms] = {True: 0, False: 0}
         #: When one was told last, by whether its task had waited; None: to be looked for. It is
         #: asked in each step.
         self._last_at_ms: dict[bool, Ms] | None = None
@@ -89,19 +89,23 @@ class StartRecord:
         self.open[told.task_id] = told
         self._last_at_ms = None
 
+    def tried(self, *, has_waited: bool, at_ms: Ms) -> None:
+        """The next one comes after its time also where nothing is told of this one."""
+        self._tried_at_ms[has_waited] = at_ms
+
     def stored(self, now_ms: Ms) -> Learned:
         """What the store keeps."""
         return Learned(key=KEY, seen_at_ms=now_ms, starts=(*self.came, *self.open.values()))
 
     def last_at_ms(self, *, has_waited: bool) -> Ms:
-        """When the last was told of a task that just came, or of one that had waited."""
+        """When the last was tried of a task that just came, or of one that had waited."""
         if self._last_at_ms is None:
             last_at_ms = {True: 0, False: 0}
             for told in (*self.came, *self.open.values()):
                 had_waited = told.waited_ms > 0
                 last_at_ms[had_waited] = max(last_at_ms[had_waited], told.told_at_ms)
             self._last_at_ms = last_at_ms
-        return max(self._last_at_ms[has_waited], self.tried_at_ms if has_waited else 0)
+        return max(self._last_at_ms[has_waited], self._tried_at_ms[has_waited])
 
     def left(self, task: Task, now_ms: Ms) -> None:
         """A task of which something was told waits no more: it starts, or it never will so."""

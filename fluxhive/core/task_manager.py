@@ -33,7 +33,7 @@ from .array_record import ArrayRecord
 from .arrays import find_task, settle_arrays, take_out
 from .attempt_end import stop_attempt
 from .booking import Booking, BookingWish
-from .effects import HiveEffect, SaveEstimate, SaveUsage
+from .effects import HiveEffect, SaveEstimate
 from .events import (
     BookingSet,
     HiveEvent,
@@ -72,6 +72,7 @@ from .outlook import Outlook, dry_run, outlook
 from .placement_pass import place_waiting
 from .preemption import make_room
 from .quota import Quota, QuotaScope, Use
+from .shares import save_usages
 from .task import Attempt, AttemptState, Task, TaskSpec
 from .timers import TimerKind
 from .values import AttemptId, Ms, NodeId, TaskId, Value
@@ -119,10 +120,15 @@ class TaskManager:
         self._save_lessons()
         place_waiting(hive)
         make_room(hive)
-        self._save_usages()
+        save_usages(hive)
         quota_gate.save_hours(hive)
-        trials.make(hive, event)
         effects, hive.effects = hive.effects, []
+        return effects
+
+    def try_estimate(self, event: HiveEvent) -> list[HiveEffect]:
+        """To be called after ``handle``; decides nothing, so that a shell goes on when it fails."""
+        trials.make(self.hive, event)
+        effects, self.hive.effects = self.hive.effects, []
         return effects
 
     def next_wakeup(self) -> Ms | None:
@@ -352,13 +358,6 @@ class TaskManager:
             hive.effects.append(SaveEstimate(record=hive.book.records[key]))
             hive.news[key] = None
         hive.book.changed = {}
-
-    def _save_usages(self) -> None:
-        """Once for each account whose rate this step changed."""
-        hive = self.hive
-        for key in hive.accounts.changed:
-            hive.effects.append(SaveUsage(usage=hive.accounts.usage(key)))
-        hive.accounts.changed = {}
 
     # ── time ──────────────────────────────────────────────────────────────────────────────────
 

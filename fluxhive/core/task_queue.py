@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 from heapq import nsmallest
+from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from .learning import Basis
@@ -146,6 +147,10 @@ class TaskQueue:
     def task_ids(self) -> list[TaskId]:
         """Everybody in line, in no order that matters."""
         return list(self._line_of)
+
+    def task_at(self, position: int) -> TaskId:
+        """Of everybody in line the one at this position from 0 on, in no order that matters."""
+        return next(islice(self._line_of, position, None))
 
     def first(self, n: int) -> list[TaskId]:
         """Who is next: at most ``n`` tasks as the lines were ranked last, the first one first."""

@@ -2,7 +2,8 @@
 
 Each is remembered and compared with the start when that comes (start_record.py). They decide
 nothing. A trial is made of a task that just came and waits, and more rarely of one that has waited
-for some time, since people ask at both times. Called at the end of a step.
+for some time, since people ask at both times. Called after a step: a failure
+here is none of the hive.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ _RARER = 2
 
 
 def make(hive: HiveState, event: HiveEvent) -> None:
-    """One trial, if it is time for one and somebody waits; that was the event of this step."""
+    """One trial, if it is time for one and somebody waits; that was the event of the last step."""
     submitted = event.task_id if isinstance(event, TaskSubmitted) else None
     every_ms, starts = hive.settings.trial_every_ms, hive.starts
     if not every_ms or not len(hive.queue) or len(starts.open) >= OPEN_MAX:
         return
     if submitted is not None and submitted in hive.queue:
         if hive.now_ms >= starts.last_at_ms(has_waited=False) + every_ms:
+            starts.tried(has_waited=False, at_ms=hive.now_ms)
             _try(hive, hive.tasks[submitted])
     elif hive.now_ms >= starts.last_at_ms(has_waited=True) + _RARER * every_ms:
-        starts.tried_at_ms = hive.now_ms
+        starts.tried(has_waited=True, at_ms=hive.now_ms)
         task = _some_task(hive)
         if hive.now_ms > task.submitted_at_ms:
             _try(hive, task)
@@ -39,9 +41,8 @@ def make(hive: HiveState, event: HiveEvent) -> None:
 
 def _some_task(hive: HiveState) -> Task:
     """Anybody in line; which one, the time decides."""
-    now = hive.now_ms
-    ids = hive.queue.task_ids()
-    return hive.tasks[min(ids, key=lambda task_id: crc32(f"{now}{task_id}".encode()))]
+    position = crc32(str(hive.now_ms).encode()) % len(hive.queue)
+    return hive.tasks[hive.queue.task_at(position)]
 
 
 def _try(hive: HiveState, task: Task) -> None:

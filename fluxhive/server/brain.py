@@ -41,6 +41,7 @@ from fluxhive.core.task import Task, TaskSpec
 from fluxhive.core.task_manager import TaskManager
 from fluxhive.core.values import TaskId
 
+from .advice import Advice
 from .brain_journal import BrainJournal
 from .clock import HiveClock
 from .quarantine import TIME, Quarantine, event_key, set_aside
@@ -111,6 +112,8 @@ class Brain:
         self._store_problem: StoreUnavailable | None = None
         self._submissions = Submissions(store)
         self._quarantine = Quarantine()
+        #: What is said and decides nothing; outlooks are asked for here.
+        self.advice = Advice()
         self._not_before_s = 0.0
         self._publish_to: list[Callable[[list[Publish]], None]] = []
         #: Carries out what goes to nodes; set by Sessions. Must not block or raise.
@@ -300,6 +303,7 @@ class Brain:
             now_ms = self._clock.now_ms()
             self._journal.note(event, now_ms)
             effects += self.manager.handle(event, now_ms)
+            effects += self.advice.try_estimate(self.manager, event)
             if time.monotonic() - began_s > SLICE_S:
                 await anyio.lowlevel.checkpoint()
                 began_s = time.monotonic()

@@ -132,6 +132,7 @@ class PolicyWorld:
         for effect in self.manager.handle(event, self.agenda.now_ms):
             if isinstance(effect, Dispatch) and effect.rank == 0:
                 self._begin(effect.attempt)
+        self.manager.try_estimate(event)
 
     def _say(self, attempt: Attempt, held: Reservation, outcome: Outcome, facts: ExitFacts) -> None:
         report = AttemptEnded(

@@ -263,7 +263,7 @@ class SimServer:
 
     def _think(self, event: HiveEvent) -> list[HiveEffect]:
         now_ms = self.agenda.now_ms
-        said = self.manager.handle(event, now_ms)
+        said = self.manager.handle(event, now_ms) + self.manager.try_estimate(event)
         self.n_events += 1
         self.world.note_hive_event(event, said)
         if said:

@@ -9,12 +9,20 @@ from copy import deepcopy
 
 from msgspec.structs import replace
 
-from fluxhive.core import nodes_off
+from fluxhive.core import nodes_off, start_record
 from fluxhive.core.array import ArraySpec, member_id
 from fluxhive.core.booking import Booking, BookingWish
 from fluxhive.core.capability import CAPABILITIES
 from fluxhive.core.dependency import Dependency, EndWanted
-from fluxhive.core.effects import Dispatch, HiveEffect, SaveAttempt, SaveNode, SaveTask, TurnAway
+from fluxhive.core.effects import (
+    Dispatch,
+    HiveEffect,
+    SaveAttempt,
+    SaveEstimate,
+    SaveNode,
+    SaveTask,
+    TurnAway,
+)
 from fluxhive.core.events import (
     BookingSet,
     HiveEvent,
@@ -377,6 +385,8 @@ class RandomHive:
             else:
                 same = _essence(others) == _essence(effects)
                 assert same, f"law 16: the restored hive does otherwise after {event}"
+                self.twin.try_estimate(event)
+        effects = effects + self.manager.try_estimate(event)
         self.laws.after(self.manager, event, self.now_ms, effects)
         check(self.manager, full=True)
         check(self.manager, full=False)
@@ -508,5 +518,13 @@ class RandomHive:
 
 
 def _essence(effects: list[HiveEffect]) -> list[HiveEffect]:
-    """What both do: a save of a node tells of readings and times that only one may know."""
-    return [effect for effect in effects if not isinstance(effect, SaveNode | TurnAway)]
+    """What both do: a save of a node tells of readings and times that only one may know.
+
+    Which estimates are put to the test decides nothing, and may differ.
+    """
+    return [
+        effect
+        for effect in effects
+        if not isinstance(effect, SaveNode | TurnAway)
+        and not (isinstance(effect, SaveEstimate) and effect.record.key == start_record.KEY)
+    ]

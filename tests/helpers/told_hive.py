@@ -110,7 +110,7 @@ class ToldHive:
         self._note_rows(event)
         before = {task.id: task.state for task in self.manager.tasks()}
         stands = {attempt.id: attempt.state for attempt in self.manager.hive.attempts.values()}
-        effects = self.manager.handle(event, self.now_ms)
+        effects = self.manager.handle(event, self.now_ms) + self.manager.try_estimate(event)
         self._laws.after(self.manager, event, self.now_ms, effects)
         check(self.manager, full=True)
         self.effects.extend(effects)

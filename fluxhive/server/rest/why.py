@@ -25,7 +25,8 @@ router = new_router()
 async def explain_task(task: TaskName, caller: OfCaller, services: OfServices) -> Response:
     """Say why a task waits: reasons, every GPU counted, place in line, likely start, remedies."""
     found = await find_task(services.hive, task)
-    told = services.hive.brain.manager.outlook(found.task.id)
+    brain = services.hive.brain
+    told = brain.advice.outlook(brain.manager, found.task.id)
     if told is None:
         # It ended long ago: the store has it, the core does not.
         told = Outlook(summary=found.task.reason or found.task.state.value)
@@ -56,7 +57,8 @@ async def try_task(
     check_spec(spec)
     await services.secrets.check(caller.username, [spec])
     checked, _ = await resolve(services.hive, spec)
-    told = services.hive.brain.manager.dry_run(apply_defaults(checked), caller.username)
+    brain = services.hive.brain
+    told = brain.advice.dry_run(brain.manager, apply_defaults(checked), caller.username)
     return answer(_view(told, name=spec.name, owner=caller.username))
 
 

@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from fluxhive.core import effects
+from fluxhive.core import effects, trials
 from fluxhive.core.effects import HiveEffect, Publish
 from fluxhive.core.errors import Conflict, InternalError
 from fluxhive.core.events import (
@@ -195,6 +195,31 @@ async def test_a_large_batch_is_one_transaction(tmp_path: Path) -> None:
             group.start_soon(watch)
             await it.submit(1_000)
         assert seen == {0, 1_000}
+
+
+# ── what is only said ─────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_forecast_that_fails_costs_that_forecast_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[object] = []
+
+    def failing(hive: object, waiter: object, n_before: int) -> None:
+        asked.append(waiter)
+        raise IndexError("no such rung")
+
+    monkeypatch.setattr(trials, "forecast", failing)
+    async with room(tmp_path, HiveSettings(trial_every_ms=1)) as it:
+        while len(asked) < 2:
+            await it.submit()
+        await it.join()
+        await it.until(it.dispatched)
+        assert it.rebuilt == []
+    (told,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert told.getMessage() == "advice failed"
+    assert told.exc_info is not None
+    assert isinstance(told.exc_info[1], IndexError)
 
 
 # ── the same request twice ────────────────────────────────────────────────────────────────────

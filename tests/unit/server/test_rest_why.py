@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fluxhive.core import outlook
 from fluxhive.core.node import Inventory
+from fluxhive.server.advice import NO_ESTIMATE
 from tests.helpers.fake_agent import FakeAgent
 from tests.helpers.rest_hive import RestHive, agent_url, rest_hive
 
@@ -69,3 +71,21 @@ async def test_a_dry_run_is_checked_like_a_submission(it: RestHive) -> None:
     ):
         answer = await it.admin.post("/tasks/dry-run", json=body)
         assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
+async def test_who_asks_hears_that_no_estimate_could_be_made(
+    it: RestHive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"command": ["a"], "name": "vit", "request": {"gpus": 1}}
+    await it.admin.post("/tasks", json=body)
+
+    def failing(*_: object) -> None:
+        raise IndexError("no such rung")
+
+    monkeypatch.setattr(outlook, "_told", failing)
+    told = (await it.admin.get("/tasks/vit/why")).json()
+    assert told["summary"] == f"no node has joined yet; {NO_ESTIMATE}"
+    assert told["reasons"][0]["code"] == "NO_NODES"
+    tried = await it.admin.post("/tasks/dry-run", json=body)
+    assert (tried.status_code, tried.json()["summary"]) == (200, NO_ESTIMATE)
+    assert (await it.admin.get("/tasks/vit")).json()["state"] == "queued"
