@@ -51,9 +51,10 @@ class Backups:
             return
         world.tell("a backup is restored")
         world.server.crash()
+        lost = set(world.server.store.attempts) - set(store.attempts)
         world.server.store = jumped(store)
         world.faults.counts["backup restored"] += 1
-        world.witness.go_back(seen, set(store.attempts))
+        world.witness.go_back(seen, lost)
         world.server.start()
         world.agenda.after(DECIDE_MS, self._decide)
 
@@ -83,6 +84,7 @@ class Backups:
             living = [each for each in held if world.witness.runs(each)]
             if held and (not living or self._healed_ms > PATIENCE_MS):
                 events.append(UnknownEnded(node_id=node.id, by="root"))
+                world.witness.decided.update(held)
             unknown.update(task_of(each) for each in held)
         for task in manager.tasks():
             if task.held_by == HELD_BY_RESTORE and task.id not in unknown:

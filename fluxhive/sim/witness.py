@@ -69,8 +69,11 @@ class Witness:
         #: Attempts that a person took for gone although they were not: claims 4, 7, 8 and 14 were
         #: made to somebody who knows better.
         self.excused: set[AttemptId] = set()
-        #: Attempts that ran when a backup was restored in which they are not.
+        #: Attempts of a server that went back to a backup in which they are not: they ran then, or
+        #: their dispatch was on its way.
         self.unknown: set[AttemptId] = set()
+        #: Those of them that are gone by a person's word, who then lets their tasks start again.
+        self.decided: set[AttemptId] = set()
 
     # ── the kernel ────────────────────────────────────────────────────────────────────────────
 
@@ -82,7 +85,8 @@ class Witness:
         self._runs_alone(process)
         self._has_room(process)
         first = self._once.setdefault(process.task_id, process.attempt_id)
-        if at_most_once and first != process.attempt_id and first not in self.excused:
+        excused = self.excused | self.decided
+        if at_most_once and first != process.attempt_id and first not in excused:
             raise Violation(f"claim 14: {process.attempt_id} starts after {first}")
         if process.attempt_id in self._ended and process.attempt_id not in self.excused:
             raise Violation(f"claim 4: {process.attempt_id} starts after its end was stored")
@@ -230,13 +234,15 @@ class Witness:
         """What the server's disk and answers have said up to now."""
         return tuple(dict(each) for each in self._told())
 
-    def go_back(self, seen: tuple[dict[Any, Any], ...], known: set[AttemptId]) -> None:
-        """A backup was restored: nothing said since counts. What runs and is not known to the
-        server may share a GPU (claim 7); that nothing of its task runs beside it is still asked."""
+    def go_back(self, seen: tuple[dict[Any, Any], ...], lost: set[AttemptId]) -> None:
+        """A backup was restored: nothing said since counts. ``lost`` are the attempts that the
+        server does not know any more, running or with their dispatch on its way: they may share a
+        GPU and CPUs (claims 7 and 17); that nothing of their task runs beside them is still
+        asked."""
         for now, then in zip(self._told(), seen, strict=True):
             now.clear()
             now.update(then)
-        self.unknown |= {each.attempt_id for each in self._living.values()} - known
+        self.unknown |= lost
 
     def _told(self) -> tuple[dict[Any, Any], ...]:
         return (self._once, self._final, self._ended, self._epochs, self.accepted, self.cancelled)
