@@ -19,8 +19,14 @@ export default defineConfig({
     emptyOutDir: true,
     // A file inside a style sheet would be an address that the content security policy refuses.
     assetsInlineLimit: 0,
-    // One list for people who ask what is in it.
-    rolldownOptions: { output: { entryFileNames: "assets/[name]-[hash].js" } },
+    rolldownOptions: {
+      output: {
+        entryFileNames: "assets/[name]-[hash].js",
+        // What every page needs comes in one file: each further one waits for its turn on one of
+        // the six lines that a browser opens.
+        codeSplitting: { groups: [{ name: "base", tags: ["$initial"] }] },
+      },
+    },
   },
   server: {
     port: 5173,

@@ -12,8 +12,9 @@ export function canNotify(): boolean {
 }
 
 export function isNotifying(): boolean {
+  // The choice first: for the permission a browser asks another of its processes.
   return (
-    canNotify() && Notification.permission === "granted" && localStorage.getItem(CHOICE) === "on"
+    localStorage.getItem(CHOICE) === "on" && canNotify() && Notification.permission === "granted"
   );
 }
 

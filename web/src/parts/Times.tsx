@@ -1,11 +1,16 @@
-/** Times on the page: relative, the exact one on hover. */
+/** Times on the page: relative, the exact one on hover.
+ *
+ * The exact one is written when the pointer comes: a browser takes long over the first, and a page
+ * has a hundred of them.
+ */
+import type { PointerEvent } from "react";
 import { ago, duration, exact } from "../format/time";
 import { useNow } from "./useNow";
 
 export function Ago({ atMs }: { atMs: number }) {
   const now = useNow(10_000);
   return (
-    <time dateTime={new Date(atMs).toISOString()} title={exact(atMs)}>
+    <time dateTime={new Date(atMs).toISOString()} onPointerEnter={titled(() => exact(atMs))}>
       {ago(atMs, Math.max(now, Date.now() - 10_000))}
     </time>
   );
@@ -18,5 +23,13 @@ export function Elapsed({ fromMs, toMs }: { fromMs: number; toMs?: number | null
 
 function Counting({ fromMs }: { fromMs: number }) {
   const now = useNow();
-  return <span title={`since ${exact(fromMs)}`}>{duration(now - fromMs)}</span>;
+  return (
+    <span onPointerEnter={titled(() => `since ${exact(fromMs)}`)}>{duration(now - fromMs)}</span>
+  );
+}
+
+function titled(text: () => string) {
+  return (event: PointerEvent<HTMLElement>) => {
+    event.currentTarget.title = text();
+  };
 }

@@ -1,10 +1,10 @@
-import { Link } from "@tanstack/react-router";
 import type { TaskPage, TaskView } from "../../api/types";
 import { gib, gibOf } from "../../format/amount";
 import { duration } from "../../format/time";
 import { Empty } from "../../parts/Empty";
 import { membersText } from "../../parts/MembersBar";
 import { StateMark } from "../../parts/StateMark";
+import { TaskLink } from "../../parts/TaskLink";
 import { Ago, Elapsed } from "../../parts/Times";
 import { endOf } from "../task/story";
 import classes from "./TaskLists.module.css";
@@ -25,7 +25,7 @@ export function TaskList({ page, empty, command, showsCause }: Props) {
     <ul className={classes.list}>
       {page.items.map((task) => (
         <li key={task.id}>
-          <Link to="/t/$task" params={{ task: task.id }} className={classes.row}>
+          <TaskLink task={task.id} className={classes.row}>
             {!showsCause && (
               <span className={classes.state}>
                 <StateMark word={task.word} />
@@ -42,7 +42,7 @@ export function TaskList({ page, empty, command, showsCause }: Props) {
             <span className={classes.time}>
               <TimeOf task={task} />
             </span>
-          </Link>
+          </TaskLink>
         </li>
       ))}
     </ul>
@@ -65,7 +65,7 @@ export function QueueList({ page }: { page?: TaskPage }) {
     <ol className={classes.list}>
       {page.items.map((task) => (
         <li key={task.id}>
-          <Link to="/t/$task" params={{ task: task.id }} className={classes.row}>
+          <TaskLink task={task.id} className={classes.row}>
             <span className={classes.name}>
               <span className="ellipsis">
                 {task.name || task.id} <span className="dim">{task.owner}</span>
@@ -77,7 +77,7 @@ export function QueueList({ page }: { page?: TaskPage }) {
             <span className={classes.time}>
               <Ago atMs={task.submitted_at_ms} />
             </span>
-          </Link>
+          </TaskLink>
         </li>
       ))}
     </ol>

@@ -1,10 +1,9 @@
-import { NativeSelect, TextInput } from "@mantine/core";
-import { useDebouncedCallback } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { meQuery } from "../../api/queries";
 import { lookOf } from "../../format/state";
 import { Icon } from "../../parts/Icon";
+import { useLater } from "../../parts/useLater";
 import { useKeys } from "../../shell/useKeys";
 import { chipsOf, ORDERS, STATES, type TaskFilters } from "./search";
 import classes from "./TasksPage.module.css";
@@ -63,7 +62,7 @@ export function Filters({ filters, change: give }: Props) {
     if (box.current && document.activeElement !== box.current)
       box.current.value = filters.text ?? "";
   }, [filters.text]);
-  const search = useDebouncedCallback(
+  const search = useLater(
     (text: string) => change({ ...filters, text: text || undefined }),
     TYPING_MS,
   );
@@ -113,23 +112,30 @@ export function Filters({ filters, change: give }: Props) {
           </button>
         ))}
       <MoreFilters filters={filters} change={change} />
-      <TextInput
-        ref={box}
-        size="xs"
-        className={classes.text}
-        aria-label="Name, command or id contains"
-        placeholder="Name, command or id"
-        leftSection={<Icon name="search" size={13} />}
-        defaultValue={filters.text ?? ""}
-        onChange={(event) => search(event.currentTarget.value)}
-      />
-      <NativeSelect
-        size="xs"
+      <label className={classes.text}>
+        <Icon name="search" size={13} />
+        <input
+          ref={box}
+          type="text"
+          className={classes.field}
+          aria-label="Name, command or id contains"
+          placeholder="Name, command or id"
+          defaultValue={filters.text ?? ""}
+          onChange={(event) => search(event.currentTarget.value)}
+        />
+      </label>
+      <select
+        className={classes.field}
         aria-label="Order"
         value={filters.order ?? "newest"}
-        data={Object.entries(ORDERS).map(([value, label]) => ({ value, label }))}
         onChange={(event) => order(event.currentTarget.value)}
-      />
+      >
+        {Object.entries(ORDERS).map(([value, label]) => (
+          <option key={value} value={value}>
+            {label}
+          </option>
+        ))}
+      </select>
     </div>
   );
 }

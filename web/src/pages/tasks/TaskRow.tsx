@@ -1,5 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
+import { memo } from "react";
 import { tasksQuery } from "../../api/queries";
 import type { TaskView } from "../../api/types";
 import { gib, gibOf } from "../../format/amount";
@@ -7,6 +8,7 @@ import { ownerColour } from "../../format/owner";
 import { Icon } from "../../parts/Icon";
 import { MembersBar } from "../../parts/MembersBar";
 import { StateMark } from "../../parts/StateMark";
+import { TaskLink } from "../../parts/TaskLink";
 import { Ago, Elapsed } from "../../parts/Times";
 import { endOf, reservedMib, whereOf } from "../task/story";
 import classes from "./TaskTable.module.css";
@@ -18,11 +20,19 @@ interface Props {
   isAt: boolean;
   isChosen: boolean;
   isUnfolded: boolean;
-  choose: () => void;
-  unfold: () => void;
+  /** Both stay the same function, so that a row is drawn again only when it has changed. */
+  choose: (id: string) => void;
+  unfold: (id: string) => void;
 }
 
-export function TaskRow({ task, isAt, isChosen, isUnfolded, choose, unfold }: Props) {
+export const TaskRow = memo(function TaskRow({
+  task,
+  isAt,
+  isChosen,
+  isUnfolded,
+  choose,
+  unfold,
+}: Props) {
   return (
     <>
       <div
@@ -37,15 +47,15 @@ export function TaskRow({ task, isAt, isChosen, isUnfolded, choose, unfold }: Pr
             className={classes.check}
             aria-label={`Choose ${task.name || task.id}`}
             checked={isChosen}
-            onChange={choose}
+            onChange={() => choose(task.id)}
           />
         </span>
-        <Cells task={task} fold={task.members && { isUnfolded, unfold }} />
+        <Cells task={task} fold={task.members && { isUnfolded, unfold: () => unfold(task.id) }} />
       </div>
       {task.members && isUnfolded && <MemberRows array={task.id} />}
     </>
   );
-}
+});
 
 function Cells({
   task,
@@ -72,14 +82,9 @@ function Cells({
             <Icon name="chevron" size={12} />
           </button>
         )}
-        <Link
-          to="/t/$task"
-          params={{ task: task.id }}
-          className="ellipsis"
-          title={task.name || task.id}
-        >
+        <TaskLink task={task.id} className="ellipsis" title={task.name || task.id}>
           {task.member_index == null ? task.name || task.id : `[${task.member_index}]`}
-        </Link>
+        </TaskLink>
         {task.name !== "" && task.member_index == null && (
           <span className={classes.id}>{task.id}</span>
         )}

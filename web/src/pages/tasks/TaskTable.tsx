@@ -1,14 +1,17 @@
 /** The rows that are in view, of any number. `j` `k` move, `Enter` opens, `x` chooses. */
 import { useNavigate } from "@tanstack/react-router";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useRef, useState } from "react";
 import { Empty } from "../../parts/Empty";
 import { useKeys } from "../../shell/useKeys";
 import { TaskRow } from "./TaskRow";
 import classes from "./TaskTable.module.css";
 import type { TaskRows } from "./useTaskRows";
 
-const ROW_PX = 37;
+/** As in TaskTable.module.css, line and all: rows are not measured, but for arrays, which unfold. */
+const ROW_PX = 36;
+/** Rows that are drawn above and below those in view. */
+const OVERSCAN = 8;
 
 interface Props {
   rows: TaskRows;
@@ -20,6 +23,12 @@ interface Props {
   ask: () => void;
 }
 
+function flip(set: ReadonlySet<string>, id: string): ReadonlySet<string> {
+  const next = new Set(set);
+  if (!next.delete(id)) next.add(id);
+  return next;
+}
+
 export function TaskTable({ rows, hasFilters, look, chosen, choose, ask }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const navigate = useNavigate();
@@ -29,7 +38,9 @@ export function TaskTable({ rows, hasFilters, look, chosen, choose, ask }: Props
     count: rows.total,
     getScrollElement: () => box.current,
     estimateSize: () => ROW_PX,
-    overscan: 12,
+    overscan: OVERSCAN,
+    // Before the box is there: rows are drawn at once, and not in a second round.
+    initialRect: { width: window.innerWidth, height: window.innerHeight },
   });
   const items = virtual.getVirtualItems();
   const first = items[0]?.index ?? 0;
@@ -41,11 +52,10 @@ export function TaskTable({ rows, hasFilters, look, chosen, choose, ask }: Props
     setAt(next);
     virtual.scrollToIndex(next);
   };
-  const flip = (set: ReadonlySet<string>, id: string) => {
-    const next = new Set(set);
-    if (!next.delete(id)) next.add(id);
-    return next;
-  };
+  const current = useRef(chosen);
+  current.current = chosen;
+  const chooseOne = useCallback((id: string) => choose(flip(current.current, id)), [choose]);
+  const unfoldOne = useCallback((id: string) => setUnfolded((now) => flip(now, id)), []);
   const here = () => rows.row(at);
   const open = () => {
     const task = here();
@@ -62,7 +72,7 @@ export function TaskTable({ rows, hasFilters, look, chosen, choose, ask }: Props
     },
     x: () => {
       const task = here();
-      if (task) choose(flip(chosen, task.id));
+      if (task) chooseOne(task.id);
     },
   });
   const shown = items.map((item) => rows.row(item.index)).filter((task) => task !== undefined);
@@ -110,10 +120,11 @@ export function TaskTable({ rows, hasFilters, look, chosen, choose, ask }: Props
       <div className={classes.tall} style={{ height: virtual.getTotalSize() }}>
         {items.map((item) => {
           const task = rows.row(item.index);
+          const mayBeTall = task?.members || item.size !== ROW_PX;
           return (
             <div
               key={item.key}
-              ref={virtual.measureElement}
+              ref={mayBeTall ? virtual.measureElement : undefined}
               data-index={item.index}
               className={classes.place}
               style={{ transform: `translateY(${item.start}px)` }}
@@ -124,8 +135,8 @@ export function TaskTable({ rows, hasFilters, look, chosen, choose, ask }: Props
                   isAt={item.index === at}
                   isChosen={chosen.has(task.id)}
                   isUnfolded={unfolded.has(task.id)}
-                  choose={() => choose(flip(chosen, task.id))}
-                  unfold={() => setUnfolded(flip(unfolded, task.id))}
+                  choose={chooseOne}
+                  unfold={unfoldOne}
                 />
               ) : (
                 <div className={classes.row} data-waiting role="row" />

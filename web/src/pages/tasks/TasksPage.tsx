@@ -1,15 +1,16 @@
 /** All tasks: filters in the address, any number of rows, bulk actions. */
 import { useNavigate, useSearch } from "@tanstack/react-router";
-import { useMemo, useState } from "react";
+import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import { count } from "../../format/amount";
 import { Trouble } from "../../parts/Trouble";
-import { BulkBar } from "./BulkBar";
 import { Filters } from "./Filters";
 import type { TaskFilters } from "./search";
 import classes from "./TasksPage.module.css";
 import { TaskTable } from "./TaskTable";
-import { useTaskRows } from "./useTaskRows";
+import { areOnSamePages, useTaskRows } from "./useTaskRows";
 import { Views } from "./Views";
+
+const BulkBar = lazy(async () => ({ default: (await import("./BulkBar")).BulkBar }));
 
 export function TasksPage() {
   const filters = useSearch({ from: "/shell/tasks" });
@@ -17,10 +18,13 @@ export function TasksPage() {
   const [view, setView] = useState({ first: 0, last: 0 });
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [asks, setAsks] = useState(false);
-  const choose = (ids: ReadonlySet<string>) => {
+  const choose = useCallback((ids: ReadonlySet<string>) => {
     setChosen(ids);
     setAsks(false);
-  };
+  }, []);
+  const look = useCallback((first: number, last: number) => {
+    setView((now) => (areOnSamePages(now, { first, last }) ? now : { first, last }));
+  }, []);
   const rows = useTaskRows(filters, view.first, view.last);
   const key = useMemo(() => JSON.stringify(filters), [filters]);
   const change = (next: TaskFilters) => {
@@ -45,21 +49,21 @@ export function TasksPage() {
         key={key}
         rows={rows}
         hasFilters={Object.keys(filters).length > 0}
-        look={(first, last) =>
-          setView((now) => (now.first === first && now.last === last ? now : { first, last }))
-        }
+        look={look}
         chosen={chosen}
         choose={choose}
         ask={() => setAsks(true)}
       />
       {chosen.size > 0 && (
-        <BulkBar
-          ids={[...chosen]}
-          asks={asks}
-          setAsks={setAsks}
-          clear={() => choose(new Set())}
-          renew={rows.renew}
-        />
+        <Suspense>
+          <BulkBar
+            ids={[...chosen]}
+            asks={asks}
+            setAsks={setAsks}
+            clear={() => choose(new Set())}
+            renew={rows.renew}
+          />
+        </Suspense>
       )}
     </div>
   );

@@ -29,10 +29,22 @@ function taken(filters: TaskFilters, offset: number, limit: number) {
   return takeFirst<CountedPage>(address("/tasks", pageQuery(filters, offset, limit)));
 }
 
+interface Range {
+  first: number;
+  last: number;
+}
+
+const pageOf = (row: number) => Math.floor(row / PAGE_TASKS);
+
+/** Whether both ranges of rows need the same answers of the server. */
+export function areOnSamePages(a: Range, b: Range): boolean {
+  return pageOf(a.first) === pageOf(b.first) && pageOf(a.last) === pageOf(b.last);
+}
+
 export function useTaskRows(filters: TaskFilters, first: number, last: number): TaskRows {
   const client = useQueryClient();
-  const from = Math.floor(first / PAGE_TASKS);
-  const to = Math.floor(Math.max(first, last) / PAGE_TASKS);
+  const from = pageOf(first);
+  const to = pageOf(Math.max(first, last));
   const numbers = [...new Set([0, ...Array.from({ length: to - from + 1 }, (_, i) => from + i)])];
   // Not under `tasks`: what the feed reads again would push rows from under the pointer.
   const pages = useQueries({

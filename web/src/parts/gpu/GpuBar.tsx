@@ -1,10 +1,10 @@
 /** The one picture that people learn: a GPU's memory and who has it, and below it how busy it was. */
-import { Link } from "@tanstack/react-router";
 import { memo } from "react";
 import type { GpuView, TaskView, UsagePoint } from "../../api/types";
 import { gib, gibOf, gibOrUnknown } from "../../format/amount";
 import { ownerColour } from "../../format/owner";
 import { Icon, type IconName } from "../Icon";
+import { TaskLink } from "../TaskLink";
 import { freeMib, holdersOf, type Segment, segmentsOf } from "./bar";
 import classes from "./GpuBar.module.css";
 import { GpuFacts } from "./GpuFacts";
@@ -77,9 +77,8 @@ function Piece({ segment }: { segment: Segment }) {
   const place = { left: `${start * 100}%`, width: `${length * 100}%` };
   if (!holder) return <span className={classes.piece} data-kind={kind} style={place} />;
   return (
-    <Link
-      to="/t/$task"
-      params={{ task: holder.taskId }}
+    <TaskLink
+      task={holder.taskId}
       className={classes.piece}
       data-kind={kind}
       data-owner={ownerColour(holder.owner)}
