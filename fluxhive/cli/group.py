@@ -5,13 +5,13 @@ Separate from the entry point because it imports click, which the overview does 
 
 from __future__ import annotations
 
-import difflib
 import os
 from importlib import import_module
 
 import click
 
 from fluxhive.cli import messages
+from fluxhive.cli.complaints import closest, in_our_words
 from fluxhive.cli.fluxhive import (
     ALIASES,
     COMPLETION_VARIABLE,
@@ -21,12 +21,32 @@ from fluxhive.cli.fluxhive import (
 )
 from fluxhive.core.errors import FluxhiveError, InputError
 
+#: Words of other tools that mean one of our verbs.
+_SAME = {
+    **dict.fromkeys(("info", "inspect", "describe", "get"), "show"),
+    **dict.fromkeys(("list", "jobs", "tasks"), "ps"),
+    **dict.fromkeys(("log", "tail", "cat", "output"), "logs"),
+    **dict.fromkeys(("delete", "del", "rm", "remove", "abort", "terminate"), "cancel"),
+    **dict.fromkeys(("restart", "resubmit", "retry", "clone"), "rerun"),
+    **dict.fromkeys(("update", "change", "modify"), "edit"),
+    **dict.fromkeys(("explain", "reason", "eta"), "why"),
+    **dict.fromkeys(("workers", "hosts", "machines"), "nodes"),
+    **dict.fromkeys(("gpustat", "gpu", "nvtop"), "gpus"),
+    **dict.fromkeys(("agent", "worker", "join"), "run"),
+    **dict.fromkeys(("check", "verify", "debug"), "doctor"),
+    **dict.fromkeys(("setup", "configure"), "init"),
+    **dict.fromkeys(("launch", "enqueue"), "submit"),
+    **dict.fromkeys(("dashboard", "web", "ui", "browser"), "open"),
+}
 #: Words of other tools, and plans of ours, with what to say to them.
 _INSTEAD = {
     "sinfo": "list the nodes with `fluxhive nodes`, the GPUs with `fluxhive gpus`",
     "sacct": "list what has ended with `fluxhive ps --all-time`",
     "scontrol": "`fluxhive show`, `edit`, `hold` and `release` do that here",
     "salloc": "GPUs are given to commands: fluxhive submit -f --gpus 1 -- COMMAND",
+    "status": "`fluxhive ps` lists your tasks, `fluxhive top` shows tasks and GPUs",
+    "demo": "fluxhive up --demo",
+    "nvidia-smi": "fluxhive gpus",
     "start": "`fluxhive up` starts a server and an agent, `fluxhive run` an agent",
     "pause": "stopping a task on its GPU and going on later is not built yet; "
     "`fluxhive hold` keeps one that waits from starting",
@@ -77,6 +97,9 @@ def lazy_group() -> LazyGroup:
 
 def invoke(arguments: list[str]) -> int:
     """Runs the verb that the arguments name; prints what goes wrong and gives the exit code."""
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
+    verb = arguments[0] if arguments and arguments[0] in VERBS else ""
     if os.environ.get(COMPLETION_VARIABLE, "").startswith("powershell"):
         from click.shell_completion import add_completion_class
 
@@ -89,45 +112,19 @@ def invoke(arguments: list[str]) -> int:
         return messages.show(error)
     except click.Abort:
         return INTERRUPTED_EXIT
+    except click.UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # click 8.1 has none
+            messages.say(error.format_message())
+            return error.exit_code
+        return messages.show(in_our_words(error, verb))
     except click.ClickException as error:
-        return messages.show(_in_our_words(error))
+        return messages.show(in_our_words(error, verb))
     return result if isinstance(result, int) else 0
-
-
-def _in_our_words(error: click.ClickException) -> FluxhiveError:
-    """click's complaint as an InputError with the closest match or the help as hint."""
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "fluxhive"
-    see_help = f"{path} --help"
-    if isinstance(error, click.NoSuchOption):
-        near = closest(error.option_name, list(error.possibilities or _options(context)))
-        return InputError(
-            f"unknown option of `{path}`: `{error.option_name}`",
-            field=error.option_name,
-            hint=near or see_help,
-        )
-    text = error.format_message().rstrip(".")
-    text = text[:1].lower() + text[1:]
-    parameter = getattr(error, "param", None)
-    field = parameter.name if isinstance(parameter, click.Parameter) else None
-    return InputError(text, field=field, hint=see_help)
-
-
-def _options(context: click.Context | None) -> list[str]:
-    if context is None:
-        return []
-    return [name for parameter in context.command.params for name in parameter.opts]
 
 
 def _instead(name: str) -> str | None:
     if name in _INSTEAD:
         return _INSTEAD[name]
+    if name in _SAME:
+        return f"did you mean `{_SAME[name]}`"
     return closest(name, [*VERBS, *ALIASES])
-
-
-def closest(name: str, known: list[str]) -> str | None:
-    """The hint that names what was probably meant; for a verb, where all verbs are."""
-    found = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if found:
-        return f"did you mean `{found[0]}`"
-    return None if name.startswith("-") else "see `fluxhive --help`"

@@ -15,14 +15,14 @@ TITLES = ("WHOSE", "NAME", "RUNNING GPUS", "RUNNING TASKS", "WAITING TASKS", "GP
 
 @click.group()
 def command() -> None:
-    """Show quotas, or set them (for administrators)."""
+    """List quotas; set them (for administrators)."""
 
 
-@command.command("show")
+@command.command("ls")
 @watched
 @options.control_url
 @output.form_options
-def show(*, control_url: str | None, form: output.Form) -> None:
+def list_quotas(*, control_url: str | None, form: output.Form) -> None:
     """List all quotas: what is used of each limit."""
     found = session.client(control_url).quotas()
     output.rows(

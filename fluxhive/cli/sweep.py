@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from fluxhive.cli import output, submit
-from fluxhive.cli.group import closest
+from fluxhive.cli.complaints import closest
 from fluxhive.core.errors import InputError
 
 if sys.version_info >= (3, 11):

@@ -83,9 +83,62 @@ def test_an_unknown_option_offers_the_closest(cli: Cli) -> None:
 def test_a_value_of_the_wrong_kind_is_named(cli: Cli) -> None:
     done = cli("submit", "--gpus", "two", "--", "x")
     assert done.code == 2
-    assert "--gpus" in done.err
-    assert "'two' is not a valid integer" in done.err
-    assert done.err.endswith("\nhint: fluxhive submit --help\n")
+    assert done.err == (
+        "error: `--gpus` must be a whole number: `two`\n\nhint: fluxhive submit --help\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "hint"),
+    [
+        ("ps --watch x", "`--watch` must be a number: `x`", "fluxhive ps --help"),
+        ("top --interval 0", "`--interval` must be at least 0.5: 0.0", "fluxhive top --help"),
+        ("up --port 99999", "`--port` must be from 1 to 65535: 99999", "fluxhive up --help"),
+        (
+            "submit -p hihg -- x",
+            "`--priority` takes one of low, normal, high or urgent: `hihg`",
+            "did you mean `high`",
+        ),
+        (
+            "completion tcsh",
+            "`fluxhive completion` takes one of bash, zsh, fish or powershell: `tcsh`",
+            "fluxhive completion --help",
+        ),
+        (
+            "completion",
+            "`fluxhive completion` needs one of bash, zsh, fish or powershell",
+            "fluxhive completion --help",
+        ),
+        ("show", "`fluxhive show` needs TASK", "list them: fluxhive ps"),
+        ("diff t-7f3k", "`fluxhive diff` needs B", "list them: fluxhive ps"),
+        ("booking add", "`fluxhive booking add` needs `--gpus`", "fluxhive booking add --help"),
+        ("ps me", "`fluxhive ps` does not know what to do with: `me`", "fluxhive ps --help"),
+        ("logs t-7f3k --tail", "`--tail` needs a value", "fluxhive logs --help"),
+        ("quota show", "`fluxhive quota` has no `show`", "did you mean `fluxhive quota ls`"),
+        ("token rm", "`fluxhive token` has no `rm`", "did you mean `fluxhive token revoke`"),
+        ("node ls", "`fluxhive node` has no `ls`", "did you mean `fluxhive nodes`"),
+        ("node dran", "`fluxhive node` has no `dran`", "did you mean `fluxhive node drain`"),
+        ("secret zzz", "`fluxhive secret` has no `zzz`", "it has `ls`, `rm`, `set`"),
+        ("status", "unknown verb: `status`", "`fluxhive ps` lists your tasks"),
+        ("describe t-7f3k", "unknown verb: `describe`", "did you mean `show`"),
+    ],
+)
+def test_wrong_use_is_told_in_our_words(cli: Cli, line: str, said: str, hint: str) -> None:
+    done = cli(*line.split())
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"error: {said}\n\nhint: {hint}")
+
+
+def test_a_verb_of_parts_alone_shows_them(cli: Cli) -> None:
+    done = cli("quota")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("Usage: fluxhive quota [OPTIONS] COMMAND")
+    assert "\n  ls   List all quotas" in done.err
+
+
+def test_help_is_also_a_verb(cli: Cli) -> None:
+    assert cli("help", "ps") == cli("ps", "--help")
+    assert cli("help", "quota", "ls").out.startswith("Usage: fluxhive quota ls ")
 
 
 def test_a_command_given_to_run_is_recognised(cli: Cli) -> None:

@@ -1,4 +1,4 @@
-"""`quota show` and `quota set`."""
+"""`quota ls` and `quota set`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ ANN = QuotaView(
 
 def test_quotas_are_shown_with_what_is_used(cli: Cli) -> None:
     cli.server.on("GET", "/quotas", QuotaPage(items=(ANN,)))
-    assert cli.on_terminal("quota", "show").out == (
+    assert cli.on_terminal("quota", "ls").out == (
         "WHOSE  NAME  RUNNING GPUS  RUNNING TASKS  WAITING TASKS  GPU-HOURS A WEEK\n"
         "user   ann   3 of 8        2, no limit    40 of 1000     12.5 of 500\n"
     )
-    told = json.loads(cli("quota", "show", "--json").out)
+    told = json.loads(cli("quota", "ls", "--json").out)
     assert told["quotas"][0]["quota"]["running_tasks"] is None
 
 
