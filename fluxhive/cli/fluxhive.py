@@ -74,7 +74,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "user": Verb("user", "Add users"),
         "quota": Verb("quota", "What users and projects may have at once"),
         "booking": Verb("booking", "Keep GPUs for a user or a project for a time"),
-        "token": Verb("token", "Create tokens"),
+        "token": Verb("token", "Create, list and revoke tokens"),
         "secret": Verb("secret", "Keep secrets that tasks are given"),
         "doctor": Verb("doctor", "Look for what would break a promise on this machine"),
         "config": Verb("config", "Show or change the configuration"),

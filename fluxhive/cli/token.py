@@ -1,19 +1,21 @@
-"""`fluxhive token`: creates and lists tokens."""
+"""`fluxhive token`: creates, lists and revokes tokens."""
 
 from __future__ import annotations
+
+import time
 
 import click
 
 from fluxhive.cli import messages, options, output, session
 from fluxhive.core.request import parse_duration_ms
-from fluxhive.protocol.rest import TokenScope
+from fluxhive.protocol.rest import TokenScope, TokenView
 
 SCOPES = [scope.value for scope in TokenScope]
 
 
 @click.group()
 def command() -> None:
-    """Create tokens, list tokens."""
+    """Create tokens, list them, revoke them."""
 
 
 @command.command("create")
@@ -48,9 +50,37 @@ def list_tokens(*, control_url: str | None, form: output.Form) -> None:
     output.rows(
         form,
         "tokens",
-        ("ID", "NAME", "USER", "SCOPE"),
-        [[token.id, token.name, token.username, token.scope.value] for token in found],
+        ("ID", "NAME", "SCOPE", "CREATED", "LAST USED", "EXPIRES"),
+        [_row(token) for token in found],
         items=found,
         ids=[token.id for token in found],
         none="you have no tokens",
     )
+
+
+@command.command("revoke")
+@click.argument("ids", nargs=-1, required=True, metavar="ID…")
+@options.control_url
+def revoke(*, ids: tuple[str, ...], control_url: str | None) -> None:
+    """End tokens by their ids. What uses one of them is refused from now on."""
+    client = session.client(control_url)
+    for token_id in ids:
+        client.revoke_token(token_id)
+        messages.say(f"revoked {token_id}")
+
+
+def _row(token: TokenView) -> list[str]:
+    name = f"{token.name} (browser)" if token.is_session else token.name
+    used, expires = token.last_used_at_ms, token.expires_at_ms
+    return [
+        token.id,
+        name,
+        token.scope.value,
+        _at(token.created_at_ms),
+        "never" if used is None else _at(used),
+        "never" if expires is None else _at(expires),
+    ]
+
+
+def _at(at_ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at_ms / 1000))

@@ -59,6 +59,11 @@ class PeopleCalls:
         """This user's tokens, without their secrets."""
         return self.transport.call("GET", f"{API}/tokens", rest.TokenPage).items
 
+    def revoke_token(self, token_id: str) -> tuple[rest.TokenView, ...]:
+        """Ends a token and the sessions that it opened; the tokens that are left."""
+        path = f"{API}/tokens/{quote(token_id, safe='')}"
+        return self.transport.call("DELETE", path, rest.TokenPage).items
+
     # ── secrets ──────────────────────────────────────────────────────────────────────────────
 
     def set_secret(self, name: str, value: str) -> rest.SecretView:

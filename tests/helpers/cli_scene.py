@@ -22,6 +22,7 @@ from fluxhive.protocol.rest import (
     SecretView,
     TaskPage,
     TaskView,
+    TokenGrant,
     TokenPage,
     TokenScope,
     TokenView,
@@ -161,6 +162,16 @@ def set_scene(server: StubServer) -> None:
     user = UserView(username="ada", email="", role=Role.MEMBER, created_at_ms=NOON_MS)
     server.on("GET", "/users", UserPage(items=(user,)))
     token = TokenView(
-        id="k-1", name="ci", username="ada", scope=TokenScope.READ, created_at_ms=NOON_MS
+        id="k-1",
+        name="ci",
+        username="ada",
+        scope=TokenScope.READ,
+        created_at_ms=NOON_MS,
+        last_used_at_ms=NOON_MS + 60_000,
     )
     server.on("GET", "/tokens", TokenPage(items=(token,)))
+    server.on("DELETE", "/tokens/k-1", TokenPage(items=()))
+    grant = TokenGrant(
+        id="k-2", token="fh_u_new", username="ada", role=Role.MEMBER, scope=TokenScope.FULL
+    )
+    server.on("POST", "/tokens", grant)
