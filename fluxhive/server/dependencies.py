@@ -19,7 +19,7 @@ from .lookup import find_task
 
 
 async def resolve(
-    hive: Hive, spec: TaskSpec, *, prefix: str = ""
+    hive: Hive, spec: TaskSpec, asker: str, *, prefix: str = ""
 ) -> tuple[TaskSpec, tuple[TaskId, ...]]:
     """The spec with ids for names, and which of the named tasks have ended as wanted already.
 
@@ -32,7 +32,7 @@ async def resolve(
     for number, dependency in enumerate(spec.after):
         field = f"{prefix}after[{number}].task_id"
         try:
-            task = (await find_task(hive, dependency.task_id)).task
+            task = (await find_task(hive, dependency.task_id, asker)).task
         except (NotFound, Conflict) as error:
             text = f"{field}: {error.text}"
             value = dependency.task_id

@@ -25,6 +25,8 @@ from .store import queries
 #: Candidates that are looked at for an ambiguous beginning.
 _CANDIDATES_MAX = 20
 _SHOWN_MAX = 3
+LAST = "@last"
+"""Means the asker's newest task; one that is called so is found by its id."""
 
 
 class Found(NamedTuple):
@@ -34,17 +36,19 @@ class Found(NamedTuple):
     attempts: list[Attempt]
 
 
-async def find_task(hive: Hive, text: str) -> Found:
+async def find_task(hive: Hive, text: str, asker: str) -> Found:
     """The task that is meant: its id, the newest of that name, or whose id begins so.
 
-    Raises ``NotFound``; ``Conflict`` when several ids begin so.
+    ``@last`` is the asker's newest. Raises ``NotFound``; ``Conflict`` when several ids begin so.
     """
     known = in_memory(hive, TaskId(text))
     if known is not None:
         return known
     member = split_member(text)
     if member is not None:
-        return await _find_member(hive, *member)
+        return await _find_member(hive, *member, asker)
+    if text == LAST:
+        return await _find_last(hive, asker)
     exact = await hive.store.call(partial(_by_id, task_id=TaskId(text)), durable=False)
     if exact is not None:
         return exact
@@ -66,9 +70,19 @@ async def find_task(hive: Hive, text: str) -> Found:
     return (await find_tasks(hive, [(named or found)[0].id]))[0]
 
 
-async def _find_member(hive: Hive, text: str, index: int) -> Found:
+async def _find_last(hive: Hive, owner: str) -> Found:
+    """The user's newest task."""
+    task_id = await hive.store.call(partial(queries.last_task_of, owner=owner), durable=False)
+    if task_id is None:
+        raise NotFound(
+            "you have not submitted a task yet", hint="submit one: fluxhive submit -- hostname"
+        )
+    return (await find_tasks(hive, [task_id]))[0]
+
+
+async def _find_member(hive: Hive, text: str, index: int, asker: str) -> Found:
     """A member of the array that the text names, be it a task of its own or not."""
-    array = (await find_task(hive, text)).task
+    array = (await find_task(hive, text, asker)).task
     spec = array.spec.array
     if spec is None:
         raise NotFound(f"{array.id} is a single task", hint=f"see it: fluxhive show {array.id}")

@@ -71,7 +71,7 @@ async def rerun(services: Services, caller: Caller, name: str) -> TaskId:
 
     Its start time and what it came after were for the first time only.
     """
-    task = (await find_task(services.hive, name)).task
+    task = (await find_task(services.hive, name, caller.username)).task
     if task.spec.env and not caller.may_see_secrets(task.owner):
         raise AuthError(
             f"{task.id} belongs to {task.owner}, and its environment is not shown to you",
@@ -86,7 +86,7 @@ async def rerun(services: Services, caller: Caller, name: str) -> TaskId:
 
 
 async def _own(services: Services, caller: Caller, name: str) -> Task:
-    task = (await find_task(services.hive, name)).task
+    task = (await find_task(services.hive, name, caller.username)).task
     check_owner(caller, task)
     return task
 
@@ -105,5 +105,5 @@ def check_not_ended(task: Task) -> None:
     if task.state.is_final:
         raise Conflict(
             f"{task.id} has ended ({task.state.value}) and cannot be edited",
-            hint="submit another one",
+            hint=f"submit it again, with changes: fluxhive rerun {task.id}",
         )

@@ -61,7 +61,7 @@ async def edit_task(
     The priority can be changed until the task has ended. What was asked for at first stays
     readable as `original`, every change in `edits`.
     """
-    found = (await find_task(services.hive, task)).task
+    found = (await find_task(services.hive, task, caller.username)).task
     check_owner(caller, found)
     orders.check_not_ended(found)
     spec = _changed(found.spec, change)

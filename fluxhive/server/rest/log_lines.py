@@ -13,6 +13,7 @@ from starlette.responses import Response
 from fluxhive.core.task import Attempt
 from fluxhive.protocol.log_view import LogHits, LogLines
 from fluxhive.protocol.wire import STREAM_NAMES
+from fluxhive.server.auth import Caller
 from fluxhive.server.bridge import answer, new_router, route
 from fluxhive.server.log_lines import HITS_MAX, LINES_MAX, AttemptLines
 from fluxhive.server.lookup import attempt_of, check_single, find_task
@@ -55,7 +56,7 @@ async def read_log_lines(
     A progress bar is shown as it stood last. Of a line 16 KiB are shown, and of an answer 4 MiB.
     While a large log is counted for the first time `counted` is false: ask again.
     """
-    chosen, lines = await _lines_of(services, task, attempt, rank)
+    chosen, lines = await _lines_of(services, caller, task, attempt, rank)
     if chosen is None or lines is None:
         return answer(LogLines(attempt="", first=0, total=0))
     number = None if stream is None else STREAM_NAMES.index(stream.value)
@@ -94,7 +95,7 @@ async def search_log(
     Letters other than a to z are found as they are written only. One answer takes a part of a
     second: a large log needs several.
     """
-    chosen, lines = await _lines_of(services, task, attempt, rank)
+    chosen, lines = await _lines_of(services, caller, task, attempt, rank)
     if chosen is None or lines is None:
         return answer(LogHits())
     number = None if stream is None else STREAM_NAMES.index(stream.value)
@@ -106,10 +107,10 @@ async def search_log(
 
 
 async def _lines_of(
-    services: Services, task: str, attempt: str | None, rank: int
+    services: Services, caller: Caller, task: str, attempt: str | None, rank: int
 ) -> tuple[Attempt | None, AttemptLines | None]:
     """The attempt that is meant and its lines; None: nothing ran yet."""
-    found = check_single(await find_task(services.hive, task))
+    found = check_single(await find_task(services.hive, task, caller.username))
     check_rank(found.task, rank)
     if not found.attempts and attempt is None:
         return None, None

@@ -45,7 +45,7 @@ async def list_logs(
     task: TaskName, caller: OfCaller, services: OfServices, attempt: AttemptName = None
 ) -> Response:
     """List the streams of a task's output, of all attempts unless one is named."""
-    found = check_single(await find_task(services.hive, task))
+    found = check_single(await find_task(services.hive, task, caller.username))
     attempts = found.attempts if attempt is None else [attempt_of(found, attempt)]
     logs = services.hive.logs
     await logs.load(attempts)
@@ -68,7 +68,7 @@ async def follow_logs(
     offsets. To go on after a lost connection, ask again with the attempt and offsets of what came.
     Of a gang, one member's output.
     """
-    found = check_single(await find_task(services.hive, task))
+    found = check_single(await find_task(services.hive, task, caller.username))
     check_rank(found.task, rank)
     only = None if attempt is None else attempt_of(found, attempt)
     events = Follow(services, caller, found, rank).stream(only, (stdout, stderr))
@@ -108,7 +108,7 @@ async def read_log(
         raise InputError(
             "tail_bytes: excludes `offset` and `limit`", field="tail_bytes", value=tail_bytes
         )
-    found = check_single(await find_task(services.hive, task))
+    found = check_single(await find_task(services.hive, task, caller.username))
     check_rank(found.task, rank)
     if not found.attempts and attempt is None:
         return _bytes(b"", 0, 0, is_complete=found.task.state.is_final)

@@ -39,7 +39,7 @@ async def show_metrics(
     Of the newest attempt unless one is named; of a gang, one member's. A series longer than
     `points` is told in buckets of consecutive values: least, largest and last of each.
     """
-    found = check_single(await find_task(services.hive, task))
+    found = check_single(await find_task(services.hive, task, caller.username))
     check_rank(found.task, rank)
     if not found.attempts and attempt is None:
         return answer(MetricsView(attempt=None, rank=rank, complete=found.task.state.is_final))

@@ -81,7 +81,9 @@ async def list_tasks(
         node_id=None if node is None else find_node(services.hive, node).id,
         outcomes=tuple(each.value for each in outcome or ()),
         text=text,
-        array_id=None if array is None else (await find_task(services.hive, array)).task.id,
+        array_id=None
+        if array is None
+        else (await find_task(services.hive, array, caller.username)).task.id,
         since_ms=since_ms,
         before_number=_number(cursor, order, offset),
         order=order,

@@ -124,7 +124,7 @@ async def _submit(
         await services.code.check(owner, specs)
         for number, spec in enumerate(specs):
             prefix = f"tasks[{number}]." if len(specs) > 1 else ""
-            known, ended = await resolve(services.hive, spec, prefix=prefix)
+            known, ended = await resolve(services.hive, spec, owner, prefix=prefix)
             checked.append(apply_defaults(known))
             settled.update(ended)
     except FluxhiveError:
@@ -146,7 +146,7 @@ async def _found(services: Services, tasks: Sequence[Task]) -> list[Found]:
 @route(router, "GET", "/tasks/{task}", gives=TaskView)
 async def show_task(task: TaskName, caller: OfCaller, services: OfServices) -> Response:
     """Show a task with its attempts, and why it waits when it waits."""
-    found = await find_task(services.hive, task)
+    found = await find_task(services.hive, task, caller.username)
     return answer(Views(services.hive).task(found, caller, is_single=True))
 
 
@@ -170,7 +170,7 @@ async def wait_task(
     timeout_s: Annotated[float, Query(ge=0, le=WAIT_S_MAX, allow_inf_nan=False)] = 20,
 ) -> Response:
     """Wait until a task has ended: answers it then, or as it is after the time."""
-    found = await find_task(services.hive, task)
+    found = await find_task(services.hive, task, caller.username)
     with services.answers.scope(caller.token_id), anyio.move_on_after(timeout_s):
         while not found.task.state.is_final:
             with services.feed.watch(found.task.id) as changed:

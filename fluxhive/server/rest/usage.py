@@ -55,7 +55,9 @@ async def show_attempt_usage(
 
     `whole` of a GPU is what everybody used of it meanwhile: the difference is its neighbours'.
     """
-    found = attempt_of(await find_task(services.hive, task_of(AttemptId(attempt))), attempt)
+    found = attempt_of(
+        await find_task(services.hive, task_of(AttemptId(attempt)), caller.username), attempt
+    )
     store, step = services.hive.usage, {"step_s": step_s}
     span = {"from_s": from_ms // 1000, "to_s": to_ms // 1000}
     node_of = {
@@ -122,7 +124,9 @@ async def show_usage(
         since_ms=since_ms,
         now_ms=services.hive.clock.now_ms(),
         owner=caller.username,
-        array_id=None if array is None else (await find_task(services.hive, array)).task.id,
+        array_id=None
+        if array is None
+        else (await find_task(services.hive, array, caller.username)).task.id,
         utc_offset_ms=utc_offset_min * 60_000,
     )
     sums = await services.hive.store.read(partial(usage_sums, chosen=chosen))

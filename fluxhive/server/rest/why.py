@@ -24,7 +24,7 @@ router = new_router()
 @route(router, "GET", "/tasks/{task}/why", gives=OutlookView)
 async def explain_task(task: TaskName, caller: OfCaller, services: OfServices) -> Response:
     """Say why a task waits: reasons, every GPU counted, place in line, likely start, remedies."""
-    found = await find_task(services.hive, task)
+    found = await find_task(services.hive, task, caller.username)
     brain = services.hive.brain
     told = brain.advice.outlook(brain.manager, found.task.id)
     if told is None:
@@ -56,7 +56,7 @@ async def try_task(
     """
     check_spec(spec)
     await services.secrets.check(caller.username, [spec])
-    checked, _ = await resolve(services.hive, spec)
+    checked, _ = await resolve(services.hive, spec, caller.username)
     brain = services.hive.brain
     told = brain.advice.dry_run(brain.manager, apply_defaults(checked), caller.username)
     return answer(_view(told, name=spec.name, owner=caller.username))

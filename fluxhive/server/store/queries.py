@@ -199,6 +199,18 @@ def find_tasks(connection: sa.Connection, text: str, *, most: int = 3) -> list[T
     return [task_of_row(row) for row in connection.execute(query).mappings()]
 
 
+def last_task_of(connection: sa.Connection, owner: str) -> TaskId | None:
+    """The task that a user submitted last; None when there is none."""
+    query = (
+        sa.select(tasks.c.id)
+        .where(tasks.c.owner == owner, tasks.c.array_id.is_(None))
+        .order_by(tasks.c.number.desc())
+        .limit(1)
+    )
+    found = connection.execute(query).scalar()
+    return None if found is None else TaskId(found)
+
+
 def attempts_of(connection: sa.Connection, task_ids: Collection[TaskId]) -> list[Attempt]:
     """All attempts of these tasks, each task's oldest first."""
     wanted: Sequence[TaskId] = list(task_ids)

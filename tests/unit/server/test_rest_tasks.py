@@ -199,6 +199,22 @@ async def test_an_address_that_is_not_there_names_the_nearest(it: RestHive) -> N
     assert wrong.headers["content-type"] == "application/problem+json"
 
 
+async def test_the_last_task_is_that_of_who_asks(it: RestHive) -> None:
+    async with await it.user("ann") as ann, await it.user("bob") as bob:
+        await submit(ann)
+        second = await submit(ann)
+        third = await submit(bob, name="@last")
+        assert (await ann.get("/tasks/@last")).json()["id"] == second["id"]
+        assert (await bob.get("/tasks/@last")).json()["id"] == third["id"]
+        after = await submit(ann, after=[{"task_id": "@last"}])
+        assert after["spec"]["after"][0]["task_id"] == second["id"]
+        cancelled = await ann.post("/tasks/bulk", json={"action": "cancel", "ids": ["@last"]})
+        assert cancelled.json()["results"][0]["task_id"] == after["id"]
+        missing = await it.admin.get("/tasks/@last")
+        assert missing.status_code == 404
+        assert missing.json()["detail"] == "you have not submitted a task yet"
+
+
 # ── who may what ──────────────────────────────────────────────────────────────────────────────
 
 
