@@ -299,7 +299,7 @@ class Workspace:
         if not os.path.isdir(path):
             raise Unprepared(
                 f"working directory {path} does not exist on node {self._label}; "
-                "name one that does with `--workdir`",
+                "name one that does with `--workdir`, or bring yours along with `--code .`",
                 elsewhere=True,
             )
         if len(self._seen_directories) > 1000:

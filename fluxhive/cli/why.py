@@ -20,6 +20,7 @@ _IN_WORDS = {
     GpuStanding.BOOKED: "booked for others",
     GpuStanding.NODE_AWAY: "node away, draining, or handed it back",
     GpuStanding.NOT_YOURS: "for another user",
+    GpuStanding.NOT_CHOSEN: "not of the kind that it asks",
 }
 
 
@@ -56,6 +57,7 @@ def _facts(told: OutlookView) -> list[tuple[str, str]]:
         facts.append(("in line", f"{told.position} of {told.n_in_line}"))
     facts += likely_start(told.estimate)
     facts += [("would start now", f"with {each.option}, on {each.where}") for each in told.remedies]
+    facts += [("what helps", each) for each in told.ways_out]
     return facts
 
 

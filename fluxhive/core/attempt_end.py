@@ -223,6 +223,8 @@ def _has_choice(hive: HiveState, task: Task, *, without: NodeId | None = None) -
 
 def _no_choice(task: Task, outcome: Outcome) -> str:
     why = outcome.detail or "refused"
+    if "; " in why:  # the node named the remedy
+        return f"no node can run it: {why}"
     remedy = "give it what is missing there, or submit it for what the nodes have"
     if task.spec.workdir is not None:
         remedy = "submit it from a directory that exists on the nodes, or name one with `--workdir`"

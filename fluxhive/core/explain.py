@@ -13,13 +13,14 @@ from .array import MemberCounts
 from .arrays import find_task
 from .booking_desk import why_booked
 from .capability import missing, needed, too_old
+from .choice import never_there, not_chosen
 from .gang import live_members
 from .hive_state import HiveState
 from .holds import wanted
 from .line_up import terms_of
 from .node import GpuState, Node, NodeState
 from .node_record import NodeRecord, serving
-from .placement import Misfit, MisfitCode, capacity_misfit, misfit
+from .placement import Misfit, MisfitCode, misfit
 from .quota import Blocked, QuotaScope
 from .request import Request, show_mib, show_ms
 from .task import Attempt, AttemptState, Task, TaskSpec, TaskState
@@ -163,7 +164,7 @@ def obstacles(spec: TaskSpec, nodes: Iterable[Node], owner: str | None) -> list[
     if not open_to:
         text = "no node has joined yet: the task waits until one does"
         return [Reason(code=WaitCode.NO_NODES, text=text)]
-    misfits = [capacity_misfit(spec.request, node.id, node.inventory) for node in open_to]
+    misfits = [never_there(spec.request, node) for node in open_to]
     never = [found for found in misfits if found is not None]
     n_could = len(misfits) - len(never)
     if n_could >= spec.request.nodes:
@@ -176,7 +177,7 @@ def obstacles(spec: TaskSpec, nodes: Iterable[Node], owner: str | None) -> list[
 
 
 def _could(spec: TaskSpec, node: Node) -> bool:
-    return capacity_misfit(spec.request, node.id, node.inventory) is None
+    return never_there(spec.request, node) is None
 
 
 def _old_agents(spec: TaskSpec, nodes: list[Node]) -> list[Reason]:
@@ -201,13 +202,8 @@ def _held(hive: HiveState, task: Task) -> list[Reason]:
         reasons.append(Reason(code=WaitCode.DEPENDS, text=text, blockers=(other.id,)))
     if task.begin_at_ms is not None:
         left = show_ms(max(0, task.begin_at_ms - hive.now_ms))
-        reasons.append(
-            Reason(
-                code=WaitCode.START_TIME,
-                text=f"its start time comes in {left}",
-                until_ms=task.begin_at_ms,
-            )
-        )
+        text, until_ms = f"its start time comes in {left}", task.begin_at_ms
+        reasons.append(Reason(code=WaitCode.START_TIME, text=text, until_ms=until_ms))
     return reasons
 
 
@@ -341,6 +337,8 @@ def _sentence(
     if code is WaitCode.AGENT_TOO_OLD:
         lacks = {word: None for misfit in misfits for word in misfit.lacks}
         return too_old([label_of[misfit.node_id] for misfit in misfits], tuple(lacks))
+    if code is WaitCode.NOT_CHOSEN and len(misfits) == len(records):
+        return not_chosen(task.spec.request)
     if code is WaitCode.NOT_CHOSEN:
         return f"{n_nodes} without the label or the tags that it asks for"
     return f"{n_nodes} that could hold it: out of contact or draining"
@@ -388,7 +386,7 @@ def _closest(misfits: list[Misfit], request: Request) -> str:
     if best.code is MisfitCode.HOST_MEMORY:
         return f"it asks {show_mib(best.wanted)} of memory, and the most is {show_mib(best.found)}"
     if best.code is MisfitCode.NOT_CHOSEN:
-        return f"it asks the tags {', '.join(request.tags)}, and no node has them all"
+        return not_chosen(request)
     if best.code is MisfitCode.GPU_MODEL:
         asked = _n(best.wanted, f"GPU of model {request.gpu_model}")
         return f"it asks {asked}, and the most on one node is {best.found}"

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from .arrays import find_task
 from .capability import missing
+from .choice import never_chosen
 from .durations import basis_of, runs_like
 from .explain import Reason, WaitCode, explain, obstacles, over_quota
 from .forecast import (
@@ -36,6 +37,7 @@ from .signature import signature
 from .start_record import Accuracy
 from .task import Task, TaskSpec, TaskState
 from .values import Ms, TaskId, Value
+from .ways_out import ways_out, ways_out_of_hold
 
 #: Who is not submitted yet comes after everybody.
 NUMBER_LAST = 2**62
@@ -73,6 +75,8 @@ class GpuStanding(Enum):
     NODE_AWAY = "node-away"
     #: Its node serves another user.
     NOT_YOURS = "not-yours"
+    #: Of another model, or on a node without the label or the tags that are asked for.
+    NOT_CHOSEN = "not-chosen"
 
 
 class GpuCount(Value, frozen=True, kw_only=True):
@@ -112,6 +116,8 @@ class Outlook(Value, frozen=True, kw_only=True):
     gpus: tuple[GpuCount, ...] = ()
     estimate: Estimate | None = None
     remedies: tuple[Remedy, ...] = ()
+    #: What else helps, in words; for people.
+    ways_out: tuple[str, ...] = ()
 
 
 def outlook(hive: HiveState, task_id: TaskId) -> Outlook | None:
@@ -122,7 +128,7 @@ def outlook(hive: HiveState, task_id: TaskId) -> Outlook | None:
     reasons = explain(hive, task_id)
     if task.state is not TaskState.QUEUED:
         text = "; ".join(reason.text for reason in reasons) or task.reason or task.state.value
-        return Outlook(summary=text, reasons=tuple(reasons))
+        return Outlook(summary=text, reasons=tuple(reasons), ways_out=ways_out_of_hold(task))
     if task.id not in hive.tasks and task.array_id is not None:
         task = hive.tasks[task.array_id]
     line = hive.queue.line_of(task.id)
@@ -185,6 +191,7 @@ def _told(
         gpus=census(hive, waiter),
         estimate=estimate,
         remedies=() if fit is not None else tuple(remedies(hive, waiter))[:REMEDIES_MAX],
+        ways_out=ways_out(hive, waiter.request, waiter.owner, [reason.code for reason in reasons]),
     )
 
 
@@ -279,6 +286,8 @@ def _standing(waiter: Waiter, record: NodeRecord, gpu: GpuRecord) -> GpuStanding
     request = waiter.request
     if not record.serves(waiter.owner):
         return GpuStanding.NOT_YOURS
+    if never_chosen(request, record.node, gpu.report.model):
+        return GpuStanding.NOT_CHOSEN
     lacks = missing(waiter.terms.capabilities, record.node.capabilities)
     if lacks or not record.takes or record.node.id in waiter.excluded:
         return GpuStanding.NODE_AWAY

@@ -34,3 +34,5 @@ class OutlookView(Value, frozen=True, kw_only=True):
     estimate: Estimate | None = None
     #: Single changes with which it would start now.
     remedies: tuple[Remedy, ...] = ()
+    #: What else helps, in words; for people.
+    ways_out: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fluxhive.core.array import ArraySpec
 from fluxhive.core.outlook import Outlook, dry_run, outlook
+from fluxhive.core.request import Request
 from fluxhive.core.task import TaskSpec
 from fluxhive.core.values import TaskId
 from tests.helpers import factories
@@ -151,3 +152,54 @@ def test_a_member_of_an_array_is_told_like_its_array(hive: Hive) -> None:
     told = look(hive, "t1[2]")
     assert told.position == 1
     assert told.summary.endswith("when t1[0] ends (the time limit of t1[0])")
+
+
+def test_where_no_node_has_a_gpu_it_is_told_what_helps(hive: Hive) -> None:
+    hive.node("n1")
+    hive.submit("t1", gpus=1, gpu_memory="8G")
+    told = look(hive, "t1")
+    assert told.summary == (
+        "no node could hold it, even empty: it asks 1 GPU, and the most on one node is 0"
+    )
+    assert told.remedies == ()
+    assert told.ways_out == (
+        "no node has a GPU: let such a machine join: `fluxhive run` there, "
+        "or ask for none with `--gpus 0`",
+    )
+
+
+def test_in_an_empty_hive_the_first_machine_helps(hive: Hive) -> None:
+    hive.submit("t1", gpus=1)
+    assert look(hive, "t1").ways_out == (
+        "let a machine join: `fluxhive run` there (docs/guides/add-a-node.md)",
+    )
+
+
+def test_a_node_that_nobody_is_called_is_said_with_those_that_are(hive: Hive) -> None:
+    hive.node("gpu-a", gpus=["40G"])
+    spec = TaskSpec(command=("x",), request=Request(cpus=1, on_nodes=("gpu-b",)))
+    tried = dry_run(hive.manager.hive, spec, "ada")
+    assert tried.summary == (
+        "no node could hold it: it asks the node `gpu-b`, and no such node is there; "
+        "the task waits for one"
+    )
+    assert tried.ways_out == ("nodes that are there: `gpu-a`",)
+
+
+def test_gpus_of_another_model_would_not_do(hive: Hive) -> None:
+    hive.node("n1", gpus=["40G", "40G"])
+    spec = TaskSpec(command=("x",), request=Request(cpus=1, gpus=1, gpu_model="b200"))
+    tried = dry_run(hive.manager.hive, spec, "ada")
+    assert [(count.standing.value, count.n_gpus) for count in tried.gpus] == [("not-chosen", 2)]
+    (said,) = tried.ways_out
+    assert said.startswith("models that are there: `")
+
+
+def test_who_is_held_or_has_ended_is_told_the_way_on(hive: Hive) -> None:
+    hive.node("n1")
+    hive.submit("t1")
+    hive.starts("t1.1")
+    hive.ends("t1.1", exit_code=1)
+    assert look(hive, "t1").ways_out == (
+        "submit it again, with changes where wanted: fluxhive rerun t1",
+    )

@@ -73,4 +73,5 @@ def _view(told: Outlook, **about: object) -> OutlookView:
         gpus=told.gpus,
         estimate=told.estimate,
         remedies=told.remedies,
+        ways_out=told.ways_out,
     )

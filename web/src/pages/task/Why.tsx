@@ -47,6 +47,7 @@ export function Why({ task }: { task: TaskView }) {
         <Likely outlook={outlook} />
         <GpuCounts outlook={outlook} />
         <Remedies task={task} remedies={outlook.remedies ?? []} />
+        <WaysOut outlook={outlook} />
       </div>
     </Panel>
   );
@@ -91,6 +92,15 @@ function Likely({ outlook }: { outlook: OutlookView }) {
   );
 }
 
+/** What helps where no single change would start it now. */
+function WaysOut({ outlook }: { outlook: OutlookView }) {
+  return (outlook.ways_out ?? []).map((text) => (
+    <p key={text} className={classes.likely}>
+      What helps: {text}
+    </p>
+  ));
+}
+
 const STANDINGS: Record<string, string> = {
   fits: "free for it now",
   memory: "with too little memory free",
@@ -99,6 +109,8 @@ const STANDINGS: Record<string, string> = {
   "out-of-use": "out of use",
   "node-away": "on a node that takes nothing now",
   "not-yours": "of other users' nodes",
+  booked: "booked for others",
+  "not-chosen": "not of the kind that it asks",
 };
 
 /** What each GPU is for this task now; the counts add up to all of the hive. */
