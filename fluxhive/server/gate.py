@@ -94,8 +94,11 @@ def _caller(auth: Auth, scope: Scope) -> Caller:
     return caller
 
 
-def caller_of(request: Request) -> Caller:
-    """Who sent the request; a dependency of the routes that ask."""
+async def caller_of(request: Request) -> Caller:
+    """Who sent the request; a dependency of the routes that ask.
+
+    A coroutine: FastAPI would call a plain function in another thread.
+    """
     caller: Caller = request.state.caller
     return caller
 

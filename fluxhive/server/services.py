@@ -74,6 +74,11 @@ class Services(NamedTuple):
 
 
 def services_of(request: HTTPConnection) -> Services:
-    """The services; a dependency of the routes."""
+    """The services of the application that answers."""
     found: Services = request.app.state.services
     return found
+
+
+async def given_services(request: HTTPConnection) -> Services:
+    """The same as a dependency of the routes; FastAPI calls plain functions in another thread."""
+    return services_of(request)

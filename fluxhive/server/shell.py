@@ -113,11 +113,14 @@ class _Body:
 
     async def receive(self) -> Message:
         """The next message. Raises ``Malformed`` (413) beyond the limit."""
-        with anyio.move_on_after(BODY_PAUSE_S if self.is_coming else None) as pause:
+        if self.is_coming:
+            with anyio.move_on_after(BODY_PAUSE_S) as pause:
+                message = await self._next()
+            if pause.cancelled_caught:
+                text = f"nothing of the body came for {BODY_PAUSE_S:.0f} s"
+                raise Malformed(text, status=408, hint="try again")
+        else:
             message = await self._next()
-        if pause.cancelled_caught:
-            text = f"nothing of the body came for {BODY_PAUSE_S:.0f} s"
-            raise Malformed(text, status=408, hint="try again")
         if self._n_bytes > BODY_BYTES:
             raise _too_large()
         return message

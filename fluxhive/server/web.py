@@ -1,7 +1,8 @@
 """The web application: routes, pages, and the layers around them.
 
-From the outside in: ``Shell`` (limits, headers, failures), ``Gate`` (who is asking), routes. What
-they work with is in ``app.state.services``; app.py puts it there.
+From the outside in: ``Shell`` (limits, headers, failures), ``Gate`` (who is asking), ``Packing``,
+``Direct`` (the short way to a route), routes. What they work with is in ``app.state.services``;
+app.py puts it there.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from .blobs import BlobStore
 from .browser import BrowserSessions
 from .code import CodeStore
 from .dashboard import add_dashboard
+from .direct import Direct
 from .feed import Feed
 from .gate import API, Gate
 from .hive import Hive
@@ -108,6 +110,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, on_bad_parameters)
     app.add_exception_handler(HTTPException, on_http_error)
     # The one added last is outermost.
+    app.add_middleware(Direct, routers=[room.router for room in rooms], prefix=API)
     app.add_middleware(Packing)
     app.add_middleware(Gate)
     app.add_middleware(Shell)

@@ -22,7 +22,7 @@ from fluxhive.server.bridge import answer, body_of, new_router, route
 from fluxhive.server.dependencies import resolve
 from fluxhive.server.gate import caller_of
 from fluxhive.server.lookup import Found, find_task, find_tasks, in_memory
-from fluxhive.server.services import Services, services_of
+from fluxhive.server.services import Services, given_services
 from fluxhive.server.submissions import KEY_LENGTH_MAX, Submission
 from fluxhive.server.views import Views
 
@@ -35,7 +35,7 @@ INTEGER_MAX = 2**53 - 1
 _CHECKED_AT_ONCE = 100
 
 OfCaller = Annotated[Caller, Depends(caller_of)]
-OfServices = Annotated[Services, Depends(services_of)]
+OfServices = Annotated[Services, Depends(given_services)]
 TaskName = Annotated[
     str, Path(description="Id, unique beginning of an id, or name (the newest of that name).")
 ]
