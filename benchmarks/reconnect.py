@@ -86,6 +86,12 @@ class Agent:
         self.token = token
         self.welcome_at_s = 0.0
 
+    def inventory(self) -> Inventory:
+        return Inventory(cpus=8, memory_mib=65_536)
+
+    def heartbeat(self) -> Heartbeat:
+        return Heartbeat(sent_at_ms=time.monotonic_ns() // 1_000_000)
+
     async def run(self) -> None:
         pause_s = BACKOFF_S_MIN
         incarnation = 1
@@ -114,15 +120,14 @@ class Agent:
                 incarnation=incarnation,
                 agent_version="benchmark",
                 label=f"gpu-{self.number}",
-                inventory=Inventory(cpus=8, memory_mib=65_536),
+                inventory=self.inventory(),
             )
             await dialled.send(encode_envelope(0, [(0, encode_message(hello))]))
             beat_s = 0.0
             while True:
                 if self.welcome_at_s and time.monotonic() >= beat_s:
                     beat_s = time.monotonic() + HEARTBEAT_S
-                    beat = Heartbeat(sent_at_ms=time.monotonic_ns() // 1_000_000)
-                    await dialled.send(encode_envelope(0, [(0, encode_message(beat))]))
+                    await dialled.send(encode_envelope(0, [(0, encode_message(self.heartbeat()))]))
                 with contextlib.suppress(asyncio.TimeoutError):
                     frame = await asyncio.wait_for(dialled.recv(), HEARTBEAT_S)
                     for _, message in link.receive(frame):
