@@ -34,11 +34,11 @@ from fluxhive.protocol.agent import (
 )
 from fluxhive.protocol.link import Link
 from fluxhive.protocol.wire import (
-    CAPABILITY_EXTRA_STREAMS,
     CAPABILITY_ZSTD_LOGS,
     WireError,
     encode_envelope,
     encode_message,
+    streams_taken,
 )
 
 from .bell import Bell
@@ -238,7 +238,7 @@ class Connection:
         )
         self._answered_at_ms = self._clock()
         self._zstd = CAPABILITY_ZSTD_LOGS in welcome.capabilities
-        self._logs.takes_extras = CAPABILITY_EXTRA_STREAMS in welcome.capabilities
+        self._logs.n_taken = streams_taken(welcome.capabilities)
         self._logs.resume(welcome.log_marks, way_s=way_s, only_marked=True)
         self._peer.welcomed(welcome)
         self._backoff_s = BACKOFF_S_MIN

@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from fluxhive.core.container import (
     CODE_INSIDE,
     METRICS_INSIDE,
+    PROCESSES_INSIDE,
     ROOT_FOLDERS,
     SECRETS_INSIDE,
     AllowedMount,
@@ -44,6 +45,7 @@ from fluxhive.protocol.agent import Launch
 
 from . import container_client
 from .launching import Unprepared
+from .output_files import FOLDER
 
 #: The engine kills at the end of the grace; after this much more the shim kills what leads it.
 LEAD_MARGIN_MS = 10_000
@@ -86,6 +88,8 @@ class Containers:
         metrics = f"{directory}/metrics"
         if metrics in plan.files:
             mounts.append(Mount(source=metrics, target=METRICS_INSIDE))
+        if plan.n_processes_apart:
+            mounts.append(Mount(source=f"{directory}/{FOLDER}", target=PROCESSES_INSIDE))
         if plan.files.keys() - {metrics}:
             inside = Mount(source=f"{directory}/secrets", target=SECRETS_INSIDE, read_only=True)
             mounts.append(inside)

@@ -11,16 +11,20 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from fluxhive.core.outcome import ExitFacts, GpuPeak, HostScene, Sign, StopCause
-from fluxhive.core.signs import OUTPUT_BYTES, find_signs
-from fluxhive.protocol.wire import EXTRAS, STREAM_NAMES
+from fluxhive.core.signs import OUTPUT_BYTES, find_signs, marked
+from fluxhive.core.torchrun import first_failed
+from fluxhive.protocol.wire import EXTRAS, STDERR, STDOUT, STREAM_NAMES, stream_of_process
 
 from .container_client import EXIT_TROUBLE
 from .container_usage import read_usage
 from .containers import is_container, launch_failure, was_oom_killed
 from .log_file import LogFile
+from .output_files import lengths_apart, output_path
 from .run_directory import Exited
 
 LAST_OUTPUT_BYTES = 4096
+#: Telling lines of processes that are kept, beside those of their launcher.
+PROCESS_SIGNS_MAX = 160
 
 _STOPPED_BY = {
     "time-limit": StopCause.TIME_LIMIT,
@@ -35,12 +39,13 @@ def exit_facts(
     *,
     stop_cause: StopCause | None,
     gpu_peaks: tuple[GpuPeak, ...] = (),
-    lengths: tuple[int, int] | None = None,
+    lengths: tuple[int, ...] | None = None,
     host: Callable[[], HostScene | None] = lambda: None,
 ) -> ExitFacts:
     """Facts from an exit record. ``stop_cause``: why the agent asked for the end, if it did.
 
-    ``lengths``: of stdout and stderr, from whoever followed them; else by their files. ``host`` is
+    ``lengths``: of stdout and stderr, and of those of its processes, from whoever followed them;
+    else by their files. ``host`` is
     asked only about an end that was no success.
     """
     stopped_by = None if exited.stopped_by is None else _STOPPED_BY[exited.stopped_by]
@@ -55,6 +60,7 @@ def exit_facts(
             stopped_by=stopped_by,
             stdout_bytes=output.stdout_bytes,
             stderr_bytes=output.stderr_bytes,
+            process_bytes=output.process_bytes,
         )
     metrics_bytes, result_bytes = extras_of(directory)
     maxrss_kib, cpu_ms = exited.maxrss_kib, exited.cpu_ms
@@ -78,6 +84,7 @@ def exit_facts(
         stderr_bytes=output.stderr_bytes,
         metrics_bytes=metrics_bytes,
         result_bytes=result_bytes,
+        process_bytes=output.process_bytes,
         leftovers=exited.leftovers,
         unkillable=tuple(exited.unkillable),
         last_output="" if exited.code == 0 else output.last(),
@@ -92,7 +99,7 @@ def facts_without_record(
     stop_cause: StopCause | None,
     gpu_peaks: tuple[GpuPeak, ...] = (),
     unkillable: tuple[int, ...] = (),
-    lengths: tuple[int, int] | None = None,
+    lengths: tuple[int, ...] | None = None,
 ) -> ExitFacts:
     """What can still be told when the supervisor is gone: the output."""
     output = Output(directory, lengths)
@@ -104,6 +111,7 @@ def facts_without_record(
         stderr_bytes=output.stderr_bytes,
         metrics_bytes=metrics_bytes,
         result_bytes=result_bytes,
+        process_bytes=output.process_bytes,
         unkillable=unkillable,
         last_output=output.last(),
         signs=output.signs(),
@@ -122,29 +130,42 @@ def extras_of(directory: str) -> tuple[int, ...]:
 
 
 class Output:
-    """The output files of an attempt that is over."""
+    """The output files of an attempt that is over, those of its processes among them."""
 
-    def __init__(self, directory: str, lengths: tuple[int, int] | None) -> None:
-        self._paths = {"stderr": directory + "/stderr", "stdout": directory + "/stdout"}
-        self.stdout_bytes, self.stderr_bytes = lengths or lengths_of(directory)
-        self._ends: dict[str, bytes] = {}
+    def __init__(self, directory: str, lengths: tuple[int, ...] | None) -> None:
+        self._directory = directory
+        known = lengths or (*lengths_of(directory), *lengths_apart(directory))
+        self.stdout_bytes, self.stderr_bytes, *others = known
+        self.process_bytes = tuple(others)
+        self._ends: dict[int, str] = {}
 
     def last(self) -> str:
-        """The end of stderr, of stdout where stderr is empty; what is no text shows as such."""
-        end = self._end("stderr") or self._end("stdout")
-        return end[-LAST_OUTPUT_BYTES:].decode("utf-8", "replace")
+        """The end of stderr, of stdout where stderr is empty; what is no text shows as such.
+
+        Of several processes: of the one that failed first, and then what their launcher says.
+        """
+        said = self._end(STDERR) or self._end(STDOUT)
+        failed = first_failed(said) if self.process_bytes else None
+        if failed is not None:
+            numbers = stream_of_process(failed, STDERR), stream_of_process(failed, STDOUT)
+            said = next(filter(None, map(self._end, numbers)), "") + said
+        return said.encode()[-LAST_OUTPUT_BYTES:].decode("utf-8", "replace")
 
     def signs(self) -> tuple[Sign, ...]:
-        """What both say about the end."""
-        return find_signs(
-            stderr=self._end("stderr").decode("utf-8", "replace"),
-            stdout=self._end("stdout").decode("utf-8", "replace"),
-        )
+        """What both say about the end; what processes say, behind the rank on this node."""
+        found: list[Sign] = []
+        for process in range(len(self.process_bytes) // 2):
+            numbers = stream_of_process(process, STDERR), stream_of_process(process, STDOUT)
+            errors, output = map(self._end, numbers)
+            found += marked(find_signs(stderr=errors, stdout=output), process)
+        own = find_signs(stderr=self._end(STDERR), stdout=self._end(STDOUT))
+        return (*found[-PROCESS_SIGNS_MAX:], *own)
 
-    def _end(self, name: str) -> bytes:
-        if name not in self._ends:
-            self._ends[name] = _end_of(self._paths[name], OUTPUT_BYTES)
-        return self._ends[name]
+    def _end(self, number: int) -> str:
+        if number not in self._ends:
+            data = _end_of(output_path(self._directory, number), OUTPUT_BYTES)
+            self._ends[number] = data.decode("utf-8", "replace")
+        return self._ends[number]
 
 
 def size_of(path: str) -> int:

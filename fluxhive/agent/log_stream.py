@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from fluxhive.core.values import AttemptId
-from fluxhive.protocol.agent import LogGap
-from fluxhive.protocol.wire import STREAM_NAMES, LogChunk, encode_log
+from fluxhive.protocol.agent import LogGap, LogUpTo
+from fluxhive.protocol.wire import LogChunk, encode_log, stream_name
 
 from .log_file import Gone, LogFile
 
@@ -79,6 +79,13 @@ class Stream:
             end = self.file.end()
         return end
 
+    def go_on(self, mark: LogUpTo | None) -> None:
+        """The server of a new session has this much of it; None: nothing."""
+        self.received = self.sent = 0 if mark is None else mark.received
+        self.durable = 0 if mark is None else mark.durable
+        self.is_full = mark is not None and mark.is_full
+        self.rests_until = 0.0
+
     def flag(self, reason: str) -> None:
         """Notes that output may be missing here, once for each reason."""
         at = max(self.sent, self.file.end())
@@ -88,7 +95,7 @@ class Stream:
         self.flags.append(flag)
         log.warning(
             "output may be missing",
-            extra={"attempt": self.attempt_id, "stream": STREAM_NAMES[self.number]}
+            extra={"attempt": self.attempt_id, "stream": stream_name(self.number)}
             | {"offset": at, "reason": reason},
         )
         self.on_flag(flag)
@@ -181,7 +188,7 @@ def _gap(stream: Stream, start: int, end: int, reason: str) -> LogGap:
     if not stream.is_full:  # or it would be said each second
         log.warning(
             "output lost",
-            extra={"attempt": stream.attempt_id, "stream": STREAM_NAMES[stream.number]}
+            extra={"attempt": stream.attempt_id, "stream": stream_name(stream.number)}
             | {"start": start, "end": end, "reason": reason},
         )
     return LogGap(channel=stream.channel, stream=stream.number, start=start, end=end, reason=reason)

@@ -17,13 +17,14 @@ import anyio
 
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import LogGap, LogUpTo
-from fluxhive.protocol.wire import EXTRAS, METRICS, STDERR, STDOUT, STREAM_NAMES
+from fluxhive.protocol.wire import EXTRAS, FIRST_OF_PROCESSES, METRICS, STDERR, STDOUT, STREAMS_MAX
 
 from .bell import Bell
 from .inotify import Inotify
 from .log_file import is_disk_full
 from .log_stream import Piece, Read, Stream, bound, read_piece, share_out
 from .log_window import Window
+from .output_files import numbers_apart, output_path, processes_apart
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,8 @@ class LogTailer:
         #: Called with a place where output may be missing, while there is a session.
         self.on_flag: Callable[[LogGap], None] = lambda flag: None
         self.window = Window()
-        #: Whether the server takes what is written beside the output; else that stays here.
-        self.takes_extras = True
+        #: The server takes streams below this number; what is written to others stays here.
+        self.n_taken = STREAMS_MAX
         self._backlog_bytes = backlog_bytes
         self._is_disk_full = False
         #: Have bytes that the disk can have back.
@@ -82,13 +83,13 @@ class LogTailer:
         if attempt_id in self._channels:
             return
         self._channels[attempt_id] = channel
-        for number in (STDOUT, STDERR):
+        for number in (STDOUT, STDERR, *numbers_apart(processes_apart(directory))):
             self._open(attempt_id, channel, number, directory)
 
     def _open(self, attempt_id: AttemptId, channel: int, number: int, directory: str) -> Stream:
-        path = f"{directory}/{STREAM_NAMES[number]}"
+        path = output_path(directory, number)
         stream = Stream(attempt_id, channel, number, path, self._flagged)
-        stream.is_muted = number in EXTRAS and not self.takes_extras
+        stream.is_muted = number >= self.n_taken
         self._streams[channel, number] = stream
         self._heat(stream)
         return stream
@@ -98,13 +99,12 @@ class LogTailer:
         channel = self._channels.get(attempt_id)
         if channel is None:
             return
+        directory = os.path.dirname(self._streams[channel, STDOUT].file.path)
         for number, length in enumerate(lengths):
             stream = self._streams.get((channel, number))
-            if stream is None:
-                if length == 0:
-                    continue
-                directory = os.path.dirname(self._streams[channel, STDOUT].file.path)
-                stream = self._open(attempt_id, channel, number, directory)
+            if stream is None and length == 0:
+                continue
+            stream = stream or self._open(attempt_id, channel, number, directory)
             stream.end = length
             if not stream.file.is_itself:
                 stream.flag("the log file was deleted or replaced by the task")
@@ -112,22 +112,27 @@ class LogTailer:
             self._unwatch(stream)
             self._consider(stream)
 
-    def lengths(self, attempt_id: AttemptId) -> tuple[int, int] | None:
+    def lengths(self, attempt_id: AttemptId) -> tuple[int, ...] | None:
         """How long the streams of an attempt are that has just ended; None: not followed."""
         channel = self._channels.get(attempt_id)
         if channel is None:
             return None
-        streams = [self._streams[channel, number] for number in (STDOUT, STDERR)]
+        known = [self._streams.get((channel, number)) for number in self._numbers(channel)]
+        streams = [it for it in known if it is not None and it.number not in EXTRAS]
         if any(stream.size() > 0 for stream in streams) and is_disk_full(streams[0].file.path):
             self._disk_is_full(streams)
-        return streams[0].size(), streams[1].size()
+        return tuple([stream.size() for stream in streams])
+
+    def _numbers(self, channel: int) -> range:
+        is_apart = (channel, FIRST_OF_PROCESSES) in self._streams
+        return range(STREAMS_MAX if is_apart else FIRST_OF_PROCESSES)
 
     def forget(self, attempt_id: AttemptId) -> None:
         """The server has it all."""
         channel = self._channels.pop(attempt_id, None)
         if channel is None:
             return
-        for number in range(len(STREAM_NAMES)):
+        for number in self._numbers(channel):
             stream = self._streams.pop((channel, number), None)
             if stream is None:
                 continue
@@ -155,14 +160,9 @@ class LogTailer:
         self._ready.clear()
         known = {(mark.channel, mark.stream): mark for mark in marks}
         for key, stream in self._streams.items():
-            mark = known.get(key)
-            stream.received = stream.sent = 0 if mark is None else mark.received
-            stream.durable = 0 if mark is None else mark.durable
-            stream.is_full = mark is not None and mark.is_full
+            stream.go_on(known.get(key))
             is_known = (stream.channel, STDOUT) in known or not only_marked
-            is_extra = stream.number in EXTRAS
-            stream.is_muted = not is_known or (is_extra and not self.takes_extras)
-            stream.rests_until = 0.0
+            stream.is_muted = not is_known or stream.number >= self.n_taken
             for flag in stream.flags:
                 self.on_flag(flag)
             if stream.end is None:
@@ -333,7 +333,7 @@ class LogTailer:
         for stream in live:
             directory = os.path.dirname(stream.file.path)
             is_new = stream.number == STDOUT and (stream.channel, METRICS) not in self._streams
-            if is_new and os.path.lexists(f"{directory}/{STREAM_NAMES[METRICS]}"):
+            if is_new and os.path.lexists(output_path(directory, METRICS)):
                 self._open(stream.attempt_id, stream.channel, METRICS, directory)
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from fluxhive.core.errors import Conflict
 
 from . import proctree
+from .output_files import FOLDER
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ _COPIED = ("spec.json", "started")
 _LINKED = (_LOCK, ".exit.tmp", "exit")
 #: What the program and all that it started hold open: read through one of them (log_file.py).
 _OUTPUT = ("stdout", "stderr")
+_OF_PROCESS = (".stdout", ".stderr")
 
 
 def make_again(state_dir: Path, runs: str) -> list[str]:
@@ -48,7 +50,7 @@ def make_again(state_dir: Path, runs: str) -> list[str]:
             )
         for path, link in files.items():
             folder, _, file = path.removesuffix(_DELETED).rpartition("/")
-            if file in _OUTPUT and os.path.dirname(folder) == runs:
+            if _is_output(runs, folder, file):
                 printing.setdefault(f"{folder}/{file}", link)
         names = {_attempt_below(runs, path) for path in files} - {None}
         for name in sorted(filter(None, names)):
@@ -57,6 +59,9 @@ def make_again(state_dir: Path, runs: str) -> list[str]:
                 made.append(name)
     for path, link in printing.items():
         with contextlib.suppress(OSError):  # there is one, or its run directory is not made again
+            if os.path.basename(os.path.dirname(path)) == FOLDER:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(os.path.dirname(path), 0o700)
             os.symlink(link, path)
     return made
 
@@ -95,6 +100,14 @@ def _processes_with_deleted_files() -> Iterator[tuple[int, dict[str, str]]]:
                         files[path] = link
         if files:
             yield pid, files
+
+
+def _is_output(runs: str, folder: str, file: str) -> bool:
+    """Whether a file is what an attempt prints to, or one of its processes."""
+    above, _, last = folder.rpartition("/")
+    if last != FOLDER:
+        return file in _OUTPUT and above == runs
+    return file.endswith(_OF_PROCESS) and os.path.dirname(above) == runs
 
 
 def _attempt_below(runs: str, path: str) -> str | None:

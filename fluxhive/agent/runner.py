@@ -46,7 +46,7 @@ from fluxhive.protocol.agent import (
 )
 from fluxhive.protocol.dispatching import node_event, received
 from fluxhive.protocol.link import Link
-from fluxhive.protocol.wire import CAPABILITY_ZSTD_LOGS, server_codec
+from fluxhive.protocol.wire import CAPABILITY_ZSTD_LOGS, FIRST_OF_PROCESSES, server_codec
 
 from . import process
 from .code_cache import CodeCache
@@ -188,6 +188,7 @@ class Runner:
     def _make_connection(self, settings: Settings) -> None:
         self._logs = LogTailer(backlog_bytes=round(settings.log_backlog_gib * GIB))
         self._shims.lengths_of = self._logs.lengths
+        self._workspace.takes_processes = lambda: self._logs.n_taken > FIRST_OF_PROCESSES
         self._connection = Connection(
             settings.control_base_url,
             self._link,
@@ -387,7 +388,7 @@ class Runner:
             self._logs.follow(attempt_id, attempt.dispatch.channel, directory)
 
     def _unfollow(self, attempt_id: AttemptId, directory: str, facts: ExitFacts) -> None:
-        extras = facts.metrics_bytes, facts.result_bytes
+        extras = facts.metrics_bytes, facts.result_bytes, *facts.process_bytes
         self._logs.end(attempt_id, facts.stdout_bytes, facts.stderr_bytes, *extras)
         attempt = self._hands.attempts.get(attempt_id)
         if attempt is not None:

@@ -75,7 +75,7 @@ class Shims:
         self.on_started: Callable[[AttemptId, str], None] = lambda attempt_id, directory: None
         self.on_ended: Callable[[AttemptId, str, ExitFacts], None] = lambda *args: None
         #: How long its stdout and stderr are, by whoever follows them.
-        self.lengths_of: Callable[[AttemptId], tuple[int, int] | None] = lambda attempt_id: None
+        self.lengths_of: Callable[[AttemptId], tuple[int, ...] | None] = lambda attempt_id: None
         #: Told when an attempt is over and told.
         self.on_forgotten: Callable[[AttemptId], None] = lambda attempt_id: None
         self._started: dict[AttemptId, Started] = {}

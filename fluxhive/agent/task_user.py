@@ -18,6 +18,8 @@ from fluxhive.core.errors import InputError
 from fluxhive.core.values import Value
 from fluxhive.protocol.wire import EXTRAS, STREAM_NAMES
 
+from .output_files import FOLDER
+
 log = logging.getLogger(__name__)
 
 FIELD = "agent.task_user"
@@ -148,7 +150,7 @@ def hand_over(directory: str, user: TaskUser) -> None:
         path = f"{directory}/{STREAM_NAMES[number]}"
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         os.chown(path, user.uid, user.gid)
-    for name in ("code", "secrets"):
+    for name in ("code", "secrets", FOLDER):
         for folder, folders, files in os.walk(f"{directory}/{name}"):
             for each in (folder, *(f"{folder}/{name}" for name in (*folders, *files))):
                 os.chown(each, user.uid, user.gid, follow_symlinks=False)

@@ -33,6 +33,7 @@ from .containers import LEAD_MARGIN_MS, Containers, Enclosed, remove_container
 from .former_life import is_spent
 from .gpu_libraries import capped
 from .launching import Unprepared, check_in_code, check_port, python_of, venv_bin_of, write_new
+from .output_files import make_apart
 from .run_directory import RunPhase, RunSpec, acknowledge, inspect_run, read_spec, write_spec
 from .spare_rooms import SpareRooms
 from .task_user import TaskUser, hand_over
@@ -102,6 +103,8 @@ class Workspace:
         #: How much memory each GPU has in all.
         self.gpu_sizes: Callable[[], Mapping[GpuUuid, Mib]] = dict
         self.gpu_env: Mapping[str, str] = {}
+        #: Whether somebody takes the output of each of several processes apart.
+        self.takes_processes: Callable[[], bool] = lambda: False
         #: What tasks inherit of the agent's own, picked once instead of for each task.
         self._environ = {
             name: value
@@ -197,10 +200,12 @@ class Workspace:
             run_dir=directory,
             python=self._python(launch),
             gpu_env=self.gpu_env,
+            takes_processes=os.name == "posix" and self.takes_processes(),
         )
         if dispatch.rank == 0 and dispatch.rendezvous is not None:
             check_port(dispatch)
         plan = self._capped(plan_launch(launch, dispatch, facts, cookie=cookie), launch, dispatch)
+        n_apart = plan.n_processes_apart
         enclosed = None
         if launch.image is not None:
             enclosed = self._containers.enclose(launch, dispatch, plan, directory)
@@ -218,6 +223,8 @@ class Workspace:
             os.mkdir(facts.secrets_dir, 0o700)
         for path, content in plan.files.items():
             write_new(path, content)
+        if n_apart:
+            make_apart(directory, n_apart)
         if self._user is not None:
             hand_over(directory, self._user)
         write_spec(directory, spec)

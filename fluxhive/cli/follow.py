@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from fluxhive.cli import messages
 from fluxhive.cli.fluxhive import INTERRUPTED_EXIT
+from fluxhive.cli.marked_lines import MarkedLines, Source
 from fluxhive.cli.terminal import TerminalFilter
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.progress import fold
@@ -28,14 +29,14 @@ class Printer:
     """
 
     def __init__(self, *, is_raw: bool = False) -> None:
-        self._is_raw = is_raw
+        self.is_raw = is_raw
         self._filters: dict[tuple[str, str], TerminalFilter] = {}
 
     def write(self, attempt: str, stream: str, data: bytes) -> None:
         """Shows bytes of one stream. Raises BrokenPipeError when nobody reads any more."""
         target = sys.stderr if stream == "stderr" else sys.stdout
         binary: BinaryIO = target.buffer
-        if target.isatty() and not self._is_raw:
+        if target.isatty() and not self.is_raw:
             kept = self._filters.setdefault((attempt, stream), TerminalFilter())
             data = _drawn(kept.feed(data)).encode("utf-8", "replace")
         binary.write(data)
@@ -50,10 +51,18 @@ def _drawn(text: str) -> str:
     return f"\r\x1b[K{folded}" if is_overwriting else folded
 
 
-def follow(client: Calls, task_id: str, *, rank: int = 0, is_raw: bool = False) -> int:
+def follow(
+    client: Calls,
+    task_id: str,
+    *,
+    rank: int = 0,
+    process: int | None = None,
+    is_raw: bool = False,
+) -> int:
     """Follows the task to its end and gives the exit code to end with."""
     try:
-        task = show_until_end(client, task_id, Printer(is_raw=is_raw), rank=rank)
+        printer = Printer(is_raw=is_raw)
+        task = show_until_end(client, task_id, printer, rank=rank, process=process)
     except KeyboardInterrupt:
         return detach(client, task_id)
     except FluxhiveError as error:
@@ -70,13 +79,25 @@ def show_until_end(
     *,
     attempt: int | None = None,
     rank: int = 0,
+    process: int | None = None,
+    wait: bool = True,
 ) -> TaskView:
-    """Prints what the task writes, and gives the task when it has ended."""
-    for event in client.follow(task_id, attempt=attempt, rank=rank, on_trouble=_tell_trouble):
+    """Prints what the task writes, and gives the task when it has ended.
+
+    What single processes write comes in whole lines, each behind its rank, unless one alone is
+    shown (``process``). Without ``wait`` it ends with what is there.
+    """
+    source, lines = Source(task_id, rank, ""), MarkedLines(is_raw=printer.is_raw)
+    for event in client.follow(
+        task_id, attempt=attempt, rank=rank, process=process, wait=wait, on_trouble=_tell_trouble
+    ):
         if isinstance(event, LogEnd):
+            lines.end(source)
             return event.task
         if event.gap is not None:
             tell_gap(event.attempt, event.stream, event.gap)
+        elif event.process is not None and process is None:
+            lines.write(source.of_process(event.process), event.stream, data_of(event))
         else:
             printer.write(event.attempt, event.stream, data_of(event))
     raise AssertionError("a followed log ends with LogEnd or an error")

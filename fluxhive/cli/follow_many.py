@@ -7,7 +7,6 @@ the others when one of those has ended, from their first byte on: nothing is lef
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,66 +15,21 @@ from typing import NamedTuple
 
 from fluxhive.cli import messages
 from fluxhive.cli.follow import detach, ending, tell_gap
-from fluxhive.cli.terminal import TerminalFilter
+from fluxhive.cli.marked_lines import MarkedLines, Source
 from fluxhive.core.array import split_member
 from fluxhive.core.errors import FluxhiveError
-from fluxhive.core.progress import fold
 from fluxhive.core.values import TaskId
 from fluxhive.protocol.rest import LogEnd, LogGapView, TaskView
 from fluxhive.sdk import tasks
 from fluxhive.sdk.calls import Calls
 from fluxhive.sdk.follow import data_of
+from fluxhive.sdk.tasks import processes_per_node
 
 FOLLOWED_MAX = 32
 #: How often an array is asked for members that have started since.
 LOOK_S = 2.0
-#: A line without an end is printed when it is longer than this.
-LINE_BYTES_MAX = 64 << 10
 #: Pieces that may wait to be printed: followers wait, not our memory grows.
 PIECES_MAX = 1000
-
-
-class Source(NamedTuple):
-    """One who writes."""
-
-    task_id: str
-    rank: int
-    mark: str
-
-
-class MarkedLines:
-    """Prints streams line by line, each line behind its mark."""
-
-    def __init__(self, *, is_raw: bool = False) -> None:
-        self._is_raw = is_raw
-        self._parts: dict[tuple[Source, str], bytes] = {}
-        self._filters: dict[tuple[Source, str], TerminalFilter] = {}
-
-    def write(self, source: Source, stream: str, data: bytes) -> None:
-        """Prints the lines that are whole now, and keeps the rest."""
-        key = (source, stream)
-        *whole, rest = (self._parts.pop(key, b"") + data).split(b"\n")
-        if len(rest) > LINE_BYTES_MAX:
-            whole, rest = [*whole, rest], b""
-        self._parts[key] = rest
-        for line in whole:
-            self._print(source, stream, line)
-
-    def end(self, source: Source) -> None:
-        """Prints what has no line feed behind it."""
-        for key in [key for key in self._parts if key[0] == source]:
-            rest = self._parts.pop(key)
-            if rest:
-                self._print(*key, rest)
-
-    def _print(self, source: Source, stream: str, line: bytes) -> None:
-        target = sys.stderr if stream == "stderr" else sys.stdout
-        if target.isatty() and not self._is_raw:
-            kept = self._filters.setdefault((source, stream), TerminalFilter())
-            line = fold(kept.feed(line)).encode("utf-8", "replace")
-        mark = messages.paint(source.mark, messages.DIM, target).encode()
-        target.buffer.write(mark + b" " + line + b"\n")
-        target.buffer.flush()
 
 
 class _News(NamedTuple):
@@ -107,7 +61,29 @@ def _ranks(task: TaskView, mark: str) -> list[Source]:
     n_nodes = task.spec.request.nodes
     if n_nodes == 1:
         return [Source(task.id, 0, mark)]
-    return [Source(task.id, rank, f"{mark}[rank {rank}]") for rank in range(n_nodes)]
+    # Of torchrun, ranks are those of its processes, which come with what they write.
+    word = "node" if processes_per_node(task) > 1 else "rank"
+    return [Source(task.id, rank, f"{mark}[{word} {rank}]") for rank in range(n_nodes)]
+
+
+def _who(source: Source, process: int | None) -> Source:
+    """Who wrote it: the source itself, or one of its processes."""
+    if process is None:
+        return source
+    above = source.mark.partition("[node ")[0]
+    return source.of_process(process, above)
+
+
+def _with_processes(client: Calls, source: Source, attempt: int | None) -> list[Source]:
+    """A source of what is stored, and those of its processes that have output of their own."""
+    found = client.streams(source.task_id, attempt=attempt)
+    newest = found[-1].attempt if found else ""
+    processes = {
+        view.process
+        for view in found
+        if view.attempt == newest and view.rank == source.rank and view.process is not None
+    }
+    return [source, *(_who(source, process) for process in sorted(processes))]
 
 
 def follow_many(client: Calls, task: TaskView, *, is_raw: bool = False) -> int:
@@ -171,7 +147,9 @@ class _Followers:
                 if isinstance(event, LogEnd):
                     break
                 data = b"" if event.gap is not None else data_of(event)
-                news = _News(source, event.stream, data, event.attempt, event.gap)
+                news = _News(
+                    _who(source, event.process), event.stream, data, event.attempt, event.gap
+                )
                 self._queue.put(news)
         except FluxhiveError as error:
             self._queue.put(_News(source, is_end=True, error=error))
@@ -197,6 +175,7 @@ def print_many(
     read: Callable[[Source, str], bytes],
     streams: tuple[str, ...],
     *,
+    attempt: int | None = None,
     is_raw: bool = False,
 ) -> int:
     """Prints what is stored of all of them, one after the other."""
@@ -204,6 +183,8 @@ def print_many(
     sources = sources_of(client, task)
     if not sources:
         messages.say(f"no member of {task.id} has left the queue yet; `-f` waits for them")
+    if processes_per_node(task) > 1:
+        sources = [each for one in sources for each in _with_processes(client, one, attempt)]
     for source in sources:
         for stream in streams:
             lines.write(source, stream, read(source, stream))

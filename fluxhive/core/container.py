@@ -22,6 +22,8 @@ CODE_INSIDE = "/workspace"
 SECRETS_INSIDE = "/run/fluxhive-secrets"
 #: The file for its metrics, inside.
 METRICS_INSIDE = "/run/fluxhive-metrics"
+#: Directory for the output of each of its processes, inside.
+PROCESSES_INSIDE = "/run/fluxhive-processes"
 HOME_WITHOUT_CODE = "/tmp"
 #: Forks beyond this are a mistake of the program; threads count too.
 PIDS_MAX = 8_192

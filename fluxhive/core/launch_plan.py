@@ -12,13 +12,13 @@ from typing import Protocol
 from msgspec import field
 
 from .code import CodeSnapshot
-from .container import CODE_INSIDE, METRICS_INSIDE, SECRETS_INSIDE
+from .container import CODE_INSIDE, METRICS_INSIDE, PROCESSES_INSIDE, SECRETS_INSIDE
 from .errors import Conflict
 from .events import DispatchReceived
 from .interpreter import PythonFound, activation, python_argv
 from .request import GpuShare, Reservation
 from .task import ExecutorKind, SecretForm
-from .torchrun import processes_of, torchrun_words
+from .torchrun import processes_apart, processes_of, torchrun_words
 from .values import GpuUuid, Value
 
 #: Of the agent's own environment a task gets these, and all that begins with ``LC_``
@@ -60,6 +60,8 @@ class LaunchOrder(Protocol):
     def code(self) -> CodeSnapshot | None: ...
     @property
     def image(self) -> str | None: ...
+    @property
+    def merge_output(self) -> bool: ...
 
 
 class NodeFacts(Value, frozen=True, kw_only=True):
@@ -85,6 +87,8 @@ class NodeFacts(Value, frozen=True, kw_only=True):
     code_dir: str = ""
     #: Where the attempt's own files are, such as its metrics.
     run_dir: str = ""
+    #: Whether each process of several can have its output apart: the server takes that, too.
+    takes_processes: bool = False
     #: What the GPUs' source wants tasks to know (the pretended ones: where they are pretended).
     gpu_env: Mapping[str, str] = field(default_factory=dict)
 
@@ -97,6 +101,8 @@ class LaunchPlan(Value, frozen=True, kw_only=True):
     cwd: str
     #: Files to be written beforehand, readable by nobody else: path → what it holds.
     files: dict[str, str] = field(default_factory=dict)
+    #: So many processes have output of their own, in the run directory's ``processes``.
+    n_processes_apart: int = 0
 
 
 def plan_launch(
@@ -136,7 +142,9 @@ def plan_launch(
         code_dir = node.code_dir if launch.image is None else CODE_INSIDE
         env["FLUXHIVE_CODE_DIR"] = code_dir
         cwd = code_workdir(launch.workdir, code_dir)
-    return LaunchPlan(argv=_argv(launch, dispatch, node), env=env, cwd=cwd, files=files)
+    n_apart = processes_apart(launch, reservation) if node.takes_processes else 0
+    argv = _argv(launch, dispatch, node, is_apart=n_apart > 0)
+    return LaunchPlan(argv=argv, env=env, cwd=cwd, files=files, n_processes_apart=n_apart)
 
 
 def code_workdir(workdir: str | None, code_dir: str) -> str:
@@ -146,15 +154,20 @@ def code_workdir(workdir: str | None, code_dir: str) -> str:
     return workdir if workdir.startswith("/") else f"{code_dir}/{workdir}"
 
 
-def _argv(launch: LaunchOrder, dispatch: DispatchReceived, node: NodeFacts) -> tuple[str, ...]:
+def _argv(
+    launch: LaunchOrder, dispatch: DispatchReceived, node: NodeFacts, *, is_apart: bool
+) -> tuple[str, ...]:
     if launch.executor is ExecutorKind.SHELL:
         # One element by spec_check; several would be one line, too.
         return ("/bin/sh", "-c", " ".join(launch.command))
     if launch.executor is ExecutorKind.PYTHON:
         return python_argv(node.python, launch.command)
     if launch.executor is ExecutorKind.TORCHRUN:
-        n_processes = processes_of(launch, dispatch.reservation)
-        return python_argv(node.python, torchrun_words(dispatch, n_processes, launch.command))
+        output = None
+        if is_apart:
+            output = f"{node.run_dir}/processes" if launch.image is None else PROCESSES_INSIDE
+        words = torchrun_words(dispatch, launch, launch.command, output)
+        return python_argv(node.python, words)
     return launch.command
 
 

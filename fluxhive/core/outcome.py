@@ -171,3 +171,5 @@ class ExitFacts(Value, frozen=True, kw_only=True):
     #: Lengths of what it wrote beside its output: its metrics, and the result of its function.
     metrics_bytes: int = 0
     result_bytes: int = 0
+    #: Lengths of the output of each process that has its own, stdout and stderr in turn.
+    process_bytes: tuple[int, ...] = ()

@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from .outcome import Sign
 from .sign_words import DECISIVE, Says, says
 from .values import Value
@@ -57,6 +59,17 @@ class Verdict(Value, frozen=True, kw_only=True):
 def find_signs(*, stderr: str, stdout: str) -> tuple[Sign, ...]:
     """The lines worth keeping, each stream's in its order; stderr first."""
     return (*_find(STDERR, stderr), *_find(STDOUT, stdout))
+
+
+def marked(signs: Iterable[Sign], process: int) -> list[Sign]:
+    """What one of several processes said, in a form that tells it from the others.
+
+    Where the program has put its own rank in front, that stays.
+    """
+    return [
+        sign if _RANK.match(sign.text) else replace(sign, text=f"[rank{process}]: {sign.text}")
+        for sign in signs
+    ]
 
 
 def read_signs(signs: Iterable[Sign]) -> Verdict:

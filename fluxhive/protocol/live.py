@@ -73,7 +73,7 @@ class LogGrown(Tagged, frozen=True, kw_only=True):
 
     attempt: str
     rank: int
-    #: Bytes of standard output and standard error.
+    #: Bytes of standard output and standard error, of all processes that have their own.
     sizes: tuple[int, int]
     complete: bool = False
 

@@ -30,6 +30,8 @@ class LogEvent(Value, frozen=True, kw_only=True):
     gap: LogGapView | None = None
     #: The member of a gang that wrote it.
     rank: int = 0
+    #: The process that wrote it, by its rank among all, where that has output of its own.
+    process: int | None = None
 
 
 class LogStreamView(Value, frozen=True, kw_only=True):
@@ -44,6 +46,8 @@ class LogStreamView(Value, frozen=True, kw_only=True):
     gaps: tuple[LogGapView, ...] = ()
     #: The member of a gang that writes it.
     rank: int = 0
+    #: The process that writes it alone, by its rank among all; None: nobody is told from others.
+    process: int | None = None
 
 
 class LogLine(Value, frozen=True, kw_only=True):
@@ -55,6 +59,8 @@ class LogLine(Value, frozen=True, kw_only=True):
     time_ms: int
     stream: str
     rank: int = 0
+    #: The process that wrote it, by its rank among all, where that has output of its own.
+    process: int | None = None
     #: UTF-8, what is no text replaced; colours left in. Of a progress bar: as it stood last.
     text: str
     #: How many states of a progress bar came before.
@@ -77,6 +83,8 @@ class LogLines(Value, frozen=True, kw_only=True):
     counted: bool = True
     #: Whether the attempt is over and nothing more comes.
     complete: bool = False
+    #: How many processes have output of their own, of all members; 0: none is told from others.
+    processes: int = 0
     lines: tuple[LogLine, ...] = ()
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections.abc import Collection
 from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from fluxhive.core.errors import RemoteError
+from fluxhive.core.torchrun import PROCESSES_MAX
 from fluxhive.core.values import Value
 
 from .agent import AgentMessage, ServerMessage
@@ -38,17 +40,46 @@ MESSAGES_PER_FRAME = 256
 CAPABILITY_ZSTD_LOGS = "zstd-logs"
 #: The server takes the streams beside a task's output.
 CAPABILITY_EXTRA_STREAMS = "extra-streams"
+#: The server takes the output of each of several processes apart.
+CAPABILITY_PROCESS_STREAMS = "process-streams"
 
 STDOUT, STDERR, METRICS, RESULT = 0, 1, 2, 3
 STREAM_NAMES = ("stdout", "stderr", "metrics", "result")
 #: What a task writes beside its output: numbers of itself, and what its function gave back. Such a
 #: stream exists from its first byte on; most attempts have none.
 EXTRAS = (METRICS, RESULT)
+#: From here on, two for each process of a node that has its output apart: its stdout, its stderr.
+FIRST_OF_PROCESSES = len(STREAM_NAMES)
+STREAMS_MAX = FIRST_OF_PROCESSES + 2 * PROCESSES_MAX
 
 _RAW, _ZSTD = 1, 2
 _LOG_HEADER = struct.Struct("!BIBQQ")
 
 M = TypeVar("M")
+
+
+def stream_of_process(process: int, stream: int) -> int:
+    """The number of a process's stdout or stderr, the process by its number on the node."""
+    return FIRST_OF_PROCESSES + 2 * process + stream
+
+
+def process_of_stream(number: int) -> int | None:
+    """Which process on the node writes a stream alone; None: it is the whole attempt's."""
+    return None if number < FIRST_OF_PROCESSES else (number - FIRST_OF_PROCESSES) // 2
+
+
+def streams_taken(capabilities: Collection[str]) -> int:
+    """The server that welcomes with these words takes streams below this number."""
+    if CAPABILITY_PROCESS_STREAMS in capabilities:
+        return STREAMS_MAX
+    return FIRST_OF_PROCESSES if CAPABILITY_EXTRA_STREAMS in capabilities else EXTRAS[0]
+
+
+def stream_name(number: int) -> str:
+    """What a stream is called, whoever writes it."""
+    if number < FIRST_OF_PROCESSES:
+        return STREAM_NAMES[number]
+    return STREAM_NAMES[(number - FIRST_OF_PROCESSES) % 2]
 
 
 class WireError(RemoteError):
@@ -165,7 +196,7 @@ def decode_log(frame: bytes) -> LogChunk:
         data = _unpack(data)
     elif kind != _RAW:
         raise WireError(f"unknown kind of binary frame: {kind}")
-    if stream >= len(STREAM_NAMES):
+    if stream >= STREAMS_MAX:
         raise WireError(f"unknown log stream: {stream}")
     if offset + len(data) > 2**62:
         raise WireError(f"log offset out of range: {offset}")

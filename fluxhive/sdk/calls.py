@@ -215,8 +215,12 @@ class Calls(PeopleCalls):
         limit: int = LOG_READ_BYTES,
         tail_bytes: int | None = None,
         rank: int = 0,
+        process: int | None = None,
     ) -> LogPiece:
-        """Bytes of one stream: from `offset`, or the last `tail_bytes`; of a gang, a member's."""
+        """Bytes of one stream: from `offset`, or the last `tail_bytes`; of a gang, a member's.
+
+        Of torchrun's processes one's alone, by its rank among all (`process`).
+        """
         if offset is not None and tail_bytes is not None:
             raise InputError("`offset` and `tail_bytes` exclude each other", field="tail_bytes")
         answer = self.transport.whole(
@@ -228,6 +232,7 @@ class Calls(PeopleCalls):
                 "limit": limit if tail_bytes is None else None,
                 "tail_bytes": tail_bytes,
                 "rank": rank or None,
+                "process": process,
             },
         )
         headers, data = answer.headers, answer.body
@@ -246,16 +251,21 @@ class Calls(PeopleCalls):
         *,
         attempt: int | None = None,
         rank: int = 0,
+        process: int | None = None,
+        wait: bool = True,
         on_trouble: Callable[[str], None] | None = None,
     ) -> Iterator[LogEvent | LogEnd]:
         """What the task writes, as it comes, ended by one `LogEnd`.
 
         Survives lost connections and server restarts: it goes on where it was, nothing comes
         twice. `on_trouble` is told when the contact is lost, and with an empty text when it is
-        back. With `attempt` only that attempt is followed; of a gang, the member of this rank.
+        back. With `attempt` only that attempt is followed; of a gang, the member of this rank with
+        all its processes; of torchrun's processes one alone (`process`, its rank among all).
+        Without `wait` it ends with what is there.
         """
+        path = f"{_task_path(task_id)}/logs/follow"
         return Follower(
-            self.transport, f"{_task_path(task_id)}/logs/follow", attempt, on_trouble, rank=rank
+            self.transport, path, attempt, on_trouble, rank=rank, process=process, wait=wait
         ).events()
 
     def metrics(

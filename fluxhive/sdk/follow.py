@@ -24,6 +24,8 @@ PATIENCE_S = 600.0
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.5, 5.0
 
 T = TypeVar("T")
+#: One stream: of an attempt, and of one process where that has its own.
+_Place = tuple[str, "int | None", str]
 
 
 class Follower:
@@ -37,6 +39,8 @@ class Follower:
         on_trouble: Callable[[str], None] | None,
         *,
         rank: int = 0,
+        process: int | None = None,
+        wait: bool = True,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -44,12 +48,14 @@ class Follower:
         self._path = path
         self._only = only
         self._rank = rank or None
+        self._process = process
+        self._wait = wait
         self._on_trouble = on_trouble or (lambda _: None)
         self._clock = clock
         self._sleep = sleep
         self._attempt: str | None = None
-        self._offsets: dict[tuple[str, str], int] = {}
-        self._gaps: set[tuple[str, str, LogGapView]] = set()
+        self._offsets: dict[_Place, int] = {}
+        self._gaps: set[tuple[_Place, LogGapView]] = set()
         self._lost_at: float | None = None
         self._pause_s = PAUSE_FIRST_S
 
@@ -88,42 +94,58 @@ class Follower:
         raise Broken("the server closed the connection")
 
     def _query(self) -> dict[str, str | int | None]:
-        if self._attempt is None:
-            return {"attempt": self._only, "rank": self._rank}
-        offsets = {
-            stream: offset
-            for (attempt, stream), offset in self._offsets.items()
-            if attempt == self._attempt
+        query: dict[str, str | int | None] = {
+            "attempt": self._only,
+            "rank": self._rank,
+            "process": self._process,
+            "wait": None if self._wait else "false",
         }
-        return {"attempt": _number(self._attempt), "rank": self._rank, **offsets}
+        if self._attempt is None:
+            return query
+        processes = []
+        for (attempt, process, stream), offset in self._offsets.items():
+            if attempt == self._attempt and process is None:
+                query[stream] = offset
+            elif attempt == self._attempt:
+                processes.append(f"{process}.{stream}:{offset}")
+        return {
+            **query,
+            "attempt": _number(self._attempt),
+            "processes": ",".join(processes) or None,
+        }
 
     def _fresh(self, event: LogEvent) -> LogEvent | None:
         """The part of the event that was not had before; None when all of it was."""
         self._attempt = event.attempt
         if event.gap is not None:
             return self._fresh_gap(event, event.gap)
-        had = self._offsets.get((event.attempt, event.stream), 0)
+        place = event.attempt, event.process, event.stream
+        had = self._offsets.get(place, 0)
         data = data_of(event)
         end = event.offset + len(data)
         if end <= had:
             return None
-        self._offsets[event.attempt, event.stream] = end
+        self._offsets[place] = end
         if event.offset >= had:
             return event
         rest = base64.b64encode(data[had - event.offset :]).decode()
         return msgspec.structs.replace(event, offset=had, data=rest)
 
     def _fresh_gap(self, event: LogEvent, gap: LogGapView) -> LogEvent | None:
-        key = event.attempt, event.stream
-        if (*key, gap) in self._gaps:
+        place = event.attempt, event.process, event.stream
+        if (place, gap) in self._gaps:
             return None
-        self._gaps.add((*key, gap))
-        self._offsets[key] = max(self._offsets.get(key, 0), event.offset)
+        self._gaps.add((place, gap))
+        self._offsets[place] = max(self._offsets.get(place, 0), event.offset)
         return event
 
     def _is_over(self, end: LogEnd) -> bool:
         """Whether this is the task's end, or only that of one attempt with more to come."""
-        if self._only is not None or (end.task.state.is_final and self._attempt is None):
+        if (
+            not self._wait
+            or self._only is not None
+            or (end.task.state.is_final and self._attempt is None)
+        ):
             return True
         now = 0 if self._attempt is None else _number(self._attempt)
         later = [attempt for attempt in end.task.attempts if attempt.number > now]

@@ -17,7 +17,7 @@ from fluxhive.protocol.why import OutlookView
 from .calls import Calls
 from .failures import ResultLost, WaitTimeout, failure_of
 from .follow import data_of
-from .tasks import exit_code
+from .tasks import exit_code, is_torchrun, last_attempt
 
 if TYPE_CHECKING:
     from .functions import CallFailed as CallFailed
@@ -219,21 +219,30 @@ class Task(Generic[R]):
         *,
         follow: bool = False,
         attempt: int | None = None,
-        rank: int = 0,
+        rank: int | None = None,
     ) -> Iterator[bytes]:
         """What it printed, in pieces: ``b"".join(task.logs())``; of the newest attempt by default.
 
         With ``follow``: both streams as they come, of all attempts, until it has ended; it goes on
-        through lost connections.
+        through lost connections. ``rank``: of this process of torchrun alone, as torch counts; of
+        another task on several nodes, of this member (the first by default).
         """
-        if follow:
-            for event in self.calls.follow(self.id, attempt=attempt, rank=rank):
-                if isinstance(event, LogEvent):
+        has_processes = is_torchrun(self.view)
+        process, member = (rank, 0) if has_processes else (None, rank or 0)
+        if follow or (has_processes and rank is None):
+            newest = None if follow or attempt is not None else last_attempt(self.refresh().view)
+            number = attempt if newest is None else newest.number
+            for event in self.calls.follow(
+                self.id, attempt=number, rank=member, process=process, wait=follow
+            ):
+                if isinstance(event, LogEvent) and (follow or event.stream == stream):
                     yield data_of(event)
             return
         offset = 0
         while True:
-            piece = self.calls.logs(self.id, stream, attempt=attempt, offset=offset, rank=rank)
+            piece = self.calls.logs(
+                self.id, stream, attempt=attempt, offset=offset, rank=member, process=process
+            )
             if piece.data:
                 yield piece.data
             offset = piece.offset + len(piece.data)

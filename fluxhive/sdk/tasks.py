@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fluxhive.core.outcome import OutcomeKind
-from fluxhive.core.task import TaskState
+from fluxhive.core.task import ExecutorKind, TaskState
 from fluxhive.protocol.rest import AttemptView, TaskView
 
 TIME_LIMIT_EXIT = 124
@@ -35,3 +35,14 @@ def exit_code(task: TaskView) -> int:
 def last_attempt(task: TaskView) -> AttemptView | None:
     """The newest attempt; None when none was made yet."""
     return max(task.attempts, key=lambda attempt: attempt.number, default=None)
+
+
+def is_torchrun(task: TaskView) -> bool:
+    """Whether its ranks are those of torchrun's processes, and not of its nodes."""
+    return task.spec.executor is ExecutorKind.TORCHRUN
+
+
+def processes_per_node(task: TaskView) -> int:
+    """How many processes are started on each of its nodes."""
+    spec = task.spec
+    return (spec.nproc_per_node or max(1, spec.request.gpus)) if is_torchrun(task) else 1

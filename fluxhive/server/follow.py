@@ -16,9 +16,12 @@ import anyio.to_thread
 from fluxhive.core.task import Attempt, AttemptState
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.rest import LogEnd, LogEvent, TaskView
-from fluxhive.protocol.wire import STREAM_NAMES
+from fluxhive.protocol.wire import stream_name
 
 from .auth import Caller
+from .log_choice import LogChoice, Places, choose, is_over, offsets_of
+from .log_pieces import LogPiece, pieces
+from .log_stream import LogStream
 from .logs import LogStore
 from .lookup import Found, attempt_of, find_tasks
 from .services import Services
@@ -32,34 +35,50 @@ GATHER_S = 0.020
 #: The node of an attempt that is over says no more: what is here is all, after this time.
 PATIENCE_S = 30.0
 
-Offsets = tuple[int, int]
+#: Where to go on with each stream, by its number; where none is named, at its beginning.
+Offsets = dict[int, int]
 
 
 class Follow:
     """One reader of one task's output."""
 
-    def __init__(self, services: Services, caller: Caller, found: Found, rank: int = 0) -> None:
+    def __init__(
+        self,
+        services: Services,
+        caller: Caller,
+        found: Found,
+        rank: int,
+        process: int | None,
+        *,
+        waits: bool = True,
+    ) -> None:
+        """``waits``: for what is still to come; else it ends with what is here."""
+        self._waits = waits
         self._services = services
         self._caller = caller
         self._found = found
         self._rank = rank
+        self._process = process
 
-    async def stream(self, only: Attempt | None, offsets: Offsets) -> AsyncGenerator[bytes, None]:
-        """Events ``log`` and at last ``end``: of one attempt, or of all until the task is over."""
+    async def stream(self, only: Attempt | None, places: Places) -> AsyncGenerator[bytes, None]:
+        """Events ``log`` and at last ``end``: of one attempt, or of all until the task is over.
+
+        ``places``: what the reader has of the first of them.
+        """
         yield comment("output follows")
         if only is not None:
-            async for data in self._one(only.id, offsets):
+            async for data in self._one(only.id, places):
                 yield data
         else:
             n_done = 0
             while True:
                 attempts = self._found.attempts
                 if len(attempts) > n_done:
-                    async for data in self._one(attempts[n_done].id, offsets):
+                    async for data in self._one(attempts[n_done].id, places):
                         yield data
                     n_done += 1
-                    offsets = (0, 0)
-                elif self._found.task.state.is_final:
+                    places = {}
+                elif self._found.task.state.is_final or not self._waits:
                     break
                 elif not await self._next_change(n_done):
                     yield comment("still here")
@@ -85,38 +104,40 @@ class Follow:
 
     # ── one attempt ───────────────────────────────────────────────────────────────────────────
 
-    async def _one(self, attempt_id: AttemptId, offsets: Offsets) -> AsyncGenerator[bytes, None]:
-        logs, rank = self._services.hive.logs, self._rank
-        await logs.load([self._attempt(attempt_id)])
-        gaps = _Gaps(logs, attempt_id, offsets, rank)
+    async def _one(self, attempt_id: AttemptId, places: Places) -> AsyncGenerator[bytes, None]:
+        logs, attempt = self._services.hive.logs, self._attempt(attempt_id)
+        await logs.load([attempt])
+        choice = choose(self._found.task, attempt, self._rank, self._process)
+        rank = choice.rank or 0
+        offsets = offsets_of(choice, places)
+        gaps = _Gaps(logs, attempt_id, offsets, choice)
         quiet_since_s = anyio.current_time()
         while True:
-            pieces = await anyio.to_thread.run_sync(
-                partial(logs.pieces, attempt_id, offsets, ROUND_BYTES, rank=rank),
+            found = await anyio.to_thread.run_sync(
+                partial(self._pieces, attempt_id, choice, offsets),
                 limiter=self._services.log_readers,
             )
-            if pieces:
-                at = list(offsets)
+            if found:
                 events = []
-                for piece in pieces:
-                    at[piece.stream] = piece.offset + len(piece.data)
+                for piece in found:
+                    offsets[piece.stream] = piece.offset + len(piece.data)
                     if not piece.data:  # it goes on behind a gap
-                        events += gaps.news((at[0], at[1]))
+                        events += gaps.news(offsets)
                         continue
                     event = LogEvent(
                         attempt=attempt_id,
                         rank=rank,
-                        stream=STREAM_NAMES[piece.stream],
+                        process=choice.process_rank(rank, piece.stream),
+                        stream=stream_name(piece.stream),
                         offset=piece.offset,
                         time_ms=piece.time_ms,
                         data=base64.b64encode(piece.data).decode(),
                     )
                     events.append(event_bytes("log", event))
-                offsets = (at[0], at[1])
                 told = b"".join([*events, *gaps.news(offsets)])
-                has_caught_up = sum(len(piece.data) for piece in pieces) < ROUND_BYTES
+                has_caught_up = sum(len(piece.data) for piece in found) < ROUND_BYTES
                 # A reader may let this wait for long: it is not kept three times meanwhile.
-                pieces, events = [], []
+                found, events = [], []
                 yield told
                 quiet_since_s = anyio.current_time()
                 if has_caught_up:
@@ -124,32 +145,46 @@ class Follow:
                 continue
             if news := gaps.news(offsets):
                 yield b"".join(news)
+            if not self._waits:
+                return
             await self._look()
-            if self._is_over(attempt_id, anyio.current_time() - quiet_since_s):
-                sizes = (logs.size(attempt_id, n, rank=rank) for n in range(len(offsets)))
-                if all(size <= at for size, at in zip(sizes, offsets, strict=True)):
+            if self._is_over(attempt_id, choice, anyio.current_time() - quiet_since_s):
+                if all(now <= offsets.get(n, 0) for n, now in self._sizes(attempt_id, choice)):
                     return
                 continue  # Something came between reading and looking.
             with anyio.move_on_after(HEARTBEAT_S) as scope:
-                await logs.wait_for_more(attempt_id, offsets, rank=rank)
+                sizes = {n: offsets.get(n, 0) for n in choice.numbers()}
+                await logs.wait_for_more(attempt_id, sizes, rank=rank)
             if scope.cancelled_caught:
                 yield comment("still here")
 
     def _attempt(self, attempt_id: AttemptId) -> Attempt:
         return attempt_of(self._found, attempt_id)
 
-    def _is_over(self, attempt_id: AttemptId, quiet_s: float) -> bool:
+    def _streams(self, attempt_id: AttemptId, choice: LogChoice) -> list[tuple[int, LogStream]]:
+        where = self._services.hive.logs.part(attempt_id, choice.rank or 0)
+        known = [] if where is None else where.all_streams()
+        return [(number, stream) for number, stream in known if choice.is_of(number)]
+
+    def _sizes(self, attempt_id: AttemptId, choice: LogChoice) -> list[tuple[int, int]]:
+        return [(number, it.received) for number, it in self._streams(attempt_id, choice)]
+
+    def _pieces(self, attempt_id: AttemptId, choice: LogChoice, offsets: Offsets) -> list[LogPiece]:
+        return pieces(self._streams(attempt_id, choice), offsets, ROUND_BYTES)
+
+    def _is_over(self, attempt_id: AttemptId, choice: LogChoice, quiet_s: float) -> bool:
         """Whether nothing more comes of this attempt, everything here having been told."""
         attempt = self._attempt(attempt_id)
-        if self._rank >= len(attempt.members):
+        rank = choice.rank or 0
+        if rank >= len(attempt.members):
             return True
-        member = attempt.members[self._rank]
+        member = attempt.members[rank]
         if member.state is not AttemptState.ENDED:
             return False
         if member.facts is None:
             return True  # Nobody knows how much there was.
         hive = self._services.hive
-        if all(view.complete for view in hive.logs.streams(attempt, rank=self._rank)):
+        if is_over(hive.logs, attempt, choice):
             return True
         # Its node knows of more than it sent, and is gone.
         return quiet_s > PATIENCE_S and not hive.sessions.is_connected(member.node_id)
@@ -158,29 +193,34 @@ class Follow:
 class _Gaps:
     """What is missing of one attempt's output, each told once when its place is reached."""
 
-    def __init__(self, logs: LogStore, attempt_id: AttemptId, offsets: Offsets, rank: int) -> None:
+    def __init__(
+        self, logs: LogStore, attempt_id: AttemptId, offsets: Offsets, choice: LogChoice
+    ) -> None:
         self._logs = logs
-        self._rank = rank
+        self._choice = choice
         self._attempt_id = attempt_id
-        self._begun_at = offsets
+        self._begun_at = dict(offsets)
         self._told: set[tuple[int, int]] = set()
 
     def news(self, offsets: Offsets) -> list[bytes]:
         """Events for what was reached by now and not told before."""
         events = []
-        for number, offset in enumerate(offsets):
-            for gap in self._logs.gaps(self._attempt_id, number, rank=self._rank):
+        rank = self._choice.rank or 0
+        for number in (*self._choice.pair(), *offsets.keys() - self._choice.pair()):
+            begun_at = self._begun_at.get(number, 0)
+            for gap in self._logs.gaps(self._attempt_id, number, rank=rank):
                 key = number, gap.start
-                is_ahead = gap.end > offset
-                if key in self._told or is_ahead or gap.end < self._begun_at[number]:
+                is_ahead = gap.end > offsets.get(number, 0)
+                if key in self._told or is_ahead or gap.end < begun_at:
                     continue
-                if gap.start < gap.end == self._begun_at[number]:
+                if gap.start < gap.end == begun_at:
                     continue  # The reader began behind it.
                 self._told.add(key)
                 event = LogEvent(
                     attempt=self._attempt_id,
-                    rank=self._rank,
-                    stream=STREAM_NAMES[number],
+                    rank=rank,
+                    process=self._choice.process_rank(rank, number),
+                    stream=stream_name(number),
                     offset=gap.end,
                     time_ms=0,
                     data="",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import anyio
 import msgspec
@@ -31,7 +31,7 @@ from fluxhive.protocol.live import (
     Snapshot,
     Watch,
 )
-from fluxhive.protocol.rest import NodeView, TaskView
+from fluxhive.protocol.rest import LogStreamView, NodeView, TaskView
 from fluxhive.protocol.summary import Summary
 
 from .auth import Caller
@@ -288,10 +288,7 @@ class LiveReader:
         grown = LogGrown(
             attempt=attempt.id,
             rank=log_.rank,
-            sizes=(
-                hive.logs.size(attempt.id, 0, rank=log_.rank),
-                hive.logs.size(attempt.id, 1, rank=log_.rank),
-            ),
+            sizes=(_size(views, "stdout"), _size(views, "stderr")),
             complete=bool(views) and all(view.complete for view in views),
         )
         return None if grown == self._log else grown
@@ -300,6 +297,11 @@ class LiveReader:
         with anyio.fail_after(PATIENCE_S):
             await self._websocket.send_text(_encode(message).decode())
         self._said_at_s = anyio.current_time()
+
+
+def _size(views: Iterable[LogStreamView], name: str) -> int:
+    """Bytes of all streams of a name: of the task itself and of its processes."""
+    return sum(view.size for view in views if view.stream == name)
 
 
 async def serve(live: Live, caller: Caller, websocket: WebSocket) -> None:

@@ -1,8 +1,8 @@
 """Lines of what tasks print, by number, and where a text stands in them: for people who look.
 
-A stream alone, or both of an attempt's part in the order of their times: then a line of standard
-error comes behind the lines of standard output that were read before it. Everything here is bounded
-in time and size, blocks, and runs in the threads of those who read logs.
+A stream alone, or several of an attempt in the order of their times (line_order.py): both of a
+program, those of all processes or all members. Everything here is bounded in time and size, blocks,
+and runs in the threads of those who read logs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -19,12 +19,11 @@ from msgspec.structs import replace
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.log_view import LogHits, LogLine
 from fluxhive.protocol.rest import LogGapView
-from fluxhive.protocol.wire import STREAM_NAMES
 
 from .line_index import LineIndex, LineSpan
+from .line_order import LineOrder
+from .log_choice import LogChoice, Part
 from .log_stream import LogStream
-from .log_writer import AttemptLogs
-from .logs import LogStore
 
 LINES_MAX = 2_000
 #: What is shown of one line.
@@ -39,41 +38,22 @@ _SEARCH_BYTES = 1024 * 1024
 _STATES_BYTES = 1024 * 1024
 #: Attempts whose lines are counted and kept so.
 KEPT_MAX = 64
-#: Changes between the two streams of one attempt that are kept apart.
-RUNS_MAX = 500_000
-
-
-class Run(NamedTuple):
-    """Lines of one stream that stand together: the first of all and of its stream, how many."""
-
-    first: int
-    stream: int
-    line: int
-    n: int
-
-    def line_of(self, stream: int) -> int:
-        """How many lines of a stream stand before it."""
-        return self.line if stream == self.stream else self.first - self.line
 
 
 class LineReader:
     """All that was counted; the least read is forgotten."""
 
-    def __init__(self, logs: LogStore) -> None:
-        self._logs = logs
-        self._kept: OrderedDict[tuple[AttemptId, int], AttemptLines] = OrderedDict()
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[AttemptId, LogChoice], AttemptLines] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, attempt_id: AttemptId, rank: int) -> AttemptLines | None:
-        """The lines of an attempt's part; None: nothing is known of it."""
-        where = self._logs.part(attempt_id, rank)
-        if where is None:
-            return None
-        key = attempt_id, rank
+    def of(self, attempt_id: AttemptId, choice: LogChoice, parts: Sequence[Part]) -> AttemptLines:
+        """The lines of what was chosen of an attempt, which has these streams by now."""
+        key = attempt_id, choice
         with self._lock:
             found = self._kept.get(key)
-            if found is None or found.where is not where:
-                found = self._kept[key] = AttemptLines(where)
+            if found is None or not found.take(parts):
+                found = self._kept[key] = AttemptLines(parts)
             self._kept.move_to_end(key)
             while len(self._kept) > KEPT_MAX:
                 self._kept.popitem(last=False)
@@ -81,57 +61,74 @@ class LineReader:
 
 
 class AttemptLines:
-    """The lines of both streams of one part of an attempt. Its methods may be called anywhere."""
+    """The lines of some streams of an attempt. Its methods may be called anywhere."""
 
-    def __init__(self, where: AttemptLogs) -> None:
-        self.where = where
+    def __init__(self, parts: Iterable[Part]) -> None:
         self._lock = threading.Lock()
-        self._indexes = tuple(LineIndex(stream) for stream in where.streams[:2])
-        #: Runs up to the last of standard error; behind them standard output goes on.
-        self._runs: list[Run] = []
-        #: Lines of each stream that are in runs, and bytes of standard error that were merged.
-        self._merged = [0, 0]
-        self._merged_bytes = 0
+        self._parts: list[Part] = []
+        self._indexes: list[LineIndex] = []
+        #: Of all, and of those with one name alone: their places among all, and their order.
+        self._orders: dict[str | None, tuple[list[int], LineOrder]] = {}
+        self.take(parts)
+
+    def take(self, parts: Iterable[Part]) -> bool:
+        """Takes up streams that are new; False when one that it had is another now."""
+        with self._lock:
+            known = {part[:1] + part[2:]: part.stream for part in self._parts}
+            for part in parts:
+                before = known.get(part[:1] + part[2:])
+                if before is None:
+                    self._add(part)
+                elif before is not part.stream:
+                    return False
+            return True
+
+    def _add(self, part: Part) -> None:
+        index = LineIndex(part.stream)
+        self._parts.append(part)
+        self._indexes.append(index)
+        for name in (None, part.name):
+            places, order = self._orders.setdefault(name, ([], LineOrder()))
+            places.append(len(self._parts) - 1)
+            order.add(part.stream, index)
 
     def lines(
-        self, stream: int | None, first: int, n: int, *, unfold: bool = False
+        self, name: str | None, first: int, n: int, *, unfold: bool = False
     ) -> tuple[int, int, bool, list[LogLine]]:
         """Number of the first line given, how many there are, whether all is counted, lines.
 
-        A negative ``first`` counts from the end. ``stream`` None: both.
+        A negative ``first`` counts from the end. ``name``: of the streams that are called so.
         """
         with self._lock:
-            is_counted = self._count(stream)
-            total = self._total(stream)
+            places, order, is_counted = self._counted(name)
+            total = order.total()
             first = max(0, total + first) if first < 0 else min(first, total)
-            found: list[LogLine] = []
+            found: list[_Found] = []
             n_bytes = 0
-            for number, of, span in self._spans(stream, first, min(n, LINES_MAX)):
-                line = self._line(number, of, span, unfold=unfold)
-                n_bytes += len(line.text) + 64
+            for number, place, span in order.spans(first, min(n, LINES_MAX)):
+                line = self._line(number, places[place], span, unfold=unfold)
+                n_bytes += len(line.line.text) + 64
                 if n_bytes > ANSWER_BYTES_MAX and found:
                     break
                 found.append(line)
-            return first, total, is_counted, _with_times(self.where, found)
+            return first, total, is_counted, self._with_times(found)
 
-    def search(
-        self, stream: int | None, text: str, *, first: int, limit: int, case: bool
-    ) -> LogHits:
+    def search(self, name: str | None, text: str, *, first: int, limit: int, case: bool) -> LogHits:
         """Lines from ``first`` on that hold a text; ``case``: as it is written (ASCII)."""
         with self._lock:
-            is_counted = self._count(stream)
-            total = self._total(stream)
-            deadline = time.monotonic() + WORK_S
+            places, order, is_counted = self._counted(name)
+            until = total = order.total()
             wanted = text.encode("utf-8", "replace")
             wanted = wanted if case else wanted.lower()
             hits: list[tuple[int, int, int]] = []
-            until = total
-            for of in (0, 1) if stream is None else (stream,):
-                begin = self._own_line(stream, of, first)
+            for place, of in enumerate(places):
+                begin = order.own_line(place, first)
+                # Each has its part of the time, so that none waits for another's end.
+                deadline = time.monotonic() + WORK_S / len(places)
                 found, reached = self._find(of, begin, wanted, limit, deadline, case=case)
-                hits += [(self._number(stream, of, line), of, line) for line in found]
+                hits += [(order.number(place, line), of, line) for line in found]
                 if reached is not None:
-                    until = min(until, self._number(stream, of, reached))
+                    until = min(until, order.number(place, reached))
             hits = sorted(hit for hit in hits if hit[0] < until)
             if len(hits) > limit:
                 until, hits = hits[limit][0], hits[:limit]
@@ -140,108 +137,23 @@ class AttemptLines:
                 shown += [self._line(number, of, span) for span in self._indexes[of].spans(line, 1)]
             is_over = until >= total and is_counted
             return LogHits(
-                hits=tuple(_with_times(self.where, shown)),
+                hits=tuple(self._with_times(shown)),
                 next=None if is_over else until,
                 scanned_lines=max(0, until - first),
             )
 
-    # ── numbers ───────────────────────────────────────────────────────────────────────────────
-
-    def _count(self, stream: int | None) -> bool:
+    def _counted(self, name: str | None) -> tuple[list[int], LineOrder, bool]:
+        """Places of the streams of a name, their order, and whether all of them is counted."""
         deadline = time.monotonic() + WORK_S
-        chosen = self._indexes if stream is None else (self._indexes[stream],)
-        n_counted = sum(index.extend(deadline) for index in chosen)
-        is_counted = n_counted == len(chosen)
-        return self._merge(deadline) and is_counted if stream is None else is_counted
-
-    def _merge(self, deadline: float) -> bool:
-        """Puts standard error in its places among standard output."""
-        output, errors = self.where.streams[:2]
-        if self._merged_bytes > errors.received:
-            self._runs, self._merged, self._merged_bytes = [], [0, 0], 0
-        end = self._indexes[1].end
-        for segment in errors.segments(self._merged_bytes, end):
-            if time.monotonic() > deadline:
-                return False
-            if len(self._runs) >= RUNS_MAX:
-                break  # from here on standard output first
-            cut = min(output.offset_at(segment.time_ms), self._indexes[0].end)
-            # A line stands where it ends.
-            self._add_run(0, self._indexes[0].ended_before(cut))
-            self._add_run(1, self._indexes[1].ended_before(segment.end))
-            self._merged_bytes = segment.end
-        return True
-
-    def _add_run(self, stream: int, until: int) -> None:
-        line = self._merged[stream]
-        if until <= line:
-            return
-        self._merged[stream] = until
-        last = self._runs[-1] if self._runs else Run(0, stream, 0, 0)
-        if self._runs and last.stream == stream:
-            self._runs[-1] = last._replace(n=last.n + until - line)
-            return
-        self._runs.append(Run(last.first + last.n, stream, line, until - line))
-
-    def _rest(self) -> list[Run]:
-        """Behind the runs that are settled: what is left of standard output, then of errors."""
-        first = self._runs[-1].first + self._runs[-1].n if self._runs else 0
-        rest = []
-        for stream in (0, 1):
-            n = self._indexes[stream].total() - self._merged[stream]
-            if n > 0:
-                rest.append(Run(first, stream, self._merged[stream], n))
-                first += n
-        return rest
-
-    def _total(self, stream: int | None) -> int:
-        if stream is not None:
-            return self._indexes[stream].total()
-        return self._indexes[0].total() + self._indexes[1].total()
-
-    def _runs_from(self, number: int) -> Iterator[Run]:
-        """The run that holds a line of all, and those behind it."""
-        at = max(0, bisect_right(self._runs, number, key=lambda run: run.first) - 1)
-        for run in (*self._runs[at : at + LINES_MAX + 1], *self._rest()):
-            if run.first + run.n > number:
-                yield run
-
-    def _spans(self, stream: int | None, first: int, n: int) -> Iterator[tuple[int, int, LineSpan]]:
-        """Number, stream and place of each line from one on."""
-        whole = [] if stream is None else [Run(0, stream, 0, self._total(stream))]
-        for run in whole or self._runs_from(first):
-            skipped = max(0, first - run.first)
-            wanted = min(n, run.n - skipped)
-            spans = self._indexes[run.stream].spans(run.line + skipped, wanted)
-            for place, span in enumerate(spans, start=skipped):
-                yield run.first + place, run.stream, span
-            n -= wanted
-            if n <= 0:
-                return
-
-    def _own_line(self, stream: int | None, of: int, number: int) -> int:
-        """The first line of a stream at or behind a number."""
-        if stream is not None:
-            return number
-        for run in self._runs_from(number):
-            skipped = max(0, number - run.first) if run.stream == of else 0
-            return run.line_of(of) + skipped
-        return self._indexes[of].total()
-
-    def _number(self, stream: int | None, of: int, line: int) -> int:
-        """The number of a stream's line among all that were asked for."""
-        if stream is not None:
-            return line
-        at = bisect_right(self._runs, line, key=lambda run: run.line_of(of)) - 1
-        for run in (*self._runs[max(0, at) : at + 2], *self._rest()):
-            if run.stream == of and run.line <= line < run.line + run.n:
-                return run.first + line - run.line
-        return self._total(None)
+        places, order = self._orders.setdefault(name, ([], LineOrder()))
+        n_counted = sum(self._indexes[place].extend(deadline) for place in places)
+        is_counted = n_counted == len(places)
+        return places, order, order.settle(deadline, is_counted=is_counted) and is_counted
 
     # ── bytes ─────────────────────────────────────────────────────────────────────────────────
 
-    def _line(self, number: int, of: int, span: LineSpan, *, unfold: bool = False) -> LogLine:
-        stream = self.where.streams[of]
+    def _line(self, number: int, of: int, span: LineSpan, *, unfold: bool = False) -> _Found:
+        part, stream = self._parts[of], self._parts[of].stream
         length = span.end - span.start
         data = stream.read(span.start, min(length, LINE_BYTES_MAX))
         folded = 0
@@ -250,12 +162,12 @@ class AttemptLines:
             data, folded = _last_state(stream, span, data)
         data = data.removesuffix(b"\r")
         gap = span.gap
-        return LogLine(
+        line = LogLine(
             n=number,
-            # Its place, until _with_times puts the time there.
-            time_ms=span.start,
-            stream=STREAM_NAMES[of],
-            rank=self.where.rank,
+            time_ms=0,
+            stream=part.name,
+            rank=part.rank,
+            process=part.process,
             text=data.decode("utf-8", "replace"),
             folded=folded,
             cut=length > LINE_BYTES_MAX and not folded,
@@ -263,17 +175,19 @@ class AttemptLines:
             if gap is None
             else LogGapView(start=gap.start, end=gap.end, reason=gap.reason),
         )
+        return _Found(of, span.start, line)
 
     def _find(
         self, of: int, first: int, wanted: bytes, limit: int, deadline: float, *, case: bool
     ) -> tuple[list[int], int | None]:
         """Lines that hold it, and the line up to which was searched; None: to the end."""
-        index, stream = self._indexes[of], self.where.streams[of]
+        index, stream = self._indexes[of], self._parts[of].stream
         found: list[int] = []
         offset, end = index.start_of(first), index.end
         line, counted_to = first, offset
         while offset < end:
-            if time.monotonic() > deadline or len(found) > limit:
+            is_late = offset > index.start_of(first) and time.monotonic() > deadline
+            if is_late or len(found) > limit:
                 return found, index.ended_before(offset)
             data = stream.read(offset, min(_SEARCH_BYTES + len(wanted) - 1, end - offset))
             searched = data if case else data.lower()
@@ -294,6 +208,28 @@ class AttemptLines:
             offset += step
         return sorted(set(found)), None
 
+    def _with_times(self, lines: list[_Found]) -> list[LogLine]:
+        """The lines, each with the time when its beginning was read."""
+        shown = [found.line for found in lines]
+        for of in {found.part for found in lines}:
+            own = [at for at, found in enumerate(lines) if found.part == of]
+            offsets = [lines[at].start for at in own]
+            segments = self._parts[of].stream.segments(offsets[0], offsets[-1] + 1)
+            starts = [segment.start for segment in segments]
+            for at, offset in zip(own, offsets, strict=True):
+                place = bisect_right(starts, offset) - 1
+                time_ms = segments[max(0, place)].time_ms if segments else 0
+                shown[at] = replace(shown[at], time_ms=time_ms)
+        return shown
+
+
+class _Found(NamedTuple):
+    """A line that has yet to get its time: of which stream it is, and where it begins there."""
+
+    part: int
+    start: int
+    line: LogLine
+
 
 def _last_state(stream: LogStream, span: LineSpan, data: bytes) -> tuple[bytes, int]:
     """What a progress bar showed last, and how many states came before."""
@@ -305,20 +241,3 @@ def _last_state(stream: LogStream, span: LineSpan, data: bytes) -> tuple[bytes, 
         tail = whole = data
     states = [state for state in tail.split(b"\r") if state]
     return (states[-1] if states else b""), max(0, len([s for s in whole.split(b"\r") if s]) - 1)
-
-
-def _with_times(where: AttemptLogs, lines: list[LogLine]) -> list[LogLine]:
-    """The same lines; in place of where each begins when it was read."""
-    found = list(lines)
-    for number, name in enumerate(STREAM_NAMES[:2]):
-        own = [at for at, line in enumerate(found) if line.stream == name]
-        if not own:
-            continue
-        offsets = [found[at].time_ms for at in own]
-        segments = where.streams[number].segments(offsets[0], offsets[-1] + 1)
-        starts = [segment.start for segment in segments]
-        for at, offset in zip(own, offsets, strict=True):
-            place = bisect_right(starts, offset) - 1
-            time_ms = segments[max(0, place)].time_ms if segments else 0
-            found[at] = replace(found[at], time_ms=time_ms)
-    return found

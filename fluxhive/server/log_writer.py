@@ -18,8 +18,9 @@ from typing import Protocol
 
 from fluxhive.core.values import AttemptId, NodeId
 from fluxhive.protocol.agent import LogGap, LogUpTo
-from fluxhive.protocol.wire import STREAM_NAMES, LogChunk, WireError, decode_log
+from fluxhive.protocol.wire import EXTRAS, STREAMS_MAX, LogChunk, WireError, decode_log
 
+from .log_marks import file_name
 from .log_stream import GAP_BYTES_MAX, Gap, LogStream
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class LogSource(Protocol):
 
 
 class AttemptLogs:
-    """The two streams of one member of an attempt, and whose they are."""
+    """The streams of one member of an attempt, and whose they are."""
 
     __slots__ = (
         "attempt_id",
@@ -75,7 +76,8 @@ class AttemptLogs:
         self.channel = channel
         self.node_id = node_id
         self.streams = streams
-        #: What is written beside the output, by its number; most attempts have none.
+        #: What is written beside the output, and that of its processes, by its number; most
+        #: attempts have none.
         self.extras: dict[int, LogStream] = {}
         #: Lengths of the streams by the node's word about the end; None before it.
         self.expected: tuple[int, ...] | None = None
@@ -83,18 +85,28 @@ class AttemptLogs:
         self.changed: asyncio.Event | None = None
 
     def stream(self, number: int) -> LogStream:
-        """One stream; one beside the output is made when it is first asked for."""
+        """One stream; one beside the output is made with its first frame."""
         if number < len(self.streams):
             return self.streams[number]
         if number not in self.extras:
             self.take_up(number)
         return self.extras[number]
 
+    def known(self, number: int) -> LogStream | None:
+        """One stream for readers, who make none; None: there is none yet."""
+        return self.streams[number] if number < len(self.streams) else self.extras.get(number)
+
+    def received(self, number: int) -> int:
+        """How much of a stream is here."""
+        known = self.known(number)
+        return 0 if known is None else known.received
+
     def take_up(self, number: int, durable: int = 0, gaps: tuple[Gap, ...] = ()) -> None:
         """A stream beside the output, of which this much is here."""
         directory = os.path.dirname(self.streams[0].path)
-        path = f"{directory}/{self.rank}.{STREAM_NAMES[number]}"
-        self.extras[number] = LogStream(path, durable=durable, gaps=gaps, quota=EXTRA_BYTES_MAX)
+        path = f"{directory}/{file_name(self.rank, number)}"
+        quota = EXTRA_BYTES_MAX if number in EXTRAS else self.streams[0].quota
+        self.extras[number] = LogStream(path, durable=durable, gaps=gaps, quota=quota)
 
     def all_streams(self) -> list[tuple[int, LogStream]]:
         """All that there are, by number."""
@@ -275,7 +287,7 @@ class LogWriter:
 def _checked(gap: LogGap) -> LogGap:
     if not 0 <= gap.start <= gap.end <= 2**62 or gap.end - gap.start > GAP_BYTES_MAX:
         raise WireError(f"not a gap: {gap.start} to {gap.end}")
-    if not 0 <= gap.stream < len(STREAM_NAMES):
+    if not 0 <= gap.stream < STREAMS_MAX:
         raise WireError(f"unknown log stream: {gap.stream}")
     return gap
 

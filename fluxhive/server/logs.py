@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -20,13 +20,29 @@ import anyio.to_thread
 from fluxhive.core.ids import task_of
 from fluxhive.core.outcome import ExitFacts
 from fluxhive.core.task import Attempt, AttemptState
-from fluxhive.core.values import AttemptId, Ms, Value
+from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import LogGap, LogUpTo
 from fluxhive.protocol.rest import LogGapView, LogStreamView
-from fluxhive.protocol.wire import EXTRAS, STREAM_NAMES
+from fluxhive.protocol.wire import (
+    EXTRAS,
+    FIRST_OF_PROCESSES,
+    STDERR,
+    STDOUT,
+    process_of_stream,
+    stream_name,
+)
 
-from .log_marks import PUT_MARKS, LogKey, Marks, gaps_json, read_marks, stored_number
-from .log_stream import QUOTA_BYTES, LogStream, Segment
+from .log_marks import (
+    PUT_MARKS,
+    LogKey,
+    Marks,
+    file_name,
+    gaps_json,
+    rank_and_stream,
+    read_marks,
+    stored_number,
+)
+from .log_stream import QUOTA_BYTES, LogStream
 from .log_writer import Answer, AttemptLogs, LogSource, LogWriter, mark
 from .store.failures import StoreUnavailable
 from .store.store import Store
@@ -39,15 +55,6 @@ SYNC_THREADS = 4
 #: Attempts whose logs are whole and stay in memory; others are loaded when asked for.
 SETTLED_MAX = 20_000
 _IDS_PER_QUERY = 500
-
-
-class LogPiece(Value, frozen=True, kw_only=True):
-    """Bytes of one stream, for a reader who wants both streams in the order of their times."""
-
-    stream: int
-    offset: int
-    time_ms: Ms
-    data: bytes
 
 
 _Dirty = dict[LogStream, tuple[AttemptLogs, int]]
@@ -87,7 +94,7 @@ class LogStore:
             some = ids[start : start + _IDS_PER_QUERY]
             marks = await self._store.call(partial(read_marks, attempt_ids=some), durable=False)
             for attempt_id in some:
-                self._take_up(wanted[attempt_id], marks)
+                self._take_up(wanted[attempt_id], marks.get(attempt_id, {}))
 
     def register(self, attempt: Attempt) -> None:
         """Takes up an attempt that is dispatched; one that is known stays as it is."""
@@ -140,16 +147,17 @@ class LogStore:
             if key in self._logs:
                 continue
             streams = []
-            for number, name in enumerate(STREAM_NAMES[: EXTRAS[0]]):
-                durable, gaps = marks.get((attempt.id, stored_number(member.rank, number)), (0, ()))
-                path = f"{directory}/{member.rank}.{name}"
+            for number in (STDOUT, STDERR):
+                durable, gaps = marks.get(stored_number(member.rank, number), (0, ()))
+                path = f"{directory}/{file_name(member.rank, number)}"
                 streams.append(LogStream(path, durable=durable, gaps=gaps, quota=self._quota_bytes))
             channel = attempt.channel_of(member.rank)
             where = AttemptLogs(
                 attempt.id, channel, member.node_id, tuple(streams), rank=member.rank
             )
-            for number in EXTRAS:
-                if found := marks.get((attempt.id, stored_number(member.rank, number))):
+            for stored, found in marks.items():
+                rank, number = rank_and_stream(stored)
+                if rank == member.rank and number >= EXTRAS[0]:
                     where.take_up(number, *found)
             if member.facts is not None:
                 where.expected = lengths_of(member.facts)
@@ -278,7 +286,8 @@ class LogStore:
                     LogStreamView(
                         attempt=attempt.id,
                         rank=member.rank,
-                        stream=STREAM_NAMES[number],
+                        stream=stream_name(number),
+                        process=process_of_stream(number),
                         size=stream.received,
                         complete=ended and whole,
                         gaps=self.gaps(attempt.id, number, rank=member.rank),
@@ -293,7 +302,13 @@ class LogStore:
             return False
         length = dict(enumerate(where.expected)).get(stream, 0)
         ended = attempt.members[rank].state is AttemptState.ENDED
-        return ended and where.stream(stream).received >= length
+        return ended and where.received(stream) >= length
+
+    def numbers(self, attempt_id: AttemptId, rank: int) -> range:
+        """The streams that a part of an attempt is known to have, by its end's word, if it came."""
+        where = self._logs.get((attempt_id, rank))
+        n_known = 0 if where is None or where.expected is None else len(where.expected)
+        return range(max(FIRST_OF_PROCESSES, n_known))
 
     def part(self, attempt_id: AttemptId, rank: int) -> AttemptLogs | None:
         """The streams of one member, for readers of lines."""
@@ -302,12 +317,13 @@ class LogStore:
     def size(self, attempt_id: AttemptId, stream: int, *, rank: int = 0) -> int:
         """How many bytes of a stream are here."""
         where = self._logs.get((attempt_id, rank))
-        return 0 if where is None else where.stream(stream).received
+        return 0 if where is None else where.received(stream)
 
     def gaps(self, attempt_id: AttemptId, stream: int, *, rank: int = 0) -> tuple[LogGapView, ...]:
         """What of a stream is missing."""
         where = self._logs.get((attempt_id, rank))
-        found = () if where is None else where.stream(stream).gaps
+        known = None if where is None else where.known(stream)
+        found = () if known is None else known.gaps
         return tuple(LogGapView(start=g.start, end=g.end, reason=g.reason) for g in found)
 
     def read(
@@ -315,52 +331,24 @@ class LogStore:
     ) -> bytes:
         """At most ``limit`` bytes from ``offset`` on. Blocks; any thread may call it."""
         where = self._logs.get((attempt_id, rank))
-        return b"" if where is None else where.stream(stream).read(offset, limit)
-
-    def pieces(
-        self, attempt_id: AttemptId, offsets: tuple[int, int], limit: int, *, rank: int = 0
-    ) -> list[LogPiece]:
-        """Both streams from these offsets on, in the order of their times, ``limit`` bytes.
-
-        The next call begins where each stream's last piece ended. A piece without data says that
-        the stream goes on there, behind bytes that its node could not give. Blocks; any thread may
-        call it.
-        """
-        where = self._logs.get((attempt_id, rank))
-        if where is None:
-            return []
-        found: list[tuple[Ms, int, Segment]] = []
-        for number, (stream, offset) in enumerate(zip(where.streams, offsets, strict=True)):
-            latest = 0
-            for segment in stream.segments(offset, min(stream.received, offset + limit)):
-                # A stream stays in the order of its offsets even if its node's clock went back.
-                latest = max(latest, segment.time_ms)
-                found.append((latest, number, segment))
-        found.sort(key=lambda item: (item[0], item[1], item[2].start))
-        pieces: list[LogPiece] = []
-        for time_ms, number, segment in found:
-            data = where.streams[number].read(
-                segment.start, min(limit, segment.end - segment.start)
-            )
-            pieces.append(LogPiece(stream=number, offset=segment.start, time_ms=time_ms, data=data))
-            limit -= len(data)
-            if limit <= 0 or len(data) < segment.end - segment.start:
-                break
-        return pieces
+        known = None if where is None else where.known(stream)
+        return b"" if known is None else known.read(offset, limit)
 
     async def wait_for_more(
-        self, attempt_id: AttemptId, sizes: tuple[int, int], *, rank: int = 0
+        self, attempt_id: AttemptId, sizes: Mapping[int, int], *, rank: int = 0
     ) -> None:
         """Returns once a stream is longer than the caller knows, or the end's lengths came.
 
-        Bound the wait from outside (``anyio.move_on_after``) and look at the attempt's state.
+        ``sizes`` by number; a stream that is not named does not count. Bound the wait from outside
+        (``anyio.move_on_after``) and look at the attempt's state.
         """
         where = self._logs.get((attempt_id, rank))
         if where is None:
             await anyio.sleep(SYNC_INTERVAL_S)
             return
-        have = tuple(stream.received for stream in where.streams)
-        if any(now > known for now, known in zip(have, sizes, strict=True)):
+        if any(
+            stream.received > sizes.get(n, stream.received) for n, stream in where.all_streams()
+        ):
             return
         if where.changed is None:
             where.changed = asyncio.Event()
@@ -376,7 +364,8 @@ class LogStore:
 
 def lengths_of(facts: ExitFacts) -> tuple[int, ...]:
     """How long the streams of an attempt are that is over, by their numbers."""
-    return facts.stdout_bytes, facts.stderr_bytes, facts.metrics_bytes, facts.result_bytes
+    own = facts.stdout_bytes, facts.stderr_bytes, facts.metrics_bytes, facts.result_bytes
+    return (*own, *facts.process_bytes)
 
 
 def _sync_each(streams: list[LogStream], synced: dict[LogStream, int]) -> None:

@@ -21,6 +21,7 @@ from fluxhive.protocol.agent import (
     HostSample,
     LogGap,
 )
+from fluxhive.protocol.wire import FIRST_OF_PROCESSES, STREAMS_MAX
 
 #: Largest integer that every reader of JSON and SQLite keeps whole.
 INTEGER_MAX = 2**53 - 1
@@ -217,6 +218,10 @@ def _facts(facts: ExitFacts) -> None:
         _range(name, getattr(facts, name))
     for name in ("metrics_bytes", "result_bytes"):
         _range(name, getattr(facts, name))
+    if len(facts.process_bytes) > STREAMS_MAX - FIRST_OF_PROCESSES:
+        raise BadNode("process_bytes: too many")
+    for length in facts.process_bytes:
+        _range("process_bytes", length)
     _range("peak_memory_mib", facts.peak_memory_mib, MIB_MAX)
     _text("launch_detail", facts.launch_detail)
     _text("last_output", facts.last_output, OUTPUT_MAX)

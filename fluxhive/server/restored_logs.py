@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from fluxhive.core.ids import task_of
 from fluxhive.core.task import AttemptState
 from fluxhive.core.values import AttemptId
-from fluxhive.protocol.wire import STREAM_NAMES
+from fluxhive.protocol.wire import FIRST_OF_PROCESSES
 
 from .known_before import KnownBefore
-from .log_marks import rank_and_stream, stored_number
+from .log_marks import file_name, rank_and_stream, stored_number
 from .logs import lengths_of
 from .store.rows import ATTEMPT_COLUMNS, attempt_of_row, from_json, to_json
 from .store.tables import attempts, log_streams
@@ -82,13 +82,14 @@ def _further(
     for row in connection.execute(sa.select(*(attempts.c[name] for name in ATTEMPT_COLUMNS))):
         attempt = attempt_of_row(row._mapping)
         for member in attempt.members:
-            for stream in range(len(STREAM_NAMES)):
+            known = lengths_of(member.facts) if member.facts is not None else ()
+            for stream in range(max(len(known), FIRST_OF_PROCESSES)):
                 key = attempt.id, stored_number(member.rank, stream)
                 best = max(
                     marks.get(key, (0, "[]")), before.marks.get(key, (0, "[]")), key=_durable
                 )
                 if member.facts is not None and member.state is AttemptState.ENDED:
-                    length = dict(enumerate(lengths_of(member.facts))).get(stream, 0)
+                    length = dict(enumerate(known)).get(stream, 0)
                     if _is_whole(_path(logs, *key), best[0], length):
                         best = length, best[1]
                 if best[0] > 0:
@@ -125,8 +126,7 @@ def _store(connection: sa.Connection, marks: _Marks) -> None:
 
 
 def _path(logs: Path, attempt_id: AttemptId, number: int) -> Path:
-    rank, stream = rank_and_stream(number)
-    return logs / task_of(attempt_id) / attempt_id / f"{rank}.{STREAM_NAMES[stream]}"
+    return logs / task_of(attempt_id) / attempt_id / file_name(*rank_and_stream(number))
 
 
 def _size(path: Path) -> int:

@@ -31,7 +31,7 @@ from fluxhive.protocol.agent import (
     ServerMessage,
 )
 from fluxhive.protocol.link import Link
-from fluxhive.protocol.wire import FRAME_BYTES_MAX, STREAM_NAMES, Codec, WireError
+from fluxhive.protocol.wire import FRAME_BYTES_MAX, Codec, WireError
 
 from .brain import Brain
 from .log_writer import AttemptLogs, mark
@@ -336,11 +336,10 @@ class Session:
         else:
             self.close(CLOSE_PROTOCOL, problem)
 
-    def forget_marks(self, channel: int) -> None:
-        """Nothing more is said about these streams."""
-        for stream in range(len(STREAM_NAMES)):
-            self._told.pop((channel, stream), None)
-            self._marks.pop((channel, stream), None)
+    def forget_mark(self, channel: int, stream: int) -> None:
+        """Nothing more is said about this stream."""
+        self._told.pop((channel, stream), None)
+        self._marks.pop((channel, stream), None)
 
     def _send_marks(self) -> None:
         """A mark that brings news lets the node go on; the same one again sends it back to there.

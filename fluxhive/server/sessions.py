@@ -34,6 +34,7 @@ from fluxhive.protocol.agent import (
 from fluxhive.protocol.dispatching import launch_of, stop_of
 from fluxhive.protocol.wire import (
     CAPABILITY_EXTRA_STREAMS,
+    CAPABILITY_PROCESS_STREAMS,
     CAPABILITY_ZSTD_LOGS,
     SUBPROTOCOL,
     WireError,
@@ -296,7 +297,11 @@ class Sessions:
                 session=effect.session,
                 heartbeat_ms=self._brain.settings.heartbeat_ms,
                 server_version=__version__,
-                capabilities=(CAPABILITY_ZSTD_LOGS, CAPABILITY_EXTRA_STREAMS),
+                capabilities=(
+                    CAPABILITY_ZSTD_LOGS,
+                    CAPABILITY_EXTRA_STREAMS,
+                    CAPABILITY_PROCESS_STREAMS,
+                ),
                 reading_ms=self._gpu_reading_ms,
                 log_marks=tuple(marks),
             )
@@ -325,8 +330,8 @@ class Sessions:
     def _say_forget(self, session: Session, attempt_ids: list[AttemptId]) -> None:
         for attempt_id in attempt_ids:
             rank = self._rank(attempt_id, session.node_id)
-            for mark in self._logs.marks(attempt_id, rank=rank)[:1]:
-                session.forget_marks(mark.channel)
+            for mark in self._logs.marks(attempt_id, rank=rank):
+                session.forget_mark(mark.channel, mark.stream)
             self._logs.forget(attempt_id, rank=rank)
         for start in range(0, len(attempt_ids), FORGET_IDS_MAX):
             some = tuple(attempt_ids[start : start + FORGET_IDS_MAX])

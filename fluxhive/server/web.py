@@ -144,7 +144,7 @@ async def open_services(hive: Hive) -> AsyncIterator[Services]:
         BrowserSessions(auth, accounts),
         feed,
         tally,
-        LineReader(hive.logs),
+        LineReader(),
         Live(hive, tally),
         LongAnswers(),
         limiter,

@@ -147,14 +147,25 @@ class AgentHive:
         """Cancels a task."""
         self.transport().call("POST", f"/api/v1/tasks/{task_id}/cancel", TaskView)
 
-    def log(self, task_id: str, stream: str = "stdout", *, size: int | None = None) -> bytes:
+    def submit_spec(self, spec: TaskSpec) -> str:
+        """Submits any task; its id."""
+        return self.transport().call("POST", "/api/v1/tasks", TaskView, body=spec).id
+
+    def log(
+        self,
+        task_id: str,
+        stream: str = "stdout",
+        *,
+        size: int | None = None,
+        process: int | None = None,
+    ) -> bytes:
         """The newest attempt's output, from the server; waits until it has this many bytes."""
         path = f"/api/v1/tasks/{task_id}/logs/{stream}"
 
         def read() -> bytes | None:
             found = bytearray()
             while piece := self.transport().fetch(
-                "GET", path, query={"offset": len(found), "limit": 1 << 20}
+                "GET", path, query={"offset": len(found), "limit": 1 << 20, "process": process}
             ):
                 found += piece
             return bytes(found) if size is None or len(found) >= size else None

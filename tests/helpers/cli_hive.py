@@ -72,6 +72,18 @@ class CliHive:
         assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def written(self, *arguments: str) -> tuple[bytes, bytes]:
+        """What a command writes, output and errors, byte for byte."""
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            env=self.env,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=200,
+        )
+        return done.stdout, done.stderr
+
     def json(self, *arguments: str) -> Any:
         """What a command says with `--json`."""
         return json.loads(self.ok(*arguments, "--json"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from fluxhive.core.outcome import OutcomeKind
+from fluxhive.core.spec import TaskSpec
+from fluxhive.core.task import ExecutorKind
 from tests.helpers.agent_hive import AgentHive
 from tests.helpers.cli_hive import until
 
@@ -81,6 +84,80 @@ def test_output_survives_kills_of_agent_and_server_with_bytes_under_way(hive: Ag
     assert end.state.value == "succeeded"
     assert len(end.attempts) == 1
     assert digest(hive.log(task, size=size)) == digest(printed(size))
+
+
+#: What FlowHive asks of torch's launcher, in a few lines: so many processes, each told its rank.
+LAUNCHER = """
+import os, subprocess, sys
+def main():
+    words = sys.argv[1:]
+    n = next(int(w.partition("=")[2]) for w in words if w.startswith("--nproc-per-node="))
+    command = words[words.index("--no-python") + 1 :]
+    envs = [{**os.environ, "RANK": str(k), "LOCAL_RANK": str(k)} for k in range(n)]
+    codes = [each.wait() for each in [subprocess.Popen(command, env=env) for env in envs]]
+    return max(codes)
+"""
+#: Each process writes bytes of its own, in both streams, and goes on until it is told to end.
+RANKS = """
+import hashlib, os, sys, time
+rank, until = os.environ["RANK"], sys.argv[1]
+for n in range(10_000):
+    for stream in (1, 2):
+        os.write(stream, hashlib.shake_128(f"{rank} {stream} {n}".encode()).digest(4_321))
+    if os.path.exists(until):
+        break
+    time.sleep(0.01)
+open(f"{until}.{rank}", "w").write(str(n + 1))
+"""
+
+
+def of_rank(rank: int, stream: int, n: int) -> bytes:
+    blocks = (f"{rank} {stream} {n}".encode() for n in range(n))
+    return b"".join(hashlib.shake_128(block).digest(4_321) for block in blocks)
+
+
+def test_what_each_of_several_processes_writes_survives_kills_of_agent_and_server(
+    hive: AgentHive,
+) -> None:
+    package = hive.home / "stand_in" / "torch" / "distributed"
+    package.mkdir(parents=True)
+    (package / "run.py").write_text(LAUNCHER)
+    (hive.home / "ranks.py").write_text(RANKS)
+    enough = hive.home / "enough"
+    task = hive.submit_spec(
+        TaskSpec(
+            command=(str(hive.home / "ranks.py"), str(enough)),
+            executor=ExecutorKind.TORCHRUN,
+            python=sys.executable,
+            nproc_per_node=3,
+            env={"PYTHONPATH": str(hive.home / "stand_in")},
+        )
+    )
+    for turn in range(4):
+        # A rank that has written nothing yet has an empty log, and no other's.
+        before = len(hive.log(task, process=turn % 3))
+        until(lambda before=before, rank=turn % 3: len(hive.log(task, process=rank)) > before)
+        if turn == 1:
+            hive.kill_server()
+            hive.start_server()
+        elif turn == 2:
+            hive.kill_agent()
+            # What the shim and the program hold open is all that is left.
+            shutil.rmtree(hive.run_directories()[0])
+            hive.start_agent()
+        else:
+            hive.kill_agent()
+            hive.start_agent()
+    enough.touch()
+    end = hive.ended(task, limit_s=100)
+    assert end.state.value == "succeeded", hive.log(task, "stderr")
+    assert len(end.attempts) == 1
+    for rank in range(3):
+        n = int((hive.home / f"enough.{rank}").read_text())
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            wanted = of_rank(rank, number, n)
+            assert digest(hive.log(task, name, size=len(wanted), process=rank)) == digest(wanted)
+    assert hive.log(task) == b""
 
 
 def test_one_line_of_many_megabytes_is_no_trouble(hive: AgentHive) -> None:

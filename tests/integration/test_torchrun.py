@@ -24,6 +24,17 @@ TRAIN = ("-m", "fluxhive.examples.digits_ddp")
 #: Starting PyTorch in several processes takes its time on a busy machine.
 LIMIT_S = 600.0
 
+#: Bytes that are no text, a progress bar, a line without an end, and a child that writes as well.
+SPEAKS = """\
+import os, subprocess, sys
+rank = os.environ["RANK"]
+print("rank", rank, flush=True)
+sys.stdout.buffer.write(b"\\xff\\x00" + b"\\r 10%\\r 20%\\n")
+sys.stdout.flush()
+subprocess.run([sys.executable, "-c", f"print('child of {rank}', end='')"], check=True)
+sys.stderr.write("\\rerrors of " + rank)
+"""
+
 pytestmark = pytest.mark.timeout(2 * LIMIT_S)
 
 
@@ -39,6 +50,10 @@ def second(hive: CliHive) -> Iterator[SecondAgent]:
 def submit(hive: CliHive, *words: str, epochs: int = 3, pause_s: float = 0.0) -> str:
     options = ("--epochs", str(epochs), "--pause", str(pause_s))
     return hive.submit("--torchrun", "--python", sys.executable, *words, "--", *TRAIN, *options)
+
+
+def spoken(rank: int) -> bytes:
+    return b"rank %d\n\xff\x00\r 10%%\r 20%%\nchild of %d" % (rank, rank)
 
 
 def losses(hive: CliHive, task: str, rank: int = 0) -> list[str]:
@@ -99,6 +114,34 @@ def test_one_process_two_processes_and_two_nodes_compute_the_same_losses(
     assert "rank 1 of 2 on " in hive.ok("logs", "--rank", "1", gang)
     lines = sorted(line[:15] for line in hive.ok("logs", marked).splitlines())
     assert lines == ["[rank 0] epoch ", "[rank 0] rank 0", "[rank 1] rank 1"]
+
+
+def ranks_of(hive: CliHive, task: str, *words: str) -> dict[str, list[str]]:
+    """What each process wrote, by the mark in front of its lines."""
+    found: dict[str, list[str]] = {}
+    for line in hive.ok("logs", *words, task).splitlines():
+        mark, text = re.fullmatch(r"(\[rank \d+\] )?(.*)", line).groups()  # type: ignore[union-attr]
+        found.setdefault((mark or "").strip(), []).append(text)
+    return found
+
+
+def test_each_process_is_read_alone_byte_for_byte_and_all_of_them_together(
+    hive: CliHive, second: SecondAgent, tmp_path: Path
+) -> None:
+    """Goal: output by rank, on one node and on two. Method: bytes that no line could carry."""
+    script = tmp_path / "speak.py"
+    script.write_text(SPEAKS)
+    python = ("--torchrun", "--python", sys.executable, "--nproc-per-node", "2")
+    for nodes, n_ranks in ((1, 2), (2, 4)):
+        task = hive.submit(*python, "--nodes", str(nodes), "--", str(script))
+        succeeded(hive, task)
+        for rank in range(n_ranks):
+            output, errors = hive.written("logs", "--rank", str(rank), task)
+            assert (output, errors) == (spoken(rank), b"\rerrors of %d" % rank)
+        together = ranks_of(hive, task)
+        assert {f"[rank {rank}]" for rank in range(n_ranks)} <= together.keys()
+        assert all(together[f"[rank {rank}]"][0] == f"rank {rank}" for rank in range(n_ranks))
+        assert "has no process of rank" in hive.run("logs", "--rank", "9", task).stderr
 
 
 def test_several_at_once_do_not_meet_by_mistake(hive: CliHive, second: SecondAgent) -> None:

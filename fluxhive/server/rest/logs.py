@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import partial
 from typing import Annotated
@@ -9,17 +10,20 @@ from typing import Annotated
 import anyio
 import anyio.to_thread
 from fastapi import Query
+from msgspec.structs import replace
 from starlette.responses import Response
 
 from fluxhive.core import progress
 from fluxhive.core.errors import InputError, NotFound
 from fluxhive.core.spec_check import MAX_NODES
-from fluxhive.core.task import Attempt, AttemptState, Task
+from fluxhive.core.task import Attempt, AttemptState
+from fluxhive.core.torchrun import PROCESSES_MAX
 from fluxhive.protocol.rest import LogGapView, LogStreamView
-from fluxhive.protocol.wire import STREAM_NAMES
+from fluxhive.protocol.wire import STDERR, STDOUT, STREAM_NAMES
 from fluxhive.server.bridge import answer, new_router, route
 from fluxhive.server.event_stream import EventStream
 from fluxhive.server.follow import Follow
+from fluxhive.server.log_choice import Places, choose
 from fluxhive.server.lookup import attempt_of, check_single, find_task
 from fluxhive.server.problems import Malformed
 from fluxhive.server.services import Services
@@ -37,6 +41,11 @@ REST_S = 10.0
 
 AttemptName = Annotated[str | None, Query(description="Number or id of an attempt.")]
 Rank = Annotated[int, Query(ge=0, le=MAX_NODES, description="Member of a gang.")]
+Process = Annotated[
+    int | None,
+    Query(ge=0, le=MAX_NODES * PROCESSES_MAX, description="One process, by its rank among all."),
+]
+_PLACE = re.compile(r"(\d{1,7})\.(stdout|stderr):(\d{1,18})")
 Offset = Annotated[int, Query(ge=0, le=INTEGER_MAX)]
 
 
@@ -49,7 +58,14 @@ async def list_logs(
     attempts = found.attempts if attempt is None else [attempt_of(found, attempt)]
     logs = services.hive.logs
     await logs.load(attempts)
-    return answer([view for each in attempts for view in logs.streams(each)])
+    views = []
+    for each in attempts:
+        choice = choose(found.task, each, None, None)
+        for view in logs.streams(each):
+            n = view.process
+            rank = None if n is None else view.rank * choice.n_per_node + n
+            views.append(replace(view, process=rank))
+    return answer(views)
 
 
 @route(router, "GET", "/tasks/{task}/logs/follow", gives="text/event-stream")
@@ -61,17 +77,23 @@ async def follow_logs(
     stdout: Offset = 0,
     stderr: Offset = 0,
     rank: Rank = 0,
+    process: Process = None,
+    processes: Annotated[str, Query(max_length=8192, description="`3.stderr:120,…`")] = "",
+    wait: Annotated[bool, Query(description="For what is still to come, to the end.")] = True,
 ) -> Response:
     """Follow a task's output as server-sent events: `log` (LogEvent), at last `end` (LogEnd).
 
     All attempts in order until the task is over; with `attempt` that one alone, from these
     offsets. To go on after a lost connection, ask again with the attempt and offsets of what came.
-    Of a gang, one member's output.
+    Of a gang, one member's output, that of its processes among it, or with `process` one
+    process's alone. `processes` names the offsets of what single processes wrote.
     """
     found = check_single(await find_task(services.hive, task, caller.username))
-    check_rank(found.task, rank)
     only = None if attempt is None else attempt_of(found, attempt)
-    events = Follow(services, caller, found, rank).stream(only, (stdout, stderr))
+    last = only or (found.attempts[-1] if found.attempts else None)
+    choose(found.task, last, rank, process)
+    places: Places = {(None, STDOUT): stdout, (None, STDERR): stderr, **_places(processes)}
+    events = Follow(services, caller, found, rank, process, waits=wait).stream(only, places)
     return EventStream(events, services, caller.token_id)
 
 
@@ -86,6 +108,7 @@ async def read_log(
     limit: Annotated[int | None, Query(ge=1, le=READ_BYTES_MAX)] = None,
     tail_bytes: Annotated[int | None, Query(ge=0, le=READ_BYTES_MAX)] = None,
     rank: Rank = 0,
+    process: Process = None,
     fold: Annotated[bool, Query(description="Progress bars as they stood last.")] = False,
 ) -> Response:
     """Read bytes of one stream, of the newest attempt unless one is named. Of a gang, one member's.
@@ -97,7 +120,8 @@ async def read_log(
     `X-Log-Size` and `X-Log-Complete` say where they begin, how much is stored, and whether that is
     all there will be; `X-Log-Gaps` names what is missing of these bytes (`3-9, 20-25`, behind the
     last one each), which reads as zeros. With `fold` each line is as it stood last, for people;
-    then read on from `X-Log-Next`.
+    then read on from `X-Log-Next`. Where processes have output of their own, `process` reads that
+    of one of them, and without it there is what their launcher wrote.
     """
     if stream not in STREAM_NAMES:
         raise NotFound(
@@ -109,14 +133,16 @@ async def read_log(
             "tail_bytes: excludes `offset` and `limit`", field="tail_bytes", value=tail_bytes
         )
     found = check_single(await find_task(services.hive, task, caller.username))
-    check_rank(found.task, rank)
     if not found.attempts and attempt is None:
+        choose(found.task, None, rank, process)
         return _bytes(b"", 0, 0, is_complete=found.task.state.is_final)
     chosen = found.attempts[-1] if attempt is None else attempt_of(found, attempt)
     logs = services.hive.logs
     await logs.load([chosen])
+    choice = choose(found.task, chosen, rank, process)
+    rank, number = choice.rank or 0, STREAM_NAMES.index(stream)
     await _until_whole(services, chosen, rank)
-    number = STREAM_NAMES.index(stream)
+    number = choice.number(number) if number in (STDOUT, STDERR) else number
     size = logs.size(chosen.id, number, rank=rank)
     start = max(0, size - tail_bytes) if tail_bytes is not None else offset or 0
     if start > size:
@@ -131,15 +157,20 @@ async def read_log(
     return _bytes(data, start, size, is_complete=is_complete, gaps=gaps, folded=fold)
 
 
-def check_rank(task: Task, rank: int) -> None:
-    """Raises ``NotFound`` for a member that the task does not have."""
-    """Raises ``NotFound`` for a member that a task does not have."""
-    n_nodes = task.spec.request.nodes
-    if rank >= n_nodes:
-        raise NotFound(
-            f"{task.id} has no rank {rank}",
-            hint="it is for one node" if n_nodes == 1 else f"ranks: 0 to {n_nodes - 1}",
-        )
+def _places(text: str) -> Places:
+    """What a follower has of single processes."""
+    found: Places = {}
+    for part in filter(None, text.split(",")):
+        match = _PLACE.fullmatch(part)
+        if match is None:
+            raise InputError(
+                f"processes: not an offset of a process: `{part[:100]}`",
+                field="processes",
+                value=part[:100],
+                hint="write `3.stdout:120,3.stderr:0`: rank, stream, bytes that are there",
+            )
+        found[int(match[1]), STREAM_NAMES.index(match[2])] = int(match[3])
+    return found
 
 
 async def _until_whole(services: Services, attempt: Attempt, rank: int) -> None:
@@ -152,10 +183,10 @@ async def _until_whole(services: Services, attempt: Attempt, rank: int) -> None:
         return
     with anyio.move_on_after(REST_S):
         while hive.sessions.is_connected(member.node_id):
-            views = hive.logs.streams(attempt, rank=rank)
-            if all(hive.logs.is_whole(attempt, n, rank=rank) for n in range(len(STREAM_NAMES))):
+            numbers = hive.logs.numbers(attempt.id, rank)
+            if all(hive.logs.is_whole(attempt, n, rank=rank) for n in numbers):
                 return
-            sizes = views[0].size, views[1].size
+            sizes = {n: hive.logs.size(attempt.id, n, rank=rank) for n in numbers}
             await hive.logs.wait_for_more(attempt.id, sizes, rank=rank)
 
 

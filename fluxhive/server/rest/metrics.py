@@ -12,9 +12,10 @@ from starlette.responses import Response
 from fluxhive.core.metric_series import BUCKETS_MAX
 from fluxhive.protocol.metrics import MetricsView
 from fluxhive.server.bridge import answer, new_router, route
+from fluxhive.server.log_choice import check_rank
 from fluxhive.server.lookup import attempt_of, check_single, find_task
 
-from .logs import AttemptName, Rank, check_rank
+from .logs import AttemptName, Rank
 from .tasks import OfCaller, OfServices, TaskName
 
 router = new_router()

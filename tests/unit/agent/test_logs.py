@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from pathlib import Path
 
 import anyio
@@ -16,9 +17,18 @@ from fluxhive.agent.exit_facts import extras_of
 from fluxhive.agent.log_stream import Read
 from fluxhive.agent.log_window import WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, Window
 from fluxhive.agent.logs import KEPT_BYTES, LogTailer
+from fluxhive.agent.output_files import lengths_apart, make_apart
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import LogGap, LogUpTo
-from fluxhive.protocol.wire import METRICS, RESULT, STDERR, STDOUT, decode_log
+from fluxhive.protocol.wire import (
+    EXTRAS,
+    METRICS,
+    RESULT,
+    STDERR,
+    STDOUT,
+    decode_log,
+    stream_of_process,
+)
 from tests.helpers import checked_log
 
 ATTEMPT = AttemptId("t-jrt6.1")
@@ -459,7 +469,7 @@ def test_metrics_are_followed_once_there_are_any_and_the_result_at_the_end(
 
 def test_a_server_that_takes_no_extra_streams_is_sent_none(tmp_path: Path) -> None:
     tailer, server = LogTailer(), LogServer()
-    tailer.takes_extras = False
+    tailer.n_taken = EXTRAS[0]
     tailer.resume([])
     directory = run_directory(tmp_path, b"out")
     (tmp_path / "run" / "metrics").write_bytes(b"{}\n")
@@ -469,3 +479,54 @@ def test_a_server_that_takes_no_extra_streams_is_sent_none(tmp_path: Path) -> No
     tailer.resume([])
     ship(tailer, server)
     assert set(server.streams) == {(7, STDOUT)}
+
+
+def test_what_each_process_writes_is_shipped_apart_and_dropped_with_the_rest(
+    tmp_path: Path,
+) -> None:
+    tailer, server = LogTailer(), LogServer()
+    tailer.resume([])
+    directory = run_directory(tmp_path, b"launcher")
+    make_apart(directory, 2)
+    tailer.follow(ATTEMPT, 7, directory)
+    (tmp_path / "run" / "processes" / "1.stdout").write_bytes(b"one\n")
+    (tmp_path / "run" / "processes" / "0.stderr").write_bytes(b"zero\r")
+    lengths = lengths_apart(directory)
+    assert lengths == (0, 5, 4, 0)
+    tailer.end(ATTEMPT, 8, 0, *extras_of(directory), *lengths)
+    ship(tailer, server)
+    assert {number: bytes(data) for (_, number), data in server.streams.items() if data} == {
+        STDOUT: b"launcher",
+        stream_of_process(1, STDOUT): b"one\n",
+        stream_of_process(0, STDERR): b"zero\r",
+    }
+    tailer.forget(ATTEMPT)
+    assert not tailer._streams
+
+
+#: Two processes, two streams each.
+APART = [(process, stream) for process in (0, 1) for stream in (STDOUT, STDERR)]
+
+
+def test_a_process_whose_files_the_task_removed_is_a_flag_and_not_another_stream(
+    tmp_path: Path,
+) -> None:
+    tailer, server = LogTailer(), LogServer()
+    flags: list[LogGap] = []
+    tailer.on_flag = flags.append
+    tailer.resume([])
+    directory = run_directory(tmp_path)
+    make_apart(directory, 2)
+    tailer.follow(ATTEMPT, 7, directory)
+    (tmp_path / "run" / "processes" / "1.stdout").write_bytes(b"said and shipped\n")
+    tailer._look()
+    ship(tailer, server)
+    shutil.rmtree(f"{directory}/processes")
+    lengths = tailer.lengths(ATTEMPT)
+    assert lengths is not None
+    assert len(lengths) == 6
+    tailer.end(ATTEMPT, *lengths[:2], *extras_of(directory), *lengths[2:])
+    assert {flag.stream for flag in flags} == {stream_of_process(p, s) for p, s in APART}
+    assert bytes(server.streams[7, stream_of_process(1, STDOUT)]) == b"said and shipped\n"
+    tailer.forget(ATTEMPT)
+    assert not tailer._streams

@@ -6,7 +6,7 @@ import base64
 
 from msgspec.structs import replace
 
-from fluxhive.cli.follow_many import MarkedLines, Source
+from fluxhive.cli.marked_lines import MarkedLines, Source
 from fluxhive.core.array import ArraySpec, MemberCounts
 from fluxhive.core.request import Request
 from fluxhive.core.task import TaskSpec, TaskState

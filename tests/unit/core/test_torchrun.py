@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from fluxhive.core.effects import NodeAttempt
 from fluxhive.core.errors import InputError
@@ -16,6 +17,7 @@ from fluxhive.core.outcome import ExitFacts, Outcome, OutcomeKind, StopCause
 from fluxhive.core.request import Request
 from fluxhive.core.spec_check import check_spec
 from fluxhive.core.task import ExecutorKind, TaskSpec
+from fluxhive.core.torchrun import first_failed
 from fluxhive.core.values import GpuUuid
 from fluxhive.protocol.agent import Launch
 from tests.helpers.node_story import dispatch_of
@@ -176,3 +178,50 @@ def test_what_does_not_go_together_is_refused_with_its_field(field: str, spec: T
         check_spec(spec)
     assert caught.value.field == field
     assert caught.value.hint
+
+
+def apart(**fields: object) -> LaunchPlan:
+    order = Launch(
+        command=("-m", "lab.train", "--lr", "1"),
+        executor=ExecutorKind.TORCHRUN,
+        nproc_per_node=2,
+        **fields,  # type: ignore[arg-type]
+    )
+    node = replace(NODE, run_dir="/runs/t-1.1", takes_processes=True)
+    return plan_launch(order, dispatch_of(port=29_501), node, cookie="c00kie")
+
+
+def test_each_of_several_processes_opens_its_own_files_before_it_is_the_program() -> None:
+    found = apart()
+    assert found.n_processes_apart == 2
+    assert found.argv[:2] == ("/venv/bin/python", "-c")
+    assert found.argv[-9:] == (
+        "--no-python",
+        "/bin/sh",
+        "-c",
+        'exec "$PYTHON_EXEC" -u "$@" >>"$0/$LOCAL_RANK.stdout" 2>>"$0/$LOCAL_RANK.stderr"',
+        "/runs/t-1.1/processes",
+        "-m",
+        "lab.train",
+        "--lr",
+        "1",
+    )
+    assert apart(merge_output=True).argv[-6].endswith('>>"$0/$LOCAL_RANK.stdout" 2>&1')
+    assert apart(image="lab/torch").argv[-5] == "/run/fluxhive-processes"
+
+
+@pytest.mark.parametrize("variable", ["PET_TEE", "PET_REDIRECTS", "PET_LOG_DIR"])
+def test_who_uses_torchruns_own_ways_with_output_keeps_them(variable: str) -> None:
+    assert apart(env={variable: "3"}).n_processes_apart == 0
+    assert "torch.distributed.run" in apart(env={variable: "3"}).argv
+
+
+def test_one_process_or_a_server_that_does_not_take_them_apart_changes_nothing() -> None:
+    assert plan(n_processes=1).n_processes_apart == 0
+    assert plan(n_processes=2).n_processes_apart == 0
+    assert plan(n_processes=2).argv[1:3] == ("-m", "torch.distributed.run")
+
+
+def test_the_process_of_this_node_that_failed_first_is_read_from_the_launchers_words() -> None:
+    assert first_failed(ROOT_CAUSE.format(code=1)) == 0
+    assert first_failed("Traceback (most recent call last):") is None

@@ -7,36 +7,34 @@ from pathlib import Path
 
 import pytest
 
-from fluxhive.core.values import AttemptId, NodeId
 from fluxhive.protocol.log_view import LogLine
 from fluxhive.server import line_index, log_lines
+from fluxhive.server.log_choice import Part
 from fluxhive.server.log_lines import AttemptLines
 from fluxhive.server.log_stream import Gap, LogStream
-from fluxhive.server.log_writer import AttemptLogs
 
 BOTH = None
-STDOUT, STDERR = 0, 1
+STDOUT, STDERR = "stdout", "stderr"
 
 
 class Printed:
     """An attempt's part whose streams are written here."""
 
     def __init__(self, directory: Path) -> None:
-        self.streams = tuple(LogStream(str(directory / f"0.{n}")) for n in ("stdout", "stderr"))
-        self.where = AttemptLogs(AttemptId("t-1.1"), 1, NodeId("n-1"), self.streams)
-        self.lines = AttemptLines(self.where)
+        self.streams = {name: LogStream(str(directory / f"0.{name}")) for name in (STDOUT, STDERR)}
+        self.lines = AttemptLines(Part(name, stream) for name, stream in self.streams.items())
 
-    def write(self, stream: int, data: bytes, time_ms: int = 1_000) -> None:
+    def write(self, stream: str, data: bytes, time_ms: int = 1_000) -> None:
         self.streams[stream].write(self.streams[stream].received, data, time_ms)
 
     def skip(self, n_bytes: int, reason: str = "the server was away") -> None:
         begin = self.streams[STDOUT].received
         self.streams[STDOUT].skip(Gap(start=begin, end=begin + n_bytes, reason=reason))
 
-    def all(self, stream: int | None = STDOUT, first: int = 0, n: int = 2_000) -> list[LogLine]:
+    def all(self, stream: str | None = STDOUT, first: int = 0, n: int = 2_000) -> list[LogLine]:
         return self.lines.lines(stream, first, n)[3]
 
-    def texts(self, stream: int | None = STDOUT, first: int = 0, n: int = 2_000) -> list[str]:
+    def texts(self, stream: str | None = STDOUT, first: int = 0, n: int = 2_000) -> list[str]:
         return [line.text for line in self.all(stream, first, n)]
 
 
@@ -192,3 +190,47 @@ def test_what_cannot_be_counted_at_once_says_so(
     assert total < 500_000
     monkeypatch.setattr(log_lines, "WORK_S", 60.0)
     assert printed.lines.lines(STDOUT, 0, 1)[1:3] == (500_000, True)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("seed", range(20))
+def test_lines_of_many_stand_by_their_times_and_are_found_there(tmp_path: Path, seed: int) -> None:
+    """Held against sorting all lines by the time, then the stream; looked at while they grow."""
+    chance = random.Random(seed)
+    n_streams = chance.randint(2, 9)
+    streams = [LogStream(str(tmp_path / f"{n}")) for n in range(n_streams)]
+    lines = AttemptLines(Part(STDOUT, it, process=n) for n, it in enumerate(streams))
+    model: list[tuple[int, int, str]] = []
+    for step in range(chance.randint(1, 80)):
+        of = chance.randrange(n_streams)
+        # Each is written when it is read: times grow over all, and may be the same for two.
+        time_ms = 1_000 + step // 2 * 50
+        texts = [f"{of} says {step}.{n}" + "x" * chance.choice([0, 3, 90]) for n in range(2)]
+        streams[of].write(streams[of].received, "\n".join([*texts, ""]).encode(), time_ms)
+        model += [(time_ms, of, text) for text in texts]
+    expected = [text for _, _, text in sorted(model, key=lambda line: line[:2])]
+    assert [line.text for line in lines.lines(BOTH, 0, 2_000)[3]] == expected
+    assert all(line.text.startswith(f"{line.process} ") for line in lines.lines(BOTH, 0, 2_000)[3])
+    for _ in range(20):
+        first, n = chance.randrange(len(expected) + 1), chance.randint(1, 9)
+        page = lines.lines(BOTH, first, n)[3]
+        assert [line.text for line in page] == expected[first : first + n]
+        assert [line.n for line in page] == list(range(first, first + len(page)))
+    wanted = f"{chance.randrange(n_streams)} says"
+    first = chance.randrange(len(expected))
+    hits = lines.search(BOTH, wanted, first=first, limit=1_000, case=True).hits
+    found = [n for n, text in enumerate(expected) if n >= first and wanted in text]
+    assert [hit.n for hit in hits] == found
+
+
+def test_a_stream_that_comes_later_is_taken_up_and_no_line_is_lost(printed: Printed) -> None:
+    printed.write(STDOUT, b"a\n", 1_000)
+    printed.write(STDERR, b"b\n", 1_100)
+    assert printed.texts(BOTH) == ["a", "b"]
+    late = LogStream(printed.streams[STDOUT].path + ".late")
+    late.write(0, b"late\n", 1_050)
+    parts = [Part(name, stream) for name, stream in printed.streams.items()]
+    assert printed.lines.take([*parts, Part(STDOUT, late, process=0)])
+    assert sorted(printed.texts(BOTH)) == ["a", "b", "late"]
+    assert printed.texts(STDOUT) == ["a", "late"]
+    assert not printed.lines.take([Part(STDOUT, late)]), "another stream of that name"
