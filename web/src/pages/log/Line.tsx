@@ -4,20 +4,23 @@ import { exact } from "../../format/time";
 import classes from "./Line.module.css";
 import { type Span, spansOf } from "./spans";
 
+/** Whose ranks stand in front of lines. */
+export type Ranks = "members" | "processes";
+
 interface Props {
   n: number;
   line?: LogLine;
   query: string;
   isChosen: boolean;
   showsTimes: boolean;
-  showsRank: boolean;
+  ranks?: Ranks;
   wraps: boolean;
   onChoose: (n: number) => void;
 }
 
 /** One line of a log: its number (a link to it), when it came, and the text. */
 export const Line = memo(function Line(props: Props) {
-  const { n, line, query, isChosen, showsTimes, showsRank, wraps, onChoose } = props;
+  const { n, line, query, isChosen, showsTimes, ranks, wraps, onChoose } = props;
   return (
     <div
       className={classes.line}
@@ -39,7 +42,7 @@ export const Line = memo(function Line(props: Props) {
           {line && timeOfDay(line.time_ms)}
         </span>
       )}
-      {showsRank && <span className={classes.rank}>{line && `r${line.rank ?? 0}`}</span>}
+      {ranks && <span className={classes.rank}>{line && writer(line, ranks)}</span>}
       <span className={classes.text}>
         {line ? (
           <>
@@ -111,6 +114,12 @@ function GapMark({ stream, gap }: { stream: string; gap: LogGapView }) {
       {where}: {gap.reason}
     </span>
   );
+}
+
+/** Who wrote it: a member of a gang, or a process; what torchrun says itself has no rank. */
+function writer(line: LogLine, ranks: Ranks): string {
+  if (ranks === "members") return `r${line.rank ?? 0}`;
+  return line.process === undefined || line.process === null ? "·" : `r${line.process}`;
 }
 
 function timeOfDay(ms: number): string {

@@ -13,14 +13,28 @@ interface Props {
   attempts: readonly AttemptView[];
   search: LogSearch;
   change: (part: Partial<LogSearch>) => void;
+  /** How many processes can be read alone; 0: none, ranks are those of the members. */
+  processes: number;
   isMerged: boolean;
   searchBox?: Ref<HTMLInputElement>;
 }
 
-export function LogBar({ task, attempts, search, change, isMerged, searchBox }: Props) {
+export function LogBar(props: Props) {
+  const { task, attempts, search, change, processes, isMerged, searchBox } = props;
   const link = useClipboard({ timeout: 1_500 });
   const attempt = attempts.find((one) => one.number === search.attempt) ?? attempts.at(-1);
-  const ranks = attempt?.members ?? [];
+  const ranks =
+    processes > 0
+      ? Array.from({ length: processes }, (_, rank) => rank)
+      : (attempt?.members ?? []).map(({ rank }) => rank);
+  const rank = processes > 0 ? search.process : search.rank;
+  const chooseRank = (chosen: number | undefined) =>
+    change({
+      rank: processes > 0 ? undefined : chosen,
+      process: processes > 0 ? chosen : undefined,
+      line: undefined,
+    });
+  const isOfLauncher = processes > 0 && rank === undefined;
   return (
     <div className={classes.bar}>
       {attempts.length > 1 && (
@@ -43,14 +57,12 @@ export function LogBar({ task, attempts, search, change, isMerged, searchBox }: 
           w={104}
           aria-label="Rank"
           allowDeselect={false}
-          value={search.rank === undefined ? "all" : String(search.rank)}
+          value={rank === undefined ? "all" : String(rank)}
           data={[
             { value: "all", label: "all ranks" },
-            ...ranks.map(({ rank }) => ({ value: String(rank), label: `rank ${rank}` })),
+            ...ranks.map((one) => ({ value: String(one), label: `rank ${one}` })),
           ]}
-          onChange={(value) =>
-            change({ rank: value === "all" ? undefined : Number(value), line: undefined })
-          }
+          onChange={(value) => chooseRank(value === "all" ? undefined : Number(value))}
         />
       )}
       {!isMerged && (
@@ -119,10 +131,13 @@ export function LogBar({ task, attempts, search, change, isMerged, searchBox }: 
               href={address(`/tasks/${encodeURIComponent(task)}/logs/${stream}`, {
                 attempt: attempt?.number,
                 rank: search.rank,
+                process: search.process,
               })}
-              download={`${task}.${attempt?.number ?? 1}.${stream}.log`}
+              download={`${task}.${attempt?.number ?? 1}.${rank === undefined ? "" : `${rank}.`}${stream}.log`}
             >
-              {stream}, as it was written
+              {isOfLauncher
+                ? `${stream} of torchrun itself (choose a rank for its own)`
+                : `${stream}, as it was written`}
             </Menu.Item>
           ))}
         </Menu.Dropdown>

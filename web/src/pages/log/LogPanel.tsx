@@ -1,9 +1,10 @@
 /** A log with its bar and its hits; beneath a task, or at full height. Loaded when it is needed. */
 import { useDebouncedValue } from "@mantine/hooks";
+import { useQuery } from "@tanstack/react-query";
 import { type Ref, useEffect, useMemo } from "react";
 import type { TaskView } from "../../api/types";
 import { watchLog } from "../../live/growth";
-import type { Selection } from "./api";
+import { processesQuery, type Selection } from "./api";
 import { Hits } from "./Hits";
 import { LogBar } from "./LogBar";
 import classes from "./LogPanel.module.css";
@@ -21,21 +22,26 @@ export function LogPanel({ task, search, change, searchBox }: Props) {
   const attempts = task.attempts ?? [];
   const newest = attempts.at(-1)?.number;
   const attempt = search.attempt ?? newest;
-  const { stream, rank, unfold } = search;
+  const { stream, rank, process, unfold } = search;
   const selection = useMemo<Selection>(
-    () => ({ task: task.id, attempt, stream, rank, unfold }),
-    [task.id, attempt, stream, rank, unfold],
+    () => ({ task: task.id, attempt, stream, rank, process, unfold }),
+    [task.id, attempt, stream, rank, process, unfold],
   );
+  const processes = useQuery(processesQuery(task, attempt)).data ?? 0;
   const [query] = useDebouncedValue(search.q ?? "", 250);
-  const isGang = (attempts.find((one) => one.number === attempt)?.members ?? []).length > 0;
-  // The feed tells of one rank's growth; of a whole gang the log itself asks.
   const shown = attempts.find((one) => one.number === attempt);
-  const isWhole = isGang && rank === undefined;
+  const nMembers = shown?.members?.length ?? 0;
+  // The feed tells of one member's growth; of a whole gang the log itself asks.
+  const isWhole = nMembers > 0 && rank === undefined && process === undefined;
   const watched = shown && !isWhole ? shown.id : undefined;
+  const isOfMany = process === undefined && (processes > 0 || isWhole);
+  const ranks = isOfMany ? (processes > 0 ? "processes" : "members") : undefined;
+  const perNode = Math.max(1, processes / Math.max(1, nMembers));
+  const member = process === undefined ? (rank ?? 0) : Math.floor(process / perNode);
   useEffect(() => {
-    watchLog(watched === undefined ? null : { attempt: watched, rank: rank ?? 0 });
+    watchLog(watched === undefined ? null : { attempt: watched, rank: member });
     return () => watchLog(null);
-  }, [watched, rank]);
+  }, [watched, member]);
   if (attempt === undefined) {
     return (
       <p className={classes.none}>
@@ -52,6 +58,7 @@ export function LogPanel({ task, search, change, searchBox }: Props) {
         attempts={attempts}
         search={search}
         change={change}
+        processes={processes}
         isMerged={task.spec.merge_output ?? false}
         searchBox={searchBox}
       />
@@ -62,7 +69,7 @@ export function LogPanel({ task, search, change, searchBox }: Props) {
           looks={{ times: search.times, wrap: search.wrap }}
           chosen={search.line}
           query={query}
-          showsRank={isGang && rank === undefined}
+          ranks={ranks}
           onChoose={(line) => change({ line })}
           emptyText={
             task.ended_at_ms

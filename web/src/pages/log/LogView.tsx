@@ -4,7 +4,7 @@ import { count } from "../../format/amount";
 import { Icon } from "../../parts/Icon";
 import { Trouble } from "../../parts/Trouble";
 import type { Selection } from "./api";
-import { Line } from "./Line";
+import { Line, type Ranks } from "./Line";
 import classes from "./LogView.module.css";
 import { useLines } from "./useLines";
 import { useScaledScroll } from "./useScaledScroll";
@@ -20,21 +20,14 @@ interface Props {
   /** The line that is linked to, from 0 on. */
   chosen?: number;
   query: string;
-  showsRank: boolean;
+  /** Whose ranks stand in front of lines, where several write. */
+  ranks?: Ranks;
   onChoose: (line: number | undefined) => void;
   /** What to say while there is no output. */
   emptyText: string;
 }
 
-export function LogView({
-  selection,
-  looks,
-  chosen,
-  query,
-  showsRank,
-  onChoose,
-  emptyText,
-}: Props) {
+export function LogView({ selection, looks, chosen, query, ranks, onChoose, emptyText }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const lines = useLines(selection);
   const { total, cache, look } = lines;
@@ -85,7 +78,7 @@ export function LogView({
                   query={query}
                   isChosen={n === chosen}
                   showsTimes={looks.times ?? false}
-                  showsRank={showsRank}
+                  ranks={ranks}
                   wraps={looks.wrap ?? false}
                   onChoose={onNumber}
                 />

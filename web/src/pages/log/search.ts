@@ -5,6 +5,7 @@ export interface LogSearch {
   attempt?: number;
   stream?: Stream;
   rank?: number;
+  process?: number;
   /** The line that is linked to, from 0 on. */
   line?: number;
   q?: string;
@@ -22,6 +23,7 @@ export function logSearch(search: Record<string, unknown>): LogSearch {
     attempt: whole(search.attempt),
     stream,
     rank: whole(search.rank),
+    process: whole(search.process),
     line: whole(search.line),
     q: search.q === undefined || search.q === "" ? undefined : String(search.q),
     times: search.times === true || undefined,
