@@ -74,6 +74,7 @@ class World:
         )
         event = TaskSubmitted(task_id=task_id, number=number, owner=f"u{kind % 3}", spec=spec)
         self.carry_out(self.manager.handle(event, self.now_ms))
+        self.manager.try_estimate(event)
         return task_id
 
     def pass_to(self, at_ms: int) -> None:
@@ -90,6 +91,7 @@ class World:
         """The node's word."""
         event = NodeSaid(node_id=dispatch.node_id, session=1, report=report)
         self.carry_out(self.manager.handle(event, self.now_ms))
+        self.manager.try_estimate(event)
 
     def carry_out(self, effects: list[HiveEffect]) -> None:
         """What is dispatched starts at once and ends after its length."""

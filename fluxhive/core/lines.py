@@ -150,10 +150,10 @@ class Shape:
     """All lines that need the same of a node, the best first."""
 
     __slots__ = (
-        "_best",
         "_n_pushed",
         "_pushed",
         "_ranked",
+        "current",
         "family",
         "is_proven",
         "key",
@@ -176,32 +176,41 @@ class Shape:
         self._ranked: list[_Entry] = []
         self._pushed: list[_Entry] = []
         self._n_pushed = 0
-        #: None when it has to be looked for.
-        self._best: _Entry | None = None
+        #: Its best as ``best`` says it; None when that has to be looked for.
+        self.current: _Entry | None = None
 
     def best(self) -> _Entry | None:
         """Rank and number of who is first of all lines, and his line; None when nobody waits."""
-        if self._best is None:
+        if self.current is None:
             ranked, pushed = self._ranked, self._pushed
-            while ranked and not self._is_true(ranked[-1]):
-                ranked.pop()
+            while ranked:
+                entry = ranked[-1]
+                head = entry[3].head
+                # Mostly the last one has just left with his line.
+                if head is None or not self._is_true(entry):
+                    ranked.pop()
+                    continue
+                if not pushed:
+                    self.current = entry
+                    return entry
+                break
             while pushed and not self._is_true(pushed[0]):
                 heappop(pushed)
             if ranked and (not pushed or ranked[-1] < pushed[0]):
-                self._best = ranked[-1]
+                self.current = ranked[-1]
             elif pushed:
-                self._best = pushed[0]
-        return self._best
+                self.current = pushed[0]
+        return self.current
 
     def forget_best(self) -> None:
         """A line has left."""
-        self._best = None
+        self.current = None
 
     def push(self, line: Line) -> None:
         """Its rank or its head is new."""
         head = line.head
         if head is not None:
-            self._best = None
+            self.current = None
             self._n_pushed += 1
             heappush(self._pushed, (line.rank, head.number, self._n_pushed, line))
 
@@ -213,7 +222,7 @@ class Shape:
             if (head := line.head) is not None
         ]
         found.sort(reverse=True)
-        self._ranked, self._pushed, self._best = found, [], None
+        self._ranked, self._pushed, self.current = found, [], None
         self._n_pushed = len(found)
 
     def _is_true(self, entry: _Entry) -> bool:

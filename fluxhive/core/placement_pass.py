@@ -27,6 +27,7 @@ from .placement import Terms
 from .policy import Backfill
 from .rendezvous import meets, rendezvous_port
 from .request import Reservation
+from .short_way import UNSURE, ShortWay, is_plain
 from .task import Attempt, AttemptState, TaskState, Turn
 from .task_queue import MostFree
 from .values import Mib, Ms, NodeId, TaskId
@@ -114,7 +115,11 @@ class _Pass:
         # Ranks change with time: those that cannot start anyway need none.
         shapes = self._that_may_start(shapes)
         line_up.rank(hive, shapes)
+        #: By position of a shape: the short way to its room; None: it has none.
+        self._ways: list[ShortWay | None] = []
         for position, shape in enumerate(shapes):
+            is_short = is_plain(shape.key)
+            self._ways.append(ShortWay(hive.room, shape.key, hive.policy) if is_short else None)
             entry = shape.best()
             if entry is not None:
                 self._heads.append((entry[0], entry[1], position, shape, None))
@@ -128,47 +133,67 @@ class _Pass:
         while heads:
             rank, number, position, shape, only = heads[0]
             if only is None:
-                entry = shape.best()
+                entry = shape.current or shape.best()
                 if entry is None:
                     heappop(heads)
                     continue
                 if entry[0] != rank or entry[1] != number:
                     heapreplace(heads, (entry[0], entry[1], position, shape, None))
                     continue
-                line = entry[3]
+                if not self._try(entry[3], position, shape):
+                    return
             else:
-                line = only
-            if not self._try(line, position, shape, is_single=only is not None):
-                return
+                self._try_single(only, position, shape)
 
-    def _try(self, line: Line, position: int, shape: Shape, *, is_single: bool) -> bool:
-        """Looks at a line's head; False when nobody may pass it."""
-        hive, heads = self._hive, self._heads
-        head = line.head
+    def _try(self, line: Line, position: int, shape: Shape) -> bool:
+        """Looks at the head of a shape's best line; False when nobody may pass it."""
+        hive, head = self._hive, line.head
+        assert head is not None, "the best line of a shape is empty"
         latest_ms = line.need.expected.latest_ms
-        if head is None or (is_single and latest_ms >= self._too_long_ms[position]):
-            heappop(heads)
-            return True
-        fit = None
-        if not self._is_known_to_fail(position, shape, latest_ms):
-            fit = find_room(hive, shape.key, terms_of(hive, line, head.task_id))
+        fit = self._find(line, head.task_id, position, shape)
         if fit is not None:
             _start(hive, line, head.task_id, fit)
-            if is_single:
-                heappop(heads)
-                after = line.head
-                if after is not None:
-                    heappush(heads, (line.rank, after.number, position, shape, line))
             return True
-        heappop(heads)
+        heappop(self._heads)
         if hive.policy.backfill is Backfill.NONE:
             return False
         self._note_failure(shape, latest_ms)
         if hive.promises or hive.bookings:
             self._too_long_ms[position] = latest_ms
-            if not is_single:
-                self._add_shorter(position, shape, latest_ms)
+            self._add_shorter(position, shape, latest_ms)
         return True
+
+    def _try_single(self, line: Line, position: int, shape: Shape) -> None:
+        """Looks at the head of a line that may fit though the best of its shape does not."""
+        heappop(self._heads)
+        head, latest_ms = line.head, line.need.expected.latest_ms
+        if head is None or latest_ms >= self._too_long_ms[position]:
+            return
+        fit = self._find(line, head.task_id, position, shape)
+        if fit is not None:
+            _start(self._hive, line, head.task_id, fit)
+            after = line.head
+            if after is not None:
+                heappush(self._heads, (line.rank, after.number, position, shape, line))
+            return
+        self._note_failure(shape, latest_ms)
+        if self._hive.promises or self._hive.bookings:
+            self._too_long_ms[position] = latest_ms
+
+    def _find(
+        self, line: Line, task_id: TaskId, position: int, shape: Shape
+    ) -> tuple[Reservation, ...] | None:
+        """Where a line's head fits, the short way where that is sure."""
+        hive, latest_ms = self._hive, line.need.expected.latest_ms
+        failed = self._failed_like.get(position)
+        if failed and _is_known_to_fail(failed, shape, latest_ms):
+            return None
+        way = self._ways[position]
+        if way is not None:
+            fit = way.find(hive.now_ms + latest_ms)
+            if fit is not UNSURE:
+                return fit
+        return find_room(hive, shape.key, terms_of(hive, line, task_id))
 
     def _that_may_start(self, shapes: list[Shape]) -> list[Shape]:
         """Those that would fit if they were done at once."""
@@ -204,17 +229,6 @@ class _Pass:
         )
         return find_room(hive, key, terms) is not None
 
-    def _is_known_to_fail(self, position: int, shape: Shape, latest_ms: Ms) -> bool:
-        """Whether something that asks for no more in any respect did not fit in this pass."""
-        failed = self._failed_like.get(position)
-        if not failed:
-            return False
-        mib, percent = shape.key.request.gpu_memory_mib or 0, shape.key.utilization_percent
-        for less_mib, less_percent, less_ms in failed:
-            if less_mib <= mib and less_percent <= percent and less_ms <= latest_ms:
-                return True
-        return False
-
     def _note_failure(self, shape: Shape, latest_ms: Ms) -> None:
         if shape.family is None:
             return
@@ -238,6 +252,15 @@ class _Pass:
                 head = line.head
                 if head is not None:
                     heappush(self._heads, (line.rank, head.number, position, shape, line))
+
+
+def _is_known_to_fail(failed: list[_Failure], shape: Shape, latest_ms: Ms) -> bool:
+    """Whether something that asks for no more in any respect did not fit in this pass."""
+    mib, percent = shape.key.request.gpu_memory_mib or 0, shape.key.utilization_percent
+    for less_mib, less_percent, less_ms in failed:
+        if less_mib <= mib and less_percent <= percent and less_ms <= latest_ms:
+            return True
+    return False
 
 
 def _start(

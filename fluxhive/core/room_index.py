@@ -51,7 +51,7 @@ class RoomIndex:
     @property
     def n_taking(self) -> int:
         """How many nodes take attempts."""
-        self._renew_all()
+        self.renew()
         return len(self._noted)
 
     def drop(self, node_id: NodeId) -> None:
@@ -69,16 +69,18 @@ class RoomIndex:
     ) -> tuple[Reservation, ...] | None:
         """As ``placement.find`` on all nodes."""
         if self.touched:
-            self._renew_all()
+            self.renew()
         if request.on_nodes:
             chosen = [self._by_label.get(label, {}) for label in dict.fromkeys(request.on_nodes)]
             records = [record for each in chosen for record in each.values()]
             return find(request, owner, excluded, records, terms)
-        groups = self._groups_for(request, owner, terms)
+        groups = self.groups_for(request, owner, terms.capabilities)
         if request.shares_gpu:
             return self._share(groups, request, excluded, terms)
-        self._renew_whole()
-        self._renew_cpus()
+        if request.gpus:
+            self._renew_whole()
+        else:
+            self._renew_cpus()
         if request.nodes > 1:
             return self._gang(groups, request, excluded, terms)
         if not request.gpus:
@@ -89,16 +91,21 @@ class RoomIndex:
             return (reservation_of(request, record, gpus, terms),)
         return None
 
-    # ── looking ───────────────────────────────────────────────────────────────────────────────
-
-    def _groups_for(self, request: Request, owner: str, terms: Terms) -> list[Group]:
-        key = (owner, request.tags, bool(request.gpus), request.gpu_model, terms.capabilities)
+    def groups_for(
+        self, request: Request, owner: str, capabilities: tuple[str, ...]
+    ) -> list[Group]:
+        """The kinds of nodes that are a choice for the request; until there is a new kind."""
+        if self.touched:
+            self.renew()
+        key = (owner, request.tags, bool(request.gpus), request.gpu_model, capabilities)
         groups = self._serving.get(key)
         if groups is None:
             every = self._groups.values()
-            groups = [each for each in every if each.serves(request, owner, terms.capabilities)]
+            groups = [each for each in every if each.serves(request, owner, capabilities)]
             self._serving[key] = groups
         return groups
+
+    # ── looking ───────────────────────────────────────────────────────────────────────────────
 
     def _gang(
         self, groups: list[Group], request: Request, excluded: tuple[NodeId, ...], terms: Terms
@@ -134,33 +141,36 @@ class RoomIndex:
 
     # ── keeping it true ───────────────────────────────────────────────────────────────────────
 
-    def _renew_all(self) -> None:
-        touched = self.touched
-        while touched:
-            _, record = touched.popitem()
-            self._renew(record)
+    def renew(self) -> None:
+        """Makes the entries of nodes that changed true."""
+        noted_of = self._noted
+        for node_id, record in self.touched.items():
+            noted = noted_of.get(node_id)
+            if noted is None or record.is_kind_new or not record.takes:
+                noted = self._note_anew(record, noted)
+                if noted is None:
+                    continue
+            changed = record.n_whole_gpus != noted.n_empty
+            for gpu in record.changed:
+                changed |= self._renew_gpu(record, gpu, noted)
+            record.changed.clear()
+            if changed:
+                _renew_empty(record, noted)
+            self._whole_changed[noted] = self._cpus_changed[noted] = None
+        self.touched.clear()
 
-    def _renew(self, record: NodeRecord) -> None:
+    def _note_anew(self, record: NodeRecord, noted: Noted | None) -> Noted | None:
+        """It is new here, or no choice any more (None), or another kind of node than it was."""
         node_id = record.node.id
-        noted = self._noted.get(node_id)
+        if noted is not None:
+            del self._noted[node_id]
+            self._take_out(noted)
         if not record.takes:
-            if noted is not None:
-                del self._noted[node_id]
-                self._take_out(noted)
-            return
-        if record.is_kind_new or noted is None:
-            if noted is not None:
-                self._take_out(noted)
-            record.changed = dict.fromkeys(record.gpus.values())
-            noted = self._noted[node_id] = Noted(self._group_of(record), record)
-            record.is_kind_new = False
-        changed = record.n_whole_gpus != noted.n_empty
-        for gpu in record.changed:
-            changed |= self._renew_gpu(record, gpu, noted)
-        record.changed.clear()
-        if changed:
-            _renew_empty(record, noted)
-        self._whole_changed[noted] = self._cpus_changed[noted] = None
+            return None
+        record.changed = dict.fromkeys(record.gpus.values())
+        record.is_kind_new = False
+        noted = self._noted[node_id] = Noted(self._group_of(record), record)
+        return noted
 
     def _renew_gpu(self, record: NodeRecord, gpu: GpuRecord, noted: Noted) -> bool:
         """Answers whether what nobody uses has changed."""
@@ -237,14 +247,17 @@ class RoomIndex:
 
 def _renew_empty(record: NodeRecord, noted: Noted) -> None:
     empty, whole, node_id = noted.group.empty, record.n_whole_gpus, record.node.id
-    for row in noted.empty:
-        empty.remove(*row)
-    noted.n_empty = whole
+    old, noted.n_empty = noted.empty, whole
+    for rung, entry in old:
+        empty.remove(rung, entry)
     if not noted.is_sorted:
         in_order = sorted(record.gpus.values(), key=lambda gpu: gpu.report.index)
         noted.unused = {gpu: noted.unused[gpu] for gpu in in_order if gpu in noted.unused}
         noted.is_sorted = True
     frees = dict.fromkeys(noted.unused.values())
-    noted.empty = [(whole, (free_mib, node_id, noted)) for free_mib in frees]
-    for row in noted.empty:
-        empty.add(*row)
+    if len(frees) == len(old) == 1 and old[0][1][0] in frees:
+        noted.empty = [(whole, old[0][1])]
+    else:
+        noted.empty = [(whole, (free_mib, node_id, noted)) for free_mib in frees]
+    for rung, entry in noted.empty:
+        empty.add(rung, entry)

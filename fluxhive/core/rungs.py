@@ -29,15 +29,35 @@ class Rungs:
         """Put an entry in its place."""
         rows = self.rows.get(rung)
         if rows:
-            insort(rows, entry)
+            # Nodes are filled one after the other: mostly it goes to the end.
+            if rows[-1] < entry:
+                rows.append(entry)
+            else:
+                insort(rows, entry)
         else:
             self.rows[rung] = [entry]
             self.mask |= 1 << rung
 
+    def first(self, start: int, least: int) -> tuple[int, Entry] | None:
+        """The first entry from a rung on that begins with ``least`` or more, and its rung."""
+        mask = self.mask >> start << start
+        while mask:
+            bit = mask & -mask
+            rung = bit.bit_length() - 1
+            rows = self.rows[rung]
+            entry = rows[0]
+            if entry[0] >= least:
+                return rung, entry
+            if rows[-1][0] >= least:
+                return rung, rows[bisect_left(rows, (least,))]
+            mask ^= bit
+        return None
+
     def remove(self, rung: int, entry: Entry) -> None:
         """Take an entry out; it must be there."""
         rows = self.rows[rung]
-        del rows[bisect_left(rows, entry)]
+        # Mostly it is the first that goes: the best is what is taken.
+        del rows[0 if rows[0] is entry else bisect_left(rows, entry)]
         if not rows:
             self.mask ^= 1 << rung
 

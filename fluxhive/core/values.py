@@ -2,6 +2,10 @@
 
 Not here: the values themselves. A tagged value (events, effects, messages) carries ``type`` on the
 wire, the kebab-case of its class name, so that declaring a class is all it takes to exist there.
+
+Values are made of what was there before them and never change, so that none leads back to itself:
+the garbage collector, which looks for such rings, leaves them out (``gc=False``). A hive holds
+hundreds of thousands of them.
 """
 
 from __future__ import annotations
@@ -26,9 +30,17 @@ def kebab(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
 
 
-class Value(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Value(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A frozen record; unknown fields of a newer sender are skipped when decoded."""
 
 
-class Tagged(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=kebab):
+class Tagged(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,
+    tag_field="type",
+    tag=kebab,
+):
     """A frozen record that is a member of a union: an event, an effect or a message."""

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
 from msgspec.structs import replace
 
+from fluxhive.core.lines import ShapeKey
 from fluxhive.core.node import Node, NodeState
 from fluxhive.core.node_record import NodeRecord
 from fluxhive.core.placement import Terms, find
 from fluxhive.core.policy import FIFO, HIVE, Policy
-from fluxhive.core.request import Request
+from fluxhive.core.request import Request, Reservation
 from fluxhive.core.room_index import RoomIndex
+from fluxhive.core.short_way import UNSURE, ShortWay, is_plain
 from fluxhive.core.values import AttemptId, GpuUuid, NodeId, TaskId
 from tests.helpers import factories
 
 NODES, GPUS = 5, 4
-POLICIES = (HIVE, FIFO, replace(HIVE, utilization_percent_max=0, tasks_per_gpu_max=2))
+POLICIES = (
+    HIVE,
+    FIFO,
+    replace(HIVE, utilization_percent_max=0, tasks_per_gpu_max=2),
+    replace(HIVE, aligns_ends=False),
+)
 
 CHANGES = ("place",) * 6 + ("end",) * 5 + ("read", "promise", "open", "drain", "kind", "move")
 
@@ -40,6 +48,12 @@ def a_request(chance: Random) -> Request:
     )
 
 
+def a_plain_request(chance: Random) -> Request:
+    """A share of one GPU, as the short way knows it."""
+    mib = 1024 * chance.choice([2, 3, 5, 8, 11, 12, 30, 79])
+    return Request(gpus=1, gpu_memory_mib=mib, cpus=chance.choice([0, 0, 1, 1, 3]))
+
+
 class Fleet:
     """Nodes that change, and the index that follows them."""
 
@@ -48,6 +62,8 @@ class Fleet:
         self.index = RoomIndex(policy)
         self.records: dict[NodeId, NodeRecord] = {}
         self.n_placed = 0
+        #: What the short way said.
+        self.said: list[object] = []
         for number in range(NODES):
             self.join(number)
 
@@ -76,6 +92,7 @@ class Fleet:
         """Asks both; what fits is held from now on."""
         plain = find(request, owner, kept_off, self.records.values(), by)
         assert self.index.find(request, owner, kept_off, by) == plain
+        self.same_the_short_way(request, owner, kept_off, by, plain)
         self.n_placed += 1
         for held in plain or ():
             record = self.records[held.node_id]
@@ -83,6 +100,27 @@ class Fleet:
             # Sooner than was thought, so that nodes differ in how much longer the next one takes.
             end_ms = by.done_at_ms // (1 + self.n_placed % 7)
             record.expect_end(AttemptId(f"a{self.n_placed}"), end_ms)
+
+    def same_the_short_way(
+        self,
+        request: Request,
+        owner: str,
+        kept_off: tuple[NodeId, ...],
+        by: Terms,
+        plain: tuple[Reservation, ...] | None,
+    ) -> None:
+        """Where the short way is sure, it says what a look at every node says."""
+        key = ShapeKey(
+            request,
+            owner,
+            kept_off,
+            by.utilization_percent,
+            learned_memory_mib=by.learned_memory_mib,
+        )
+        if is_plain(key):
+            said = ShortWay(self.index, key, self.policy).find(by.done_at_ms)
+            self.said.append(said)
+            assert said is UNSURE or said == plain
 
     def change(self, what: str, pick: int) -> None:
         record = self.records[NodeId(f"n{pick % NODES}")]
@@ -116,6 +154,21 @@ class Fleet:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_the_index_answers_as_a_look_at_every_node(seed: int) -> None:
+    lived(seed, a_request)
+
+
+def test_the_short_way_is_mostly_sure_and_never_wrong() -> None:
+    said: list[object] = []
+    for seed in range(60):
+        said += lived(seed, a_plain_request).said
+    n_unsure, n_nowhere = said.count(UNSURE), said.count(None)
+    assert len(said) > 1_000
+    assert 0 < n_unsure < len(said) / 2
+    assert 0 < n_nowhere < len(said) / 2
+
+
+def lived(seed: int, any_request: Callable[[Random], Request]) -> Fleet:
+    """A fleet after a while in which each request was looked for in every way there is."""
     chance = Random(seed)
     policy = POLICIES[seed % len(POLICIES)]
     fleet = Fleet(policy)
@@ -131,7 +184,8 @@ def test_the_index_answers_as_a_look_at_every_node(seed: int) -> None:
             TaskId(f"t{pick % 3}"),
             learned_memory_mib=chance.choice([0, 0, 9_000, 30_000, 90_000]),
         )
-        fleet.same(a_request(chance), ["ann", "bob"][pick % 2], kept_off, by)
+        fleet.same(any_request(chance), ["ann", "bob"][pick % 2], kept_off, by)
+    return fleet
 
 
 def test_a_fleet_has_room_by_number_of_nodes_that_take_attempts() -> None:
