@@ -41,6 +41,8 @@ class BulkResult(Value, frozen=True, kw_only=True):
     task_id: TaskId | None = None
     task: TaskView | None = None
     problem: Problem | None = None
+    #: With the action `priority`: the one that it had, which takes the change back.
+    priority_before: Priority | None = None
 
 
 class BulkResults(Value, frozen=True, kw_only=True):

@@ -57,13 +57,16 @@ async def release(services: Services, caller: Caller, name: str) -> TaskId:
     return task.id
 
 
-async def reprioritise(services: Services, caller: Caller, name: str, priority: Priority) -> TaskId:
-    """Another priority, until it has ended."""
+async def reprioritise(
+    services: Services, caller: Caller, name: str, priority: Priority
+) -> tuple[TaskId, Priority]:
+    """Another priority, until it has ended. Also gives the one that it had."""
     task = await _own(services, caller, name)
     check_not_ended(task)
+    before = task.spec.priority
     wanted = TaskReprioritised(task_id=task.id, priority=priority, by=caller.username)
     await services.hive.brain.handle(wanted)
-    return task.id
+    return task.id, before
 
 
 async def rerun(services: Services, caller: Caller, name: str) -> TaskId:

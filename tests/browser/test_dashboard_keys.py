@@ -95,6 +95,22 @@ def test_many_are_held_at_once_and_an_undo_takes_it_back(visit: Visit) -> None:
     expect(rows.get_by_text("queued", exact=True)).to_have_count(3)
 
 
+def test_a_change_of_priority_is_taken_back_to_what_each_task_had(visit: Visit) -> None:
+    (plain,) = waiting(visit.hive, "prio-1")
+    low = visit.hive.submit("--name", "prio-2", "--priority", "low", *TOO_MANY, "--", "true")
+    page, rows = visit.page, rows_of(visit, "prio-")
+    expect(rows).to_have_count(3)
+    page.get_by_role("checkbox", name="Choose those in view").check()
+    page.get_by_role("combobox", name="Priority of those chosen").select_option("urgent")
+    expect(page.get_by_text("2 tasks given another priority")).to_be_visible()
+    assert {visit.hive.task(name)["priority"] for name in (plain, low)} == {"urgent"}
+    page.get_by_role("button", name="Undo").click()
+    until(
+        lambda: [visit.hive.task(name)["priority"] for name in (plain, low)] == ["normal", "low"],
+        what="the priorities that they had",
+    )
+
+
 def test_a_view_is_saved_under_a_name_and_brings_its_filters_back(visit: Visit) -> None:
     waiting(visit.hive, "in-a-view")
     page, rows = visit.page, rows_of(visit, "in-a-view")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import anyio
 from fastapi import Depends
 from starlette.responses import Response
 
 from fluxhive.core.errors import FluxhiveError, InputError
+from fluxhive.core.task import Priority
 from fluxhive.core.values import TaskId
 from fluxhive.protocol.bulk import BULK_MAX, BulkAction, BulkResult, BulkResults, TaskBulk
 from fluxhive.protocol.rest import Problem
@@ -28,6 +29,13 @@ router = new_router()
 _AT_ONCE = 50
 
 
+class _Done(NamedTuple):
+    """The task that is there after it, and what an undo needs to know."""
+
+    task_id: TaskId
+    priority_before: Priority | None = None
+
+
 @route(router, "POST", "/tasks/bulk", takes=TaskBulk, gives=BulkResults)
 async def change_tasks(
     bulk: Annotated[TaskBulk, Depends(body_of(TaskBulk))], caller: OfCaller, services: OfServices
@@ -38,7 +46,7 @@ async def change_tasks(
     from it. Answers 200 with what became of each.
     """
     _check(bulk)
-    done: dict[int, TaskId | Problem] = {}
+    done: dict[int, _Done | Problem] = {}
     limiter = anyio.CapacityLimiter(_AT_ONCE)
 
     async def one(number: int, name: str) -> None:
@@ -51,7 +59,7 @@ async def change_tasks(
     async with anyio.create_task_group() as group:
         for number, name in enumerate(bulk.ids):
             group.start_soon(one, number, name)
-    changed = [each for each in done.values() if not isinstance(each, Problem)]
+    changed = [each.task_id for each in done.values() if not isinstance(each, Problem)]
     views = Views(services.hive)
     found = {each.task.id: each for each in await find_tasks(services.hive, changed)}
     results = []
@@ -60,24 +68,31 @@ async def change_tasks(
         if isinstance(outcome, Problem):
             results.append(BulkResult(id=name, ok=False, problem=outcome))
         else:
-            task = views.brief(found[outcome], caller)
-            results.append(BulkResult(id=name, ok=True, task_id=outcome, task=task))
+            results.append(
+                BulkResult(
+                    id=name,
+                    ok=True,
+                    task_id=outcome.task_id,
+                    task=views.brief(found[outcome.task_id], caller),
+                    priority_before=outcome.priority_before,
+                )
+            )
     return answer(BulkResults(results=tuple(results)))
 
 
-async def _do(services: Services, caller: Caller, bulk: TaskBulk, name: str) -> TaskId:
+async def _do(services: Services, caller: Caller, bulk: TaskBulk, name: str) -> _Done:
     match bulk.action:
         case BulkAction.CANCEL:
-            return await orders.cancel(services, caller, name)
+            return _Done(await orders.cancel(services, caller, name))
         case BulkAction.HOLD:
-            return await orders.hold(services, caller, name)
+            return _Done(await orders.hold(services, caller, name))
         case BulkAction.RELEASE:
-            return await orders.release(services, caller, name)
+            return _Done(await orders.release(services, caller, name))
         case BulkAction.RERUN:
-            return await orders.rerun(services, caller, name)
+            return _Done(await orders.rerun(services, caller, name))
         case BulkAction.PRIORITY:
             assert bulk.priority is not None  # _check
-            return await orders.reprioritise(services, caller, name, bulk.priority)
+            return _Done(*await orders.reprioritise(services, caller, name, bulk.priority))
 
 
 def _check(bulk: TaskBulk) -> None:

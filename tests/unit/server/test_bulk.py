@@ -43,6 +43,7 @@ async def test_each_action_does_what_its_own_route_does(it: RestHive) -> None:
         assert shown["state"] == state
     results = await bulk(it.admin, "priority", await submitted(it.admin, 2), priority="high")
     assert [each["task"]["priority"] for each in results] == ["high", "high"]
+    assert [each["priority_before"] for each in results] == ["normal", "normal"]
     again = await bulk(it.admin, "rerun", ids[:3])
     assert not {each["task_id"] for each in again} & set(ids)
     assert [each["task"]["name"] for each in again] == ["n0", "n1", "n2"]

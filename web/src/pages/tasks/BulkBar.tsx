@@ -4,7 +4,15 @@ import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
 import { counted } from "../../format/amount";
 import { tell, tellTrouble } from "../../parts/tell";
-import { type BulkAction, type BulkOutcome, bulk, DONE, PRIORITIES, type Priority } from "./bulk";
+import {
+  type BulkAction,
+  type BulkOutcome,
+  bulk,
+  DONE,
+  type Order,
+  PRIORITIES,
+  type Priority,
+} from "./bulk";
 import classes from "./TasksPage.module.css";
 
 /** How long what was done can be taken back by one click. */
@@ -24,7 +32,7 @@ export function BulkBar({ ids, asks, setAsks, clear, renew }: Props) {
   const act = useMutation({
     mutationFn: async ({ action, priority }: { action: BulkAction; priority?: Priority }) => ({
       action,
-      outcome: await bulk(action, ids, setProgress, priority),
+      outcome: await bulk({ action, ids, priority }, setProgress),
     }),
     onSuccess: ({ action, outcome }) => {
       say(action, outcome, renew);
@@ -95,33 +103,24 @@ export function BulkBar({ ids, asks, setAsks, clear, renew }: Props) {
   );
 }
 
-/** What takes it back, where anything does. */
-function undoOf(action: BulkAction, outcome: BulkOutcome): [BulkAction, string[]] | undefined {
-  if (action === "hold") return ["release", outcome.done];
-  if (action === "release") return ["hold", outcome.done];
-  if (action === "rerun") return ["cancel", outcome.made];
-  return undefined;
-}
-
 function say(action: BulkAction, outcome: BulkOutcome, renew: () => void): void {
-  const { done, failed } = outcome;
-  const undo = done.length > 0 ? undoOf(action, outcome) : undefined;
+  const { done, failed, undo } = outcome;
   const why = failed[0] && <div>{`${failed[0].id}: ${failed[0].text}`}</div>;
   const others = failed.length > 0 ? `, ${failed.length} not` : "";
   const hide = tell({
     color: failed.length ? "red" : undefined,
-    autoClose: undo ? UNDO_MS : undefined,
+    autoClose: undo.length > 0 ? UNDO_MS : undefined,
     title: `${counted(done.length, "task")} ${DONE[action]}${others}`,
     message: (
       <>
         {why}
-        {undo && (
+        {undo.length > 0 && (
           <Button
             size="compact-xs"
             variant="default"
             onClick={() => {
               hide();
-              void bulk(...undo, () => undefined).then(renew, tellTrouble);
+              void takeBack(undo).then(renew, tellTrouble);
             }}
           >
             Undo
@@ -130,4 +129,8 @@ function say(action: BulkAction, outcome: BulkOutcome, renew: () => void): void 
       </>
     ),
   });
+}
+
+async function takeBack(orders: readonly Order[]): Promise<void> {
+  for (const order of orders) await bulk(order, () => undefined);
 }

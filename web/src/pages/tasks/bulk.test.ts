@@ -12,14 +12,32 @@ describe("many tasks at once", () => {
 
   it("are told apart by what became of each", () => {
     const problem = { title: "Conflict", status: 409, detail: "t-2 has ended" };
-    const outcome = outcomeOf([
+    const outcome = outcomeOf("rerun", [
       { id: "t-1", ok: true, task_id: "t-9" },
       { id: "t-2", ok: false, problem },
     ]);
     expect(outcome).toEqual({
       done: ["t-1"],
-      made: ["t-9"],
       failed: [{ id: "t-2", text: "t-2 has ended" }],
+      undo: [{ action: "cancel", ids: ["t-9"] }],
     });
+  });
+
+  it("get back the priority that each of them had", () => {
+    const had = (id: string, priority_before: "low" | "normal") => ({
+      id,
+      ok: true,
+      priority_before,
+    });
+    const { undo } = outcomeOf("priority", [
+      had("a", "normal"),
+      had("b", "low"),
+      had("c", "normal"),
+    ]);
+    expect(undo).toEqual([
+      { action: "priority", ids: ["b"], priority: "low" },
+      { action: "priority", ids: ["a", "c"], priority: "normal" },
+    ]);
+    expect(outcomeOf("cancel", [{ id: "a", ok: true }]).undo).toEqual([]);
   });
 });

@@ -16,9 +16,16 @@ export const DONE: Record<BulkAction, string> = {
 
 export interface BulkOutcome {
   done: string[];
-  /** The tasks that are there after it; of a rerun, the new ones. */
-  made: string[];
   failed: { id: string; text: string }[];
+  /** What takes it back, each with its tasks; nothing where nothing does. */
+  undo: Order[];
+}
+
+/** One thing to do with some tasks. */
+export interface Order {
+  action: BulkAction;
+  ids: string[];
+  priority?: Priority;
 }
 
 /** As many as the server takes at once. */
@@ -26,10 +33,8 @@ export const AT_ONCE = 1_000;
 
 /** Does it with each task; one that refuses does not keep the others from it. */
 export async function bulk(
-  action: BulkAction,
-  ids: readonly string[],
+  { action, ids, priority }: Order,
   progress: (n: number) => void,
-  priority?: Priority,
 ): Promise<BulkOutcome> {
   const results: BulkResult[] = [];
   for (const part of parts(ids, AT_ONCE)) {
@@ -37,7 +42,7 @@ export async function bulk(
     results.push(...(await send<BulkResults>("POST", "/tasks/bulk", body)).results);
     progress(results.length);
   }
-  return outcomeOf(results);
+  return outcomeOf(action, results);
 }
 
 /** The ids in pieces of so many. Pure. */
@@ -47,14 +52,26 @@ export function parts(ids: readonly string[], size: number): string[][] {
 }
 
 /** Which it was done with, and why not with the others. Pure. */
-export function outcomeOf(results: readonly BulkResult[]): BulkOutcome {
+export function outcomeOf(action: BulkAction, results: readonly BulkResult[]): BulkOutcome {
   const failed = results
     .filter((result) => !result.ok)
     .map(({ id, problem }) => ({ id, text: problem?.detail || problem?.title || "refused" }));
   const well = results.filter((result) => result.ok);
-  return {
-    done: well.map(({ id }) => id),
-    made: well.map(({ id, task_id }) => task_id ?? id),
-    failed,
-  };
+  const done = well.map(({ id }) => id);
+  return { done, failed, undo: well.length > 0 ? undoOf(action, well) : [] };
+}
+
+function undoOf(action: BulkAction, well: readonly BulkResult[]): Order[] {
+  const ids = well.map(({ id }) => id);
+  if (action === "hold") return [{ action: "release", ids }];
+  if (action === "release") return [{ action: "hold", ids }];
+  // Of a rerun, the new ones.
+  if (action === "rerun")
+    return [{ action: "cancel", ids: well.map(({ id, task_id }) => task_id ?? id) }];
+  if (action === "cancel") return [];
+  // They may have had different ones.
+  return PRIORITIES.flatMap((priority) => {
+    const had = well.filter((one) => one.priority_before === priority).map(({ id }) => id);
+    return had.length > 0 ? [{ action, ids: had, priority }] : [];
+  });
 }
