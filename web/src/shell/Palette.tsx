@@ -12,6 +12,7 @@ import { Icon } from "../parts/Icon";
 import { StateMark } from "../parts/StateMark";
 import classes from "./Palette.module.css";
 import { PLACES } from "./places";
+import { followTyped } from "./typeAhead";
 
 const [store, palette] = createSpotlight();
 const TASKS_SHOWN = 8;
@@ -36,6 +37,7 @@ export function Palette({ wish, help }: Props) {
   const nodes = useQuery(nodesQuery).data ?? [];
   // biome-ignore lint/correctness/useExhaustiveDependencies: each new wish opens it
   useEffect(() => palette.open(), [wish]);
+  useEffect(() => followTyped(setText), []);
 
   const fits = (...words: string[]) =>
     words.some((word) => word.toLowerCase().includes(text.trim().toLowerCase()));
@@ -68,8 +70,8 @@ export function Palette({ wish, help }: Props) {
             >
               <span className={classes.action}>
                 <StateMark word={task.word} />
-                <span className="ellipsis">{task.name || task.id}</span>
-                <span className={classes.more}>
+                <span className={`${classes.name} ellipsis`}>{task.name || task.id}</span>
+                <span className={`${classes.more} ellipsis`}>
                   {task.owner} {task.id}
                 </span>
               </span>

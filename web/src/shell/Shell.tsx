@@ -13,6 +13,7 @@ import { Person } from "./Person";
 import { PLACES } from "./places";
 import { stepRows } from "./rows";
 import classes from "./Shell.module.css";
+import { typeAhead } from "./typeAhead";
 import { useKeys } from "./useKeys";
 
 const Help = lazy(async () => ({ default: (await import("./Help")).Help }));
@@ -41,7 +42,11 @@ export function Shell() {
   const [wish, setWish] = useState(0);
   const [helps, help] = useDisclosure();
   useKeys({ "?": help.open, j: () => stepRows(1), k: () => stepRows(-1) });
-  useHotkeys([["mod+K", () => setWish((n) => n + 1)]], []);
+  const openPalette = () => {
+    typeAhead();
+    setWish((n) => n + 1);
+  };
+  useHotkeys([["mod+K", openPalette]], []);
   return (
     <div className={classes.shell}>
       <a className={classes.skip} href="#main">
@@ -65,7 +70,7 @@ export function Shell() {
           ))}
         </nav>
         <div className={classes.tools}>
-          <button type="button" className={classes.search} onClick={() => setWish((n) => n + 1)}>
+          <button type="button" className={classes.search} onClick={openPalette}>
             <Icon name="search" size={13} />
             <span>Search</span>
             <kbd>Ctrl K</kbd>
