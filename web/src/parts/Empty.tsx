@@ -6,7 +6,7 @@ export function Empty({ text, command }: { text: string; command?: string }) {
   return (
     <div className={classes.empty}>
       <p>{text}</p>
-      {command && <Copyable text={command} />}
+      {command && <Copyable text={command} wraps />}
     </div>
   );
 }

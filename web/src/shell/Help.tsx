@@ -32,10 +32,10 @@ export function Help({ isOpen, close }: { isOpen: boolean; close: () => void }) 
       </dl>
       <h2 className={classes.head}>A GPU bar</h2>
       <p className={classes.text}>
-        Its length is the card's memory. From the left each task in its owner's colour: solid to
-        what it uses, hatched to what is reserved for it, edged red where it goes beyond. Grey
-        stripes are processes that are no task's. The rest is free. The line below is how busy the
-        GPU was in the last ten minutes.
+        Its length is the GPU's memory. From the left each task in its owner's colour: solid to what
+        it uses, hatched to what is reserved for it, edged red where it goes beyond. Grey stripes
+        are processes that are no task's. The rest is free. The line below is how busy the GPU was
+        in the last ten minutes.
       </p>
     </Modal>
   );

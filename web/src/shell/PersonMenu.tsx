@@ -55,7 +55,7 @@ export function PersonMenu({ me }: { me: Me }) {
           leftSection={<Icon name={other === "dark" ? "moon" : "sun"} />}
           onClick={() => setColorScheme(other)}
         >
-          {other === "dark" ? "Dark" : "Light"}
+          {other === "dark" ? "Dark colours" : "Light colours"}
         </Menu.Item>
         <Menu.Item
           leftSection={<Icon name="bell" />}
@@ -75,7 +75,9 @@ export function PersonMenu({ me }: { me: Me }) {
         >
           Tokens
         </Menu.Item>
-        <Menu.Item onClick={() => void leave()}>Sign out</Menu.Item>
+        <Menu.Item leftSection={<Icon name="leave" />} onClick={() => void leave()}>
+          Sign out
+        </Menu.Item>
       </Menu.Dropdown>
     </Menu>
   );

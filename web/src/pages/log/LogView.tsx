@@ -1,6 +1,6 @@
 /** A log: any number of lines, in a window of those that are looked at. */
 import { useEffect, useRef } from "react";
-import { count } from "../../format/amount";
+import { counted } from "../../format/amount";
 import { Icon } from "../../parts/Icon";
 import { Trouble } from "../../parts/Trouble";
 import type { Selection } from "./api";
@@ -95,7 +95,8 @@ export function LogView({ selection, looks, chosen, query, ranks, onChoose, empt
       )}
       <footer className={classes.foot}>
         <span>
-          {lines.isCounted ? `${count(total)} lines` : `${count(total)} lines so far, counting …`}
+          {counted(total, "line")}
+          {lines.isCounted ? "" : " so far, counting …"}
         </span>
         {lines.isComplete ? (
           <span>complete</span>

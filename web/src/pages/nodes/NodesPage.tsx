@@ -15,17 +15,9 @@ import { freeText, groupsOf } from "../overview/groups";
 import { NodeState } from "./NodeState";
 import classes from "./Nodes.module.css";
 
-const HEADS = [
-  "Node",
-  "State",
-  "GPUs free",
-  "CPUs",
-  "Memory",
-  "Running",
-  "Driver",
-  "Agent",
-  "Tags",
-] as const;
+const HEADS = ["Node", "State", "GPUs free", "Running"] as const;
+/** What a phone has no room for. */
+const MORE = ["CPUs reserved", "Memory", "Driver", "Agent", "Tags"] as const;
 
 export function NodesPage() {
   const nodes = useQuery(nodesQuery);
@@ -52,6 +44,11 @@ export function NodesPage() {
                       {head}
                     </th>
                   ))}
+                  {MORE.map((head) => (
+                    <th key={head} scope="col" data-more>
+                      {head}
+                    </th>
+                  ))}
                 </tr>
               </thead>
               <tbody>
@@ -59,7 +56,7 @@ export function NodesPage() {
                   <Fragment key={group.name}>
                     {group.name && (
                       <tr className={classes.groupRow}>
-                        <th scope="rowgroup" colSpan={HEADS.length}>
+                        <th scope="rowgroup" colSpan={HEADS.length + MORE.length}>
                           {group.name}{" "}
                           <span>
                             {counted(group.nodes.length, "node")}, {freeText(group.nodes)}
@@ -87,7 +84,12 @@ function NodeRow({ node }: { node: NodeView }) {
   return (
     <tr>
       <th scope="row">
-        <Link to="/nodes/$node" params={{ node: node.label }}>
+        <Link
+          to="/nodes/$node"
+          params={{ node: node.label }}
+          className={`${classes.label} ellipsis`}
+          title={node.label}
+        >
           {node.label}
         </Link>
       </th>
@@ -95,16 +97,21 @@ function NodeRow({ node }: { node: NodeView }) {
         <NodeState node={node} />
       </td>
       <td>
-        {gpus.length > 0 ? `${gpus.filter(isFree).length} of ${gpus.length} × ${models}` : "–"}
+        {gpus.length > 0 ? `${gpus.filter(isFree).length} of ${gpus.length}` : "–"}
+        {gpus.length > 0 && <span data-more> × {models}</span>}
       </td>
-      <td>
+      <td>{(node.attempts ?? []).length}</td>
+      <td data-more>
         {node.cpus_reserved} / {node.cpus}
       </td>
-      <td>{gibOf(node.memory_used_mib, node.memory_mib)}</td>
-      <td>{(node.attempts ?? []).length}</td>
-      <td>{node.driver || "–"}</td>
-      <td>{node.agent_version}</td>
-      <td>{(node.tags ?? []).join(", ") || "–"}</td>
+      <td data-more>{gibOf(node.memory_used_mib, node.memory_mib)}</td>
+      <td data-more>
+        <span className={`${classes.driver} ellipsis`} title={node.driver}>
+          {node.driver || "–"}
+        </span>
+      </td>
+      <td data-more>{node.agent_version}</td>
+      <td data-more>{(node.tags ?? []).join(", ") || "–"}</td>
     </tr>
   );
 }

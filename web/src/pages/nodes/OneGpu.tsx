@@ -37,7 +37,7 @@ export function OneGpu({
       <Panel title="Processes on it">
         <Processes found={processesOn(health, report.uuid)} tasks={tasks} />
       </Panel>
-      <Panel title="The card">
+      <Panel title="The GPU">
         <Facts facts={gpuFacts(report)} />
         {health?.at_ms != null && <Xids node={node} health={health} uuid={report.uuid} />}
       </Panel>

@@ -66,7 +66,7 @@ export function Fields({ form, change }: Props) {
         <NumberInput
           label="Memory of each GPU, GiB"
           description={
-            largest ? `the largest has ${gib(largest)}; empty: whole cards` : "empty: whole cards"
+            largest ? `the largest has ${gib(largest)}; empty: whole GPUs` : "empty: whole GPUs"
           }
           min={0.5}
           decimalScale={1}

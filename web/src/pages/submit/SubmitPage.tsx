@@ -93,7 +93,7 @@ function SubmitForm({ original }: { original?: TaskView }) {
           </Button>
           <span className="dim">
             {isReady
-              ? ""
+              ? dryRun.data && <span className={classes.brief}>{dryRun.data.summary}</span>
               : form.command.trim() === ""
                 ? "It needs a command."
                 : "The time limit is no length of time."}
@@ -109,7 +109,7 @@ function SubmitForm({ original }: { original?: TaskView }) {
         </Panel>
         <Panel title="The same in a terminal">
           <div className={classes.same}>
-            <Copyable text={commandLineOf(form)} />
+            <Copyable text={commandLineOf(form)} wraps />
             <p className="dim">
               There it also takes the directory you are in, your environment, and with{" "}
               <code>--code .</code> a snapshot of the code.
@@ -118,7 +118,7 @@ function SubmitForm({ original }: { original?: TaskView }) {
         </Panel>
         <Panel title="The same in Python">
           <div className={classes.same}>
-            <pre>{pythonOf(form)}</pre>
+            <pre tabIndex={0}>{pythonOf(form)}</pre>
           </div>
         </Panel>
       </aside>

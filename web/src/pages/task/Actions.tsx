@@ -5,6 +5,7 @@ import { lazy, Suspense } from "react";
 import type { TaskView } from "../../api/types";
 import { counted } from "../../format/amount";
 import { Icon } from "../../parts/Icon";
+import { tell } from "../../parts/tell";
 import { useKeys } from "../../shell/useKeys";
 import classes from "./TaskPage.module.css";
 import { useActions } from "./useActions";
@@ -56,6 +57,7 @@ export function Actions({ task }: { task: TaskView }) {
           <Menu.Item onClick={() => void navigate({ to: "/diff", search: { a: task.id } })}>
             Compare with another
           </Menu.Item>
+          <Menu.Item onClick={() => void copyLink(task.id)}>Copy the link</Menu.Item>
           {waits && task.state !== "held" && (
             <Menu.Item onClick={() => hold.mutate()}>Hold</Menu.Item>
           )}
@@ -86,6 +88,18 @@ export function Actions({ task }: { task: TaskView }) {
       </Modal>
     </div>
   );
+}
+
+/** Others see the page by it, as far as they may; it says nothing of who copied it. */
+async function copyLink(id: string): Promise<void> {
+  const link = `${window.location.origin}/t/${id}`;
+  try {
+    await navigator.clipboard.writeText(link);
+    tell({ message: "The link is copied." });
+  } catch {
+    // Over plain HTTP from another machine a browser gives no clipboard.
+    tell({ title: "Copy it from here", message: link });
+  }
 }
 
 function consequence(task: TaskView): string {

@@ -86,7 +86,7 @@ function Needs({ edit, put }: { edit: Edit; put: (part: Partial<Edit>) => void }
       />
       <NumberInput
         label="Memory of each GPU, GiB"
-        placeholder="whole cards"
+        placeholder="whole GPUs"
         min={0}
         value={edit.gpuMemoryGib}
         onChange={(value) => put({ gpuMemoryGib: amount(value) })}

@@ -11,7 +11,7 @@ import { Panel } from "../../parts/Panel";
 import classes from "./Facts.module.css";
 import { linksIn } from "./links";
 import { looksSecret, MASK } from "./secrets";
-import { reservedMib } from "./story";
+import { reservedText } from "./story";
 
 export function Facts({ task, attempt }: { task: TaskView; attempt?: AttemptView }) {
   return (
@@ -50,7 +50,6 @@ function Resources({ task, attempt }: { task: TaskView; attempt?: AttemptView })
   const peaks = attempt?.facts?.gpu_peaks ?? [];
   const peak = peaks.length ? Math.max(...peaks.map((one) => one.peak_mib)) : undefined;
   const asked = request.gpu_memory_mib;
-  const reserved = attempt && reservedMib(attempt);
   return (
     <dl className={classes.facts}>
       <Fact name="GPUs">
@@ -59,11 +58,9 @@ function Resources({ task, attempt }: { task: TaskView; attempt?: AttemptView })
           : "none"}
       </Fact>
       <Fact name="GPU memory asked">
-        {gpus > 0 && (asked == null ? "whole cards" : `${gib(asked)} GiB each`)}
+        {gpus > 0 && (asked == null ? "whole GPUs" : `${gib(asked)} GiB each`)}
       </Fact>
-      <Fact name="reserved">
-        {reserved !== undefined && `${gib(reserved)} GiB, ${attempt?.estimate_text}`}
-      </Fact>
+      <Fact name="reserved">{attempt && reservedText(attempt)}</Fact>
       <Fact name="used now">
         {attempt?.gpu_memory_used_mib != null && `${gib(attempt.gpu_memory_used_mib)} GiB`}
       </Fact>

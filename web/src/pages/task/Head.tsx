@@ -5,7 +5,7 @@ import { Copyable } from "../../parts/Copyable";
 import { StateMark } from "../../parts/StateMark";
 import { Ago, Elapsed } from "../../parts/Times";
 import { Actions } from "./Actions";
-import { endOf, whereOf } from "./story";
+import { reasonOf, whereOf } from "./story";
 import classes from "./TaskPage.module.css";
 
 export function Head({ task }: { task: TaskView }) {
@@ -50,9 +50,7 @@ export function Head({ task }: { task: TaskView }) {
           </span>
         )}
       </div>
-      {task.state === "failed" && (
-        <p className={classes.cause}>{task.reason || (task.outcome && endOf(task.outcome))}</p>
-      )}
+      {task.state === "failed" && <p className={classes.cause}>{reasonOf(task)}</p>}
       {(task.warnings ?? []).map((warning) => (
         <p key={warning} className={classes.warning}>
           {warning}

@@ -61,7 +61,11 @@ function Loaded({ task }: { task: TaskView }) {
                 </Link>
               }
             >
-              <div className={classes.log} data-none={attempt === undefined || undefined}>
+              <div
+                className={classes.log}
+                data-none={attempt === undefined || undefined}
+                data-over={attempt?.ended_at_ms != null || undefined}
+              >
                 <Suspense fallback={<div className={classes.skeleton} aria-busy="true" />}>
                   <LogPanel task={task} search={search} change={change} searchBox={searchBox} />
                 </Suspense>

@@ -1,11 +1,12 @@
 /** Why a task waits, in words and numbers, what would help, and when it is likely to start. */
 import { useQuery } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
+import { Fragment } from "react";
 import { whyQuery } from "../../api/queries";
-import type { OutlookView, TaskView } from "../../api/types";
+import type { OutlookView, ReasonView, TaskView } from "../../api/types";
 import { counted } from "../../format/amount";
 import { clock, exact, length } from "../../format/time";
 import { Panel } from "../../parts/Panel";
+import { TaskText } from "../../parts/TaskText";
 import { Trouble } from "../../parts/Trouble";
 import { useNow } from "../../parts/useNow";
 import { Remedies } from "./Remedies";
@@ -27,16 +28,12 @@ export function Why({ task }: { task: TaskView }) {
         <ul className={classes.reasons}>
           {(outlook.reasons ?? []).map((reason) => (
             <li key={reason.code + reason.text}>
-              {reason.text}
-              {(reason.blockers ?? []).map((blocker) => (
-                <Link
-                  key={blocker}
-                  to="/t/$task"
-                  params={{ task: blocker }}
-                  className={classes.blocker}
-                >
-                  {blocker}
-                </Link>
+              <TaskText text={reason.text} />
+              {unsaid(reason).map((blocker) => (
+                <Fragment key={blocker}>
+                  {" "}
+                  <TaskText text={blocker} />
+                </Fragment>
               ))}
               {reason.until_ms != null && (
                 <span className="dim"> until {exact(reason.until_ms)}</span>
@@ -53,13 +50,21 @@ export function Why({ task }: { task: TaskView }) {
   );
 }
 
+/** Tasks that are in its way and that its sentence does not name. */
+function unsaid(reason: ReasonView): string[] {
+  return (reason.blockers ?? []).filter((blocker) => !reason.text.includes(blocker));
+}
+
 function Likely({ outlook }: { outlook: OutlookView }) {
   const now = useNow(10_000);
   const { estimate } = outlook;
   if (!estimate) {
     const text = outlook.summary.split("; ").at(-1);
-    return text && (outlook.reasons ?? []).every((reason) => reason.text !== text) ? (
-      <p className={classes.likely}>{text}</p>
+    // Where it is the end of a reason, it stands there already.
+    return text && (outlook.reasons ?? []).every((reason) => !reason.text.endsWith(text)) ? (
+      <p className={classes.likely}>
+        <TaskText text={text} />
+      </p>
     ) : null;
   }
   const from = clock(estimate.earliest_at_ms, now);
@@ -81,10 +86,7 @@ function Likely({ outlook }: { outlook: OutlookView }) {
       {estimate.where && ` on ${estimate.where}`}
       {estimate.after && (
         <>
-          , after{" "}
-          <Link to="/t/$task" params={{ task: estimate.after }}>
-            {estimate.after}
-          </Link>
+          , after <TaskText text={estimate.after} />
         </>
       )}
       {estimate.basis && <span className="dim"> ({estimate.basis})</span>}

@@ -7,7 +7,7 @@ export interface Edit {
   project: string;
   priority: string;
   gpus: number;
-  /** Empty: whole cards. In GiB. */
+  /** Empty: whole GPUs. In GiB. */
   gpuMemoryGib: number | "";
   cpus: number;
   /** Empty: not counted. In GiB. */

@@ -13,7 +13,7 @@ export function whereOf(attempt: AttemptView): string {
   return others > 0 ? `${first} and ${others} more ${others === 1 ? "node" : "nodes"}` : first;
 }
 
-/** GPU memory reserved on all its GPUs, in MiB; undefined: whole cards, or none. */
+/** GPU memory reserved on all its GPUs, in MiB; undefined: whole GPUs, or none. */
 export function reservedMib(attempt: AttemptView): number | undefined {
   const reservations = attempt.members?.length
     ? attempt.members.map((member) => member.reservation)
@@ -28,6 +28,27 @@ export function endOf(outcome: Outcome): string {
   const cause = causeOf(outcome.kind);
   if (outcome.detail?.startsWith("ran out of")) return outcome.detail;
   return outcome.detail ? `${cause}, ${outcome.detail}` : cause;
+}
+
+/** Why a task ended as it did, as the server says it, with the cause in the words of people. */
+export function reasonOf(task: TaskView): string {
+  const said = /^([a-z-]+): (.+)$/s.exec(task.reason ?? "");
+  if (task.outcome && said?.[1] === task.outcome.kind)
+    return endOf({ ...task.outcome, detail: said[2] ?? "" });
+  return task.reason || (task.outcome ? endOf(task.outcome) : "");
+}
+
+/** What it holds of GPUs and where that figure came from: `33.5 GiB, grown from 20.0, as declared`. */
+export function reservedText(attempt: AttemptView): string | undefined {
+  const reserved = reservedMib(attempt);
+  if (reserved === undefined) return undefined;
+  const text = `${gib(reserved)} GiB`;
+  if ((attempt.members ?? []).length > 1) return `${text} on all its nodes`;
+  const { estimate, estimate_text: source = "" } = attempt;
+  const begun = (estimate?.reserved_mib ?? 0) * (attempt.reservation.gpus ?? []).length;
+  if (begun > 0 && reserved > begun) return `${text}, grown from ${gib(begun)}, ${source}`;
+  if (begun > 0 && reserved < begun) return `${text}, shrunk from ${gib(begun)}, ${source}`;
+  return source ? `${text}, ${source}` : text;
 }
 
 /** How an out-of-memory was met: `ran out at 22.1 GiB beside 2 neighbours; given 33.0 GiB next`. */

@@ -20,6 +20,8 @@ interface Props {
   isAt: boolean;
   isChosen: boolean;
   isUnfolded: boolean;
+  /** Its place in line, where that is what is shown. */
+  place?: number;
   /** Both stay the same function, so that a row is drawn again only when it has changed. */
   choose: (id: string) => void;
   unfold: (id: string) => void;
@@ -30,6 +32,7 @@ export const TaskRow = memo(function TaskRow({
   isAt,
   isChosen,
   isUnfolded,
+  place,
   choose,
   unfold,
 }: Props) {
@@ -50,7 +53,11 @@ export const TaskRow = memo(function TaskRow({
             onChange={() => choose(task.id)}
           />
         </span>
-        <Cells task={task} fold={task.members && { isUnfolded, unfold: () => unfold(task.id) }} />
+        <Cells
+          task={task}
+          place={place}
+          fold={task.members && { isUnfolded, unfold: () => unfold(task.id) }}
+        />
       </div>
       {task.members && isUnfolded && <MemberRows array={task.id} />}
     </>
@@ -59,9 +66,11 @@ export const TaskRow = memo(function TaskRow({
 
 function Cells({
   task,
+  place,
   fold,
 }: {
   task: TaskView;
+  place?: number;
   fold?: { isUnfolded: boolean; unfold: () => void } | null;
 }) {
   const attempt = task.attempts?.at(-1);
@@ -69,6 +78,7 @@ function Cells({
     <>
       <span role="cell">
         <StateMark word={task.word} />
+        {place !== undefined && <span className={classes.position}> #{place}</span>}
       </span>
       <span role="cell" className={classes.name}>
         {fold && (
@@ -96,8 +106,18 @@ function Cells({
         data-column="Owner"
       >
         <span className="ellipsis">{task.owner}</span>
+        {task.project && task.project !== task.owner && (
+          <span className={`${classes.project} ellipsis`} title={`project ${task.project}`}>
+            {task.project}
+          </span>
+        )}
       </span>
-      <span role="cell" className="ellipsis" data-column="Where">
+      <span
+        role="cell"
+        className="ellipsis"
+        data-column="Where"
+        title={task.members || !attempt ? undefined : whereOf(attempt)}
+      >
         {task.members ? <MembersBar members={task.members} /> : attempt ? whereOf(attempt) : "–"}
       </span>
       <span role="cell" data-column="GPU memory">

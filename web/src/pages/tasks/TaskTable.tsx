@@ -10,6 +10,9 @@ import type { TaskRows } from "./useTaskRows";
 
 /** As in TaskTable.module.css, line and all: rows are not measured, but for arrays, which unfold. */
 const ROW_PX = 36;
+/** On a phone a row has two lines. */
+const NARROW_ROW_PX = 52;
+const NARROW = "(max-width: 720px)";
 /** Rows that are drawn above and below those in view. */
 const OVERSCAN = 8;
 
@@ -21,6 +24,20 @@ interface Props {
   choose: (ids: ReadonlySet<string>) => void;
   /** Asks whether the chosen tasks shall be cancelled. */
   ask: () => void;
+  /** Whether they stand as they stand in line: each shows its place there. */
+  isLine: boolean;
+}
+
+/** How high a row is, which turns with the phone. */
+function useRowPx(): number {
+  const [isNarrow, setNarrow] = useState(() => window.matchMedia(NARROW).matches);
+  useEffect(() => {
+    const media = window.matchMedia(NARROW);
+    const see = () => setNarrow(media.matches);
+    media.addEventListener("change", see);
+    return () => media.removeEventListener("change", see);
+  }, []);
+  return isNarrow ? NARROW_ROW_PX : ROW_PX;
 }
 
 function flip(set: ReadonlySet<string>, id: string): ReadonlySet<string> {
@@ -29,19 +46,22 @@ function flip(set: ReadonlySet<string>, id: string): ReadonlySet<string> {
   return next;
 }
 
-export function TaskTable({ rows, hasFilters, look, chosen, choose, ask }: Props) {
+export function TaskTable({ rows, hasFilters, look, chosen, choose, ask, isLine }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const navigate = useNavigate();
   const [at, setAt] = useState(-1);
   const [unfolded, setUnfolded] = useState<ReadonlySet<string>>(new Set());
+  const rowPx = useRowPx();
   const virtual = useVirtualizer({
     count: rows.total,
     getScrollElement: () => box.current,
-    estimateSize: () => ROW_PX,
+    estimateSize: () => rowPx,
     overscan: OVERSCAN,
     // Before the box is there: rows are drawn at once, and not in a second round.
     initialRect: { width: window.innerWidth, height: window.innerHeight },
   });
+  // biome-ignore lint/correctness/useExhaustiveDependencies: rows of another height are measured anew
+  useEffect(() => virtual.measure(), [rowPx]);
   const items = virtual.getVirtualItems();
   const first = items[0]?.index ?? 0;
   const last = items.at(-1)?.index ?? 0;
@@ -80,7 +100,7 @@ export function TaskTable({ rows, hasFilters, look, chosen, choose, ask }: Props
 
   if (!rows.isPending && rows.total === 0) {
     return hasFilters ? (
-      <Empty text="No task is as the filters say." />
+      <Empty text="No task matches these filters. Take one away, or look for less of the name." />
     ) : (
       <Empty
         text="Each task that anybody submits stands here."
@@ -113,14 +133,14 @@ export function TaskTable({ rows, hasFilters, look, chosen, choose, ask }: Props
         </span>
         {["State", "Name", "Owner", "Where", "GPU memory", "Time", "Why"].map((head) => (
           <span key={head} role="columnheader" data-column={head}>
-            {head}
+            {head === "Owner" ? "Owner, project" : head}
           </span>
         ))}
       </div>
       <div className={classes.tall} style={{ height: virtual.getTotalSize() }}>
         {items.map((item) => {
           const task = rows.row(item.index);
-          const mayBeTall = task?.members || item.size !== ROW_PX;
+          const mayBeTall = task?.members || item.size !== rowPx;
           return (
             <div
               key={item.key}
@@ -132,6 +152,7 @@ export function TaskTable({ rows, hasFilters, look, chosen, choose, ask }: Props
               {task ? (
                 <TaskRow
                   task={task}
+                  place={isLine ? item.index + 1 : undefined}
                   isAt={item.index === at}
                   isChosen={chosen.has(task.id)}
                   isUnfolded={unfolded.has(task.id)}

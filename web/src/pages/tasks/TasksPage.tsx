@@ -48,6 +48,7 @@ export function TasksPage() {
       <TaskTable
         key={key}
         rows={rows}
+        isLine={filters.order === "queue"}
         hasFilters={Object.keys(filters).length > 0}
         look={look}
         chosen={chosen}

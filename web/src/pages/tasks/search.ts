@@ -1,5 +1,6 @@
 /** The filters of the tasks table, as they stand in the address. Pure. */
 import type { Query } from "../../api/http";
+import { causeOf } from "../../format/state";
 
 export interface TaskFilters {
   state?: string[];
@@ -54,6 +55,11 @@ export interface Chip {
   without: TaskFilters;
 }
 
+function chipText(name: (typeof TEXTS)[number], value: string): string {
+  if (name === "text") return `“${value}”`;
+  return name === "outcome" ? `ended by: ${causeOf(value)}` : `${name} ${value}`;
+}
+
 /** One chip for each filter, each with what stays when it is taken away. */
 export function chipsOf(filters: TaskFilters): Chip[] {
   const chips: Chip[] = [];
@@ -70,7 +76,7 @@ export function chipsOf(filters: TaskFilters): Chip[] {
     if (value)
       chips.push({
         name,
-        text: name === "text" ? `“${value}”` : `${name} ${value}`,
+        text: chipText(name, value),
         without: { ...filters, [name]: undefined },
       });
   }

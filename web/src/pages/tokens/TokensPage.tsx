@@ -25,6 +25,10 @@ const ENDS = [
   { value: "", label: "never" },
 ];
 
+const HEADS = ["Name", "Last used", "May", "Made", "Ends", "End it"] as const;
+/** What a phone has no room for. */
+const MORE: ReadonlySet<string> = new Set(["May", "Made", "Ends"]);
+
 export function TokensPage() {
   const client = useQueryClient();
   const tokens = useQuery({
@@ -47,8 +51,8 @@ export function TokensPage() {
             <table className={table.table}>
               <thead>
                 <tr>
-                  {["Name", "May", "Made", "Last used", "Ends", "End it"].map((head) => (
-                    <th key={head} scope="col">
+                  {HEADS.map((head) => (
+                    <th key={head} scope="col" data-more={MORE.has(head) || undefined}>
                       {head}
                     </th>
                   ))}
@@ -75,15 +79,18 @@ function TokenRow({ token, ended }: { token: TokenView; ended: () => void }) {
   });
   return (
     <tr>
-      <th scope="row">
-        {token.name} {token.is_session && <span className={classes.kind}>browser</span>}
+      <th scope="row" className={classes.name}>
+        {token.is_session && token.name === "browser" ? "" : token.name}{" "}
+        {token.is_session && <span className={classes.kind}>browser</span>}
       </th>
-      <td>{SCOPES.find((one) => one.value === token.scope)?.label ?? token.scope}</td>
-      <td>
+      <td>{token.last_used_at_ms == null ? "never" : <Ago atMs={token.last_used_at_ms} />}</td>
+      <td data-more>{SCOPES.find((one) => one.value === token.scope)?.label ?? token.scope}</td>
+      <td data-more>
         <Ago atMs={token.created_at_ms} />
       </td>
-      <td>{token.last_used_at_ms == null ? "never" : <Ago atMs={token.last_used_at_ms} />}</td>
-      <td>{token.expires_at_ms == null ? "never" : <Ago atMs={token.expires_at_ms} />}</td>
+      <td data-more>
+        {token.expires_at_ms == null ? "never" : <Ago atMs={token.expires_at_ms} />}
+      </td>
       <td className={classes.end}>
         <Button
           size="compact-xs"

@@ -46,7 +46,7 @@ export const GpuBar = memo(function GpuBar({
       <div className={classes.head}>
         <span className={classes.index}>{report.index}</span>
         <span className={`${classes.who} ellipsis`}>
-          {names || (isOut ? report.state_reason || report.state : "free")}
+          {names || (isOut ? report.state_reason || report.state : restOf(gpu))}
         </span>
         <Marks gpu={gpu} isDraining={isDraining} isDense={isDense} />
         <span className={classes.amount}>
@@ -102,6 +102,8 @@ function Marks({
   const marks: { icon: IconName; text: string; tone: string }[] = [];
   if (report.state === "faulty") marks.push({ icon: "failed", text: "faulty", tone: "failed" });
   if (report.state === "dirty") marks.push({ icon: "warning", text: "dirty", tone: "retrying" });
+  if ((gpu.reserved_mib ?? 0) > report.total_mib)
+    marks.push({ icon: "warning", text: "overcommitted", tone: "retrying" });
   if (report.stale) marks.push({ icon: "adrift", text: "no readings", tone: "retrying" });
   if ((report.temperature_c ?? 0) >= HOT_C) {
     marks.push({ icon: "thermometer", text: `${report.temperature_c} °C`, tone: "failed" });
@@ -117,6 +119,11 @@ function Marks({
       <span className={isDense ? "hidden-text" : undefined}>{mark.text}</span>
     </span>
   ));
+}
+
+/** Of a GPU that no task has: whether others are on it. */
+function restOf({ report }: GpuView): string {
+  return (report.foreign_mib ?? 0) > 0 ? "other people's use" : "free";
 }
 
 function spoken(gpu: GpuView, nodeLabel: string, holders: ReturnType<typeof holdersOf>): string {

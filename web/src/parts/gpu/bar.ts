@@ -13,7 +13,7 @@ export interface Holder {
   owner: string;
   /** Null: the card does not say. */
   usedMib: number | null;
-  /** 0: it has the card without a figure of its own (whole cards). */
+  /** 0: it has the card without a figure of its own (whole GPUs). */
   reservedMib: number;
   /** Where the figure came from: `learned from 14 runs`. */
   estimate: string;
