@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.task import TaskState
+from fluxhive.protocol.bulk import BulkAction
 from fluxhive.protocol.rest import TaskView
 
+from .calls import Calls
 from .client import Client
 from .decorator import default_client
 from .options import Options, check_names
@@ -50,7 +52,7 @@ class TaskFuture(concurrent.futures.Future[T]):
         if view.state is TaskState.ACTIVE or view.state.is_final:
             return False
         self.task.cancel()
-        return self._be_cancelled()
+        return self.be_cancelled()
 
     def told(self, news: TaskView | FluxhiveError) -> None:
         """How the task stands now; called by the watcher, whatever comes twice."""
@@ -63,11 +65,12 @@ class TaskFuture(concurrent.futures.Future[T]):
                 if not (self.done() or self.running()):
                     self.set_running_or_notify_cancel()
         elif news.state is TaskState.CANCELLED and not self.running():
-            self._be_cancelled()
+            self.be_cancelled()
         elif news.state.is_final:
             self._fetchers.submit(self._fetch)
 
-    def _be_cancelled(self) -> bool:
+    def be_cancelled(self) -> bool:
+        """Its task was cancelled before it ran: so is the call."""
         with self._moves:
             if self.cancelled():
                 return True
@@ -91,6 +94,17 @@ class TaskFuture(concurrent.futures.Future[T]):
             if not self.running():
                 self.set_running_or_notify_cancel()
             settle()
+
+
+def cancel_waiting(calls: Calls, futures: Iterable[TaskFuture[Any]]) -> None:
+    """Cancels those whose tasks wait, as far as is known here, by one order for all of them."""
+    waiting = {each.task.id: each for each in futures if not (each.done() or each.running())}
+    if not waiting:
+        return
+    for result in calls.bulk(BulkAction.CANCEL, list(waiting)):
+        view = result.task
+        if view is not None and view.state is TaskState.CANCELLED:
+            waiting[result.id].be_cancelled()
 
 
 class Executor(concurrent.futures.Executor):
@@ -134,7 +148,7 @@ class Executor(concurrent.futures.Executor):
         since = watcher_of(self._client.calls).begin()
         group = self._client.map(partial(_each, fn), chunks, **self._options)
         futures = [self._future(task, since) for task in group]
-        return _in_order(futures, until_s)
+        return _in_order(self._client.calls, futures, until_s)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Takes no more; waits for what there is unless told otherwise. Tasks never die of it."""
@@ -142,8 +156,7 @@ class Executor(concurrent.futures.Executor):
             self._is_shut = True
             futures = list(self._futures)
         if cancel_futures:
-            for future in futures:
-                future.cancel()
+            cancel_waiting(self._client.calls, futures)
         if wait:
             concurrent.futures.wait(futures)
             self._fetchers.shutdown()
@@ -170,11 +183,12 @@ def _each(function: Callable[..., T], calls: list[tuple[Any, ...]]) -> list[T]:
     return [function(*args) for args in calls]
 
 
-def _in_order(futures: list[TaskFuture[list[T]]], until_s: float | None) -> Iterator[T]:
+def _in_order(
+    calls: Calls, futures: list[TaskFuture[list[T]]], until_s: float | None
+) -> Iterator[T]:
     try:
         for future in futures:
             left_s = None if until_s is None else max(0.0, until_s - time.monotonic())
             yield from future.result(left_s)
     finally:
-        for future in futures:
-            future.cancel()
+        cancel_waiting(calls, futures)

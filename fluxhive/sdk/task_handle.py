@@ -101,7 +101,7 @@ class Task(Generic[R]):
     @property
     def url(self) -> str:
         """Its page in the dashboard."""
-        return f"{self.calls.url}/tasks/{self.id}"
+        return f"{self.calls.url}/t/{self.id}"
 
     def done(self) -> bool:
         """Whether it has ended, however."""

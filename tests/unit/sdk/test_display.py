@@ -58,7 +58,7 @@ def test_a_notebook_is_shown_how_it_stands_until_it_has_ended(
     client.task("t-7f3k").show(every=0)
     assert "queued" in shown[0]
     assert "succeeded" in shown[-1]
-    assert "http://hive/tasks/t-7f3k" in shown[-1]
+    assert "http://hive/t/t-7f3k" in shown[-1]
 
 
 def test_a_failure_shows_the_last_lines_and_can_be_pickled() -> None:

@@ -15,7 +15,7 @@ from fluxhive.protocol.feed import TaskChanged
 from fluxhive.protocol.rest import TaskView
 from fluxhive.sdk import watching
 from fluxhive.sdk.calls import Calls
-from fluxhive.sdk.executor import TaskFuture
+from fluxhive.sdk.executor import TaskFuture, cancel_waiting
 from fluxhive.sdk.task_handle import Task
 from fluxhive.sdk.watching import Watcher
 from fluxhive.transport import Answer, Request, Transport
@@ -117,3 +117,23 @@ def test_a_future_whose_task_has_just_begun_cannot_be_cancelled(server: StubServ
         assert not future.running()
         assert not future.cancel()
         assert not any(request.method == "POST" for request in server.asked)
+
+
+def test_many_that_wait_are_cancelled_by_one_order_and_those_that_run_by_none(
+    server: StubServer,
+) -> None:
+    calls = Calls(transport=Transport("http://hive", sender=server))
+    with ThreadPoolExecutor(1) as fetchers:
+        waiting = [TaskFuture(Task[object](calls, f"t-{n}", task()), fetchers) for n in range(5)]
+        runs = TaskFuture(Task[object](calls, "t-runs", task()), fetchers)
+        runs.told(task(id="t-runs", state=TaskState.ACTIVE, word="running"))
+        for n in range(5):
+            ended = task(id=f"t-{n}", state=TaskState.CANCELLED, word="cancelled")
+            server.on("POST", f"/tasks/t-{n}/cancel", ended)
+        cancel_waiting(calls, [runs, *waiting])
+        (body,) = server.bodies("POST", "/tasks/bulk")
+        assert body["ids"] == [f"t-{n}" for n in range(5)]
+        assert all(future.cancelled() for future in waiting)
+        assert runs.running()
+        cancel_waiting(calls, [runs, *waiting])
+        assert len(server.bodies("POST", "/tasks/bulk")) == 1
