@@ -20,6 +20,9 @@ Line = list[Span]
 
 REVERSE = "7"
 TITLES = ("ID", "NAME", "USER", "STATE", "WHERE", "GPU GiB", "TIME", "WHY")
+_N_ALWAYS = 4
+"""So many columns, from the first on, say something of every task."""
+_NOTHING = "-"
 KEYS = "q quit  j/k move  Enter details  l output  c cancel  / filter  m mine  g GPUs  ? help"
 KEYS_SHORT = "q quit  j/k  Enter  l output  c cancel  / filter  ? help"
 #: Below this nothing can be told.
@@ -65,6 +68,8 @@ def _head(model: Model, facts: Facts, width: int) -> Line:
     n_failed = 0 if facts.summary is None else facts.summary.ended_24h.failed
     if n_failed:
         line.append(Span(f"  {n_failed} failed today", RED))
+    if sum(width_of(span.text) for span in line) > width:
+        line[0] = Span(facts.user, BOLD)  # which server it is matters less than what failed
     room = width - sum(width_of(span.text) for span in line) - len(clock)
     return [*line, Span(" " * room), Span(clock, GREY)] if room > 1 else line
 
@@ -106,12 +111,26 @@ def _tasks(model: Model, facts: Facts, width: int, height: int, glyphs: Glyphs) 
     at = next((n for n, task in enumerate(shown) if task.id == model.selected), 0)
     model.first = max(0, min(model.first, at, len(shown) - room), at - room + 1)
     seen = shown[model.first : model.first + room]
-    rows = [TITLES, *(_row(task, facts.now_ms) for task in seen)]
-    cells = fitted(rows, width)
-    lines: list[Line] = [rule, [Span("  ".join(cells[0]), BOLD)]]
-    for task, row in zip(seen, cells[1:], strict=True):
+    titles, *rows = _columns([_row(task, facts.now_ms) for task in seen], width)
+    lines: list[Line] = [rule, [Span("  ".join(titles), BOLD)]]
+    for task, row in zip(seen, rows, strict=True):
         lines.append(_task_line(row, task, is_selected=task.id == model.selected, width=width))
     return [_fit(line, width) for line in lines]
+
+
+def _columns(rows: list[list[str]], width: int) -> list[list[str]]:
+    """Titles and rows, cut to the width. Who is nowhere says why in the place of where and how."""
+    is_nowhere = [row[_N_ALWAYS:-1] == [_NOTHING] * (len(TITLES) - _N_ALWAYS - 1) for row in rows]
+    told = [[*row[:-1], ""] if n else row for row, n in zip(rows, is_nowhere, strict=True)]
+    titles, *cells = fitted([TITLES, *told], width)
+    left = width - sum(width_of(cell) + 2 for cell in titles[:_N_ALWAYS])
+    return [
+        titles,
+        *(
+            [*cell[:_N_ALWAYS], cut(row[-1], left)] if n else cell
+            for cell, row, n in zip(cells, rows, is_nowhere, strict=True)
+        ),
+    ]
 
 
 def _task_line(row: Sequence[str], task: TaskView, *, is_selected: bool, width: int) -> Line:
@@ -133,8 +152,8 @@ def _row(task: TaskView, now_ms: int) -> list[str]:
         task.name or "-",
         task.owner,
         task.word,
-        ps.where(attempt) if is_live or task.state.is_final else "-",
-        ps.gpu_memory(attempt).replace(" GiB", "") if is_live else "-",
+        ps.where(attempt) if is_live or task.state.is_final else _NOTHING,
+        ps.gpu_memory(attempt).replace(" GiB", "") if is_live else _NOTHING,
         ps.running_time(task, now_ms),
         ps.why(task),
     ]

@@ -52,6 +52,7 @@ def text_of(shown: Model, width: int = 80, height: int = 24, glyphs: Glyphs = UN
         ("eight-nodes-of-eight-80x24", top_scene.large(), 80, 24, UNICODE),
         ("eight-nodes-of-eight-200x50", top_scene.large(), 200, 50, UNICODE),
         ("64-nodes-of-one-80x24", top_scene.large(64, 1), 80, 24, UNICODE),
+        ("one-node-of-sixteen-80x24", top_scene.large(1, 16), 80, 24, UNICODE),
         ("two-nodes-of-four-ascii-80x24", top_scene.large(2, 4), 80, 24, ASCII),
         ("nobody-there-80x24", top_scene.empty(), 80, 24, UNICODE),
     ],
