@@ -92,12 +92,15 @@ def slurm_line(
     """
     theirs: list[tuple[str, str]] = []
     kept: list[str] = []
+    wrapped: str | None = None
     rest = list(arguments)
     while rest and rest[0].startswith("-") and rest[0] not in ("-", "--"):
         word = rest.pop(0)
         name, equals, value = word.partition("=")
         known = _long_name(name)
-        if known is None:
+        if name == "--wrap":
+            wrapped = value if equals else rest.pop(0) if rest else ""
+        elif known is None:
             kept.append(word)
             if not equals and name in takes_value and rest:
                 kept.append(rest.pop(0))
@@ -106,7 +109,15 @@ def slurm_line(
         else:
             attached = word[2:] if _is_short(word) else value if equals else ""
             theirs.append((known, attached or (rest.pop(0) if rest else "")))
-    return slurm.translate(theirs), [*kept, *rest]
+    if wrapped is not None and [word for word in rest if word != "--"]:
+        raise InputError(
+            "`--wrap` and a script exclude each other",
+            field="--wrap",
+            value=wrapped,
+            hint="fluxhive sbatch --gres=gpu:1 --wrap 'python train.py'",
+        )
+    line = [] if wrapped is None else ["--", wrapped]
+    return slurm.translate(theirs), [*kept, *(line or rest)]
 
 
 def _text(path: str) -> str | None:

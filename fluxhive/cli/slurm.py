@@ -50,7 +50,16 @@ SHORT = {
 }
 #: Options that take no value.
 FLAGS = frozenset(
-    {"hold", "wait", "exclusive", "requeue", "no-requeue", "parsable", "oversubscribe"}
+    {
+        "hold",
+        "wait",
+        "exclusive",
+        "requeue",
+        "no-requeue",
+        "parsable",
+        "oversubscribe",
+        "test-only",
+    }
 )
 _MINUTES = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 _INDEXES = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
@@ -108,11 +117,48 @@ def _time(value: str, _: dict[str, str]) -> Twin:
 
 
 def _gpus(value: str, _: dict[str, str]) -> Twin:
-    """`2`, `a100:2`."""
+    """`2`, `a100:2`, on each node."""
+    model, count = _counted(value)
+    return Twin(("--gpus", str(count), *(("--gpu-model", model) if model else ())))
+
+
+def _gpus_of_all(value: str, given: dict[str, str]) -> Twin:
+    """The same for all nodes together: each gets its part."""
+    model, count = _counted(value)
+    each = -(-count // _n_nodes(given))
+    return _gpus(f"{model}:{each}" if model else str(each), given)
+
+
+def _gpus_per_task(value: str, given: dict[str, str]) -> Twin:
+    model, count = _counted(value)
+    each = count * _n_tasks(given)
+    return _gpus(f"{model}:{each}" if model else str(each), given)
+
+
+def _counted(value: str) -> tuple[str, int]:
     model, _colon, count = value.rpartition(":")
     if not count.isdigit():
         raise _wrong("gpus", value, "write `--gpus=2` or `--gpus=a100:2`")
-    return Twin(("--gpus", count, *(("--gpu-model", model) if model else ())))
+    return model, int(count)
+
+
+def _n_nodes(given: dict[str, str]) -> int:
+    least = given.get("nodes", "1").partition("-")[0]
+    return max(1, int(least)) if least.isdigit() else 1
+
+
+def _n_tasks(given: dict[str, str]) -> int:
+    """How many of Slurm's tasks, its processes, a node has."""
+    each, total = given.get("ntasks-per-node", ""), given.get("ntasks", "")
+    if each.isdigit():
+        return max(1, int(each))
+    return -(-int(total) // _n_nodes(given)) if total.isdigit() and int(total) else 1
+
+
+def _cpus(value: str, given: dict[str, str]) -> Twin:
+    if not value.isdigit():
+        raise _wrong("cpus-per-task", value, "write `--cpus-per-task=4`")
+    return Twin(("--cpus", str(int(value) * _n_tasks(given))))
 
 
 def _gres(value: str, given: dict[str, str]) -> Twin:
@@ -148,7 +194,7 @@ def _mem(value: str, _: dict[str, str]) -> Twin:
 
 def _mem_per_cpu(value: str, given: dict[str, str]) -> Twin:
     mib = _memory(value) or 0
-    return _mem(str(mib * int(given.get("cpus-per-task", "1") or 1)), given)
+    return _mem(str(mib * int(given.get("cpus-per-task", "1") or 1) * _n_tasks(given)), given)
 
 
 def _mem_per_gpu(value: str, given: dict[str, str]) -> Twin:
@@ -176,13 +222,15 @@ def _array(value: str, _: dict[str, str]) -> Twin:
 
 
 def _ntasks(value: str, given: dict[str, str]) -> Twin:
+    """The CPUs of all processes are asked for: the one that is started may start the others."""
     if value == "1":
         return Twin()
     text = (
         f"`--ntasks={value}`: one process is started on each node, and no `srun` starts more; "
         "`--torchrun` starts one for each GPU"
     )
-    return Twin((), (text,))
+    cpus = () if "cpus-per-task" in given else ("--cpus", str(_n_tasks(given)))
+    return Twin(cpus, (text,))
 
 
 def _nodes(value: str, _: dict[str, str]) -> Twin:
@@ -239,6 +287,8 @@ def _output(value: str, given: dict[str, str]) -> Twin:
     name = value.replace("%x", given.get("job-name", "%x"))
     shown = re.sub("%[jAJ]", "ID", name)
     text = f"no file `{name}` is written: `fluxhive logs ID` shows the output"
+    if "array" in given:
+        return Twin((), (f"{text}, each line behind its member, `fluxhive logs 'ID[3]'` of one",))
     return Twin((), (f"{text}, and `fluxhive logs ID > {shown}` makes the file",))
 
 
@@ -250,15 +300,16 @@ _TWINS: dict[str, Callable[[str, dict[str, str]], Twin]] = {
     "clusters": _said("`--clusters={value}`: one hive is one cluster; left out"),
     "comment": _nothing(),
     "constraint": _constraint,
-    "cpus-per-task": _option("--cpus"),
+    "cpus-per-task": _cpus,
     "dependency": _dependency,
     "error": _said("no file `{value}` is written: `fluxhive logs --stream stderr ID` shows errors"),
     "exclude": _said("`--exclude={value}`: nodes cannot be excluded here; it is NOT kept to"),
     "exclusive": _flag("--exclusive", "`--exclusive` keeps its GPUs alone, not the whole node"),
     "export": _export,
-    "gpus": _gpus,
+    "get-user-env": _nothing(),
+    "gpus": _gpus_of_all,
     "gpus-per-node": _gpus,
-    "gpus-per-task": _gpus,
+    "gpus-per-task": _gpus_per_task,
     "gres": _gres,
     "hold": _flag("--hold"),
     "job-name": _option("--name"),
@@ -267,11 +318,13 @@ _TWINS: dict[str, Callable[[str, dict[str, str]], Twin]] = {
     "mem": _mem,
     "mem-per-cpu": _mem_per_cpu,
     "mem-per-gpu": _mem_per_gpu,
+    "nice": _said("`--nice={value}` was left out; `--priority low` lets others go first"),
     "no-requeue": _flag("--at-most-once"),
     "nodelist": _nodelist,
     "nodes": _nodes,
     "ntasks": _ntasks,
     "ntasks-per-node": _ntasks,
+    "open-mode": _nothing(),
     "output": _output,
     "parsable": _flag("-q"),
     "partition": _said(
@@ -280,10 +333,12 @@ _TWINS: dict[str, Callable[[str, dict[str, str]], Twin]] = {
     ),
     "qos": _said("`--qos={value}` was left out; `--priority high` goes first"),
     "requeue": _nothing(),
+    "reservation": _said("`--reservation={value}`: a booking of yours is used by itself; left out"),
     "signal": _said(
         "`--signal={value}`: before a time limit only the stop itself is sent; "
         "`--checkpoint-signal` is for making room"
     ),
+    "test-only": _flag("--dry-run"),
     "time": _time,
     "wait": _flag("-f"),
 }

@@ -63,7 +63,7 @@ def test_the_head_of_a_slurm_script_is_kept_to(cli: Cli, script: Path) -> None:
         "warning: train.sh: `--partition=gpu`: there are no partitions here; it runs on any node "
         "where it fits, `--tag` or `--gpu-model` narrow that",
         "warning: train.sh: no file `logs/vit-%j.out` is written: `fluxhive logs ID` shows the "
-        "output, and `fluxhive logs ID > logs/vit-ID.out` makes the file",
+        "output, each line behind its member, `fluxhive logs 'ID[3]'` of one",
         "warning: train.sh: it uses $SLURM_JOB_ID, which is not set here: $FLUXHIVE_TASK_ID has it",
         "warning: train.sh: it starts `srun`, which is not there; the command alone does, "
         "or `--torchrun`",
@@ -115,9 +115,21 @@ def test_a_command_line_of_sbatch_is_understood(cli: Cli, tmp_path: Path) -> Non
     words = ["-J", "x", "-t30", "--gpus=1", "-n", "4", "--gpu-mem", "8G", "--parsable", "a.sh"]
     body, done = submitted(cli, "sbatch", *words)
     assert (body["name"], body["time_limit_ms"]) == ("x", 30 * 60 * 1000)
-    assert body["request"] == {"gpus": 1, "gpu_memory_mib": 8192}
+    assert body["request"] == {"gpus": 1, "gpu_memory_mib": 8192, "cpus": 4}
     assert done.out == "t-n3w1\n"
     assert "`--ntasks=4`: one process is started on each node" in done.err
+
+
+def test_a_wrapped_line_is_the_command(cli: Cli) -> None:
+    set_scene(cli.server)
+    body, _ = submitted(cli, "sbatch", "--gres=gpu:1", "--wrap", "python train.py | tee log")
+    assert (body["command"], body["executor"]) == (["python train.py | tee log"], "shell")
+    assert body["request"] == {"gpus": 1}
+    done = cli("sbatch", "--wrap=hostname", "train.sh")
+    assert (done.code, done.err.splitlines()[0]) == (
+        2,
+        "error: `--wrap` and a script exclude each other",
+    )
 
 
 @pytest.mark.parametrize(
