@@ -66,6 +66,9 @@ class Client:
         """Address of the server."""
         return self.calls.url
 
+    def __repr__(self) -> str:
+        return f"<Client {self.url}>"
+
     def close(self) -> None:
         """Frees the connections."""
         self.calls.close()
@@ -117,6 +120,14 @@ class Client:
 
             call = Call(args, dict(kwargs or {}))
             return self._submit(self._function(what, [call], modules, options), hold=hold)
+        if not isinstance(what, (str, Sequence)):
+            raise InputError(
+                f"neither a command nor a function: {what!r:.80}",
+                field="what",
+                value=what,
+                hint="give a line for the shell, a list of words, or a function: "
+                "client.submit('python', 'train.py')",
+            )
         words = (what, *args) if isinstance(what, str) else (*what, *args)
         return self._submit(self._command(tuple(str(word) for word in words), options), hold=hold)
 
@@ -160,6 +171,14 @@ class Client:
         """Where and when a command would run if it were submitted now; nothing is submitted."""
         if isinstance(what, TaskSpec):
             return self.calls.dry_run(what)
+        if not isinstance(what, (str, Sequence)):
+            raise InputError(
+                f"neither a command nor a function: {what!r:.80}",
+                field="what",
+                value=what,
+                hint="give a line for the shell, a list of words, or a function: "
+                "client.submit('python', 'train.py')",
+            )
         words = (what, *args) if isinstance(what, str) else (*what, *args)
         plain: Options = {**options}
         plain.pop("code", None)

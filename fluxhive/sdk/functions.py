@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import linecache
 import os
+import re
 import sys
 import sysconfig
 import tempfile
@@ -26,6 +28,7 @@ from fluxhive.core.values import Value
 
 from . import call_program
 from .failures import ResultLost, WrongPython
+from .pickling import cloudpickle, dumps
 from .snapshot import Archive, Tree, TreeFile, look, pack
 
 FOLDER = ".fluxhive"
@@ -34,6 +37,12 @@ PROGRAM = f"{FOLDER}/call.py"
 ARGUMENT_BYTES_MAX = 128 * 1024 * 1024
 WORDS_SHOWN = 20
 WORD_CHARS_MAX = 80
+
+
+#: A place of a traceback without the line that stands there: its node has not that file.
+_NO_SOURCE = re.compile(
+    r'^  File "(?P<file>.+)", line (?P<line>\d+), in .+\n(?!    )', re.MULTILINE
+)
 
 
 class Call(NamedTuple):
@@ -47,7 +56,13 @@ class RemoteTraceback(Exception):
     """Where a function raised, on its node: the cause of what `result()` raises."""
 
     def __str__(self) -> str:
-        return f"\n'''\n{self.args[0].rstrip()}\n'''"
+        return f"\n'''\n{_NO_SOURCE.sub(_with_source, self.args[0]).rstrip()}\n'''"
+
+
+def _with_source(place: re.Match[str]) -> str:
+    """The place with its line, where the file is here."""
+    line = linecache.getline(place["file"], int(place["line"])).strip()
+    return place[0] + (f"    {line}\n" if line else "")
 
 
 class CallFailed(FluxhiveError):
@@ -98,8 +113,8 @@ def pack_calls(
     """
     root = None if code is None else os.path.realpath(code)
     with _by_value([*modules, *([] if code is not None else _local_modules())]):
-        data = [_dumps(function, "the function")]
-        data += [_dumps(tuple(call), f"the arguments of call {n}") for n, call in enumerate(calls)]
+        data = [dumps(function, "the function")]
+        data += [dumps(tuple(call), f"the arguments of call {n}") for n, call in enumerate(calls)]
     n_bytes = sum(len(each) for each in data)
     if n_bytes > ARGUMENT_BYTES_MAX:
         raise InputError(
@@ -144,7 +159,7 @@ def _header(
         "fluxhive": __version__,
         "python": ".".join(str(part) for part in sys.version_info[:3]),
         "implementation": sys.implementation.name,
-        "cloudpickle": _cloudpickle().__version__,
+        "cloudpickle": cloudpickle().__version__,
         "name": name_of(function),
         "cwd": os.getcwd(),
         "workdir": workdir,
@@ -153,32 +168,6 @@ def _header(
         "function": places[0],
         "calls": places[1:],
     }
-
-
-def _cloudpickle() -> Any:
-    try:
-        import cloudpickle
-    except ImportError as error:
-        raise InputError(
-            "to submit functions, cloudpickle is needed here and on the nodes",
-            field="function",
-            hint="pip install cloudpickle",
-        ) from error
-    return cloudpickle
-
-
-def _dumps(value: object, what: str) -> bytes:
-    cloudpickle = _cloudpickle()
-    try:
-        data: bytes = cloudpickle.dumps(value)
-    except Exception as error:
-        raise InputError(
-            f"{what} cannot be pickled: {type(error).__name__}: {error}",
-            field="function",
-            hint="open files, locks and connections inside the function; "
-            'if it is a module of yours, send the directory with `code="."`',
-        ) from error
-    return data
 
 
 def _local_modules() -> list[ModuleType]:
@@ -205,16 +194,15 @@ def _local_modules() -> list[ModuleType]:
 
 @contextmanager
 def _by_value(modules: Sequence[ModuleType]) -> Iterator[None]:
-    cloudpickle = _cloudpickle()
-    known = cloudpickle.list_registry_pickle_by_value()
+    known = cloudpickle().list_registry_pickle_by_value()
     new = [module for module in dict.fromkeys(modules) if module.__name__ not in known]
     for module in new:
-        cloudpickle.register_pickle_by_value(module)
+        cloudpickle().register_pickle_by_value(module)
     try:
         yield
     finally:
         for module in new:
-            cloudpickle.unregister_pickle_by_value(module)
+            cloudpickle().unregister_pickle_by_value(module)
 
 
 # ── what came back ────────────────────────────────────────────────────────────────────────────
@@ -269,9 +257,8 @@ def _raised(header: ResultHeader, pickled: bytes, function: str, task_id: str) -
 
 
 def _loads(data: bytes, task_id: str) -> Any:
-    cloudpickle = _cloudpickle()
     try:
-        return cloudpickle.loads(data)
+        return cloudpickle().loads(data)
     except Exception as error:
         raise _lost(
             task_id, f"cannot be unpickled here: {type(error).__name__}: {error}"

@@ -180,6 +180,33 @@ def test_a_directory_of_code_comes_along_as_files(place: Place, tmp_path: Path) 
     assert value_of(place.run()[1], function="f", task_id="t-1") == "here"
 
 
+def test_what_a_function_uses_and_cannot_be_sent_is_named() -> None:
+    connection = threading.Lock()
+    with pytest.raises(InputError) as caught:
+        pack_calls(lambda: connection.locked(), [Call()])
+    assert caught.value.text == (
+        "the function cannot be pickled: `connection`, which it uses, is of type `lock` "
+        "(cannot pickle '_thread.lock' object)"
+    )
+
+
+def test_a_traceback_names_the_file_and_shows_the_line(place: Place) -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        place(divide, 1, b=0)
+    told = str(caught.value.__cause__)
+    assert f'File "{__file__}", line ' in told
+    assert "    return a / b\n" in told
+
+
+def test_a_line_is_shown_though_the_node_has_not_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "train.py"
+    path.write_text("def fit():\n    raise ValueError\n")
+    told = RemoteTraceback(f'Traceback:\n  File "{path}", line 2, in fit\nValueError\n')
+    assert "in fit\n    raise ValueError\nValueError" in str(told)
+    known = f'  File "{path}", line 2, in fit\n    as it was\nValueError'
+    assert known in str(RemoteTraceback(known))
+
+
 def test_what_cannot_be_sent_is_refused_with_the_remedy() -> None:
     with pytest.raises(InputError, match="arguments of call 0 cannot be pickled") as caught:
         pack_calls(divide, [Call((threading.Lock(),))])
