@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 
 from fluxhive import config
 from fluxhive.core.code import CodeSnapshot
-from fluxhive.core.errors import InputError, NotFound
+from fluxhive.core.errors import InputError, NotFound, RemoteError, Unreachable
 from fluxhive.core.task import Priority, TaskSpec, TaskState
 from fluxhive.protocol import rest
 from fluxhive.protocol.bulk import BULK_MAX, BulkAction, BulkResult, BulkResults, TaskBulk
@@ -28,7 +28,7 @@ from fluxhive.protocol.rest import LogEnd, LogEvent, TaskView
 from fluxhive.protocol.task_change import TaskChange
 from fluxhive.protocol.usage import AttemptUsageView, GpuUsage
 from fluxhive.protocol.why import OutlookView
-from fluxhive.sdk.follow import Follower
+from fluxhive.sdk.follow import PATIENCE_S, PAUSE_MAX_S, Follower
 from fluxhive.sdk.log_piece import LogPiece as LogPiece
 from fluxhive.sdk.people_calls import API as API
 from fluxhive.sdk.people_calls import PeopleCalls
@@ -177,16 +177,26 @@ class Calls(PeopleCalls):
         return self.transport.call("POST", f"{API}/tasks/dry-run", OutlookView, body=spec)
 
     def wait(self, task_id: str, *, timeout_s: float | None = None) -> TaskView:
-        """The task when it has ended, or as it is after `timeout_s`."""
+        """The task when it has ended, or as it is after `timeout_s`.
+
+        Waits on while the server restarts. Raises ``Unreachable`` when it stays away.
+        """
         until = None if timeout_s is None else time.monotonic() + timeout_s
+        answered_at = time.monotonic()
         while True:
             left_s = WAIT_ROUND_S if until is None else max(0.0, until - time.monotonic())
-            task = self.transport.call(
-                "GET",
-                f"{_task_path(task_id)}/wait",
-                TaskView,
-                query={"timeout_s": min(WAIT_ROUND_S, int(left_s + 0.999))},
-            )
+            query = {"timeout_s": min(WAIT_ROUND_S, int(left_s + 0.999))}
+            try:
+                task = self.transport.call(
+                    "GET", f"{_task_path(task_id)}/wait", TaskView, query=query
+                )
+            except (Unreachable, RemoteError):  # a proxy says so, or the connection broke
+                now = time.monotonic()
+                if now >= answered_at + PATIENCE_S or (until is not None and now >= until):
+                    raise
+                time.sleep(PAUSE_MAX_S if until is None else min(PAUSE_MAX_S, until - now))
+                continue
+            answered_at = time.monotonic()
             if task.state.is_final or (until is not None and time.monotonic() >= until):
                 return task
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fluxhive.core.errors import FluxhiveError
+from fluxhive.core.errors import FluxhiveError, Unreachable
 from fluxhive.core.task import TaskState
 from fluxhive.protocol.feed import TaskChanged
 from fluxhive.protocol.rest import TaskView
@@ -18,7 +18,7 @@ from fluxhive.sdk.calls import Calls
 from fluxhive.sdk.executor import TaskFuture, cancel_waiting
 from fluxhive.sdk.task_handle import Task
 from fluxhive.sdk.watching import Watcher
-from fluxhive.transport import Answer, Request, Transport
+from fluxhive.transport import Answer, Request, Transport, Unsent
 from tests.helpers.cli_views import succeeded, task
 from tests.helpers.stub_server import StubServer, event
 
@@ -137,3 +137,25 @@ def test_many_that_wait_are_cancelled_by_one_order_and_those_that_run_by_none(
         assert runs.running()
         cancel_waiting(calls, [runs, *waiting])
         assert len(server.bodies("POST", "/tasks/bulk")) == 1
+
+
+def test_a_wait_outlives_a_restart_of_the_server_and_not_its_timeout(
+    server: StubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.sleep", lambda s: clock.__setitem__(0, clock[0] + s))
+
+    def away(_: Request) -> Answer:
+        raise Unsent("connection refused")
+
+    calls = Calls(transport=Transport("http://hive", sender=server))
+    server.on("GET", "/tasks/t-7f3k/wait", *[away] * 30, succeeded())
+    assert calls.wait("t-7f3k").state is TaskState.SUCCEEDED
+    assert clock[0] > 10
+    server.on("GET", "/tasks/t-7f3k/wait", away)
+    for timeout_s, least, most in ((7.0, 7.0, 30.0), (None, 600.0, 700.0)):
+        begun = clock[0]
+        with pytest.raises(Unreachable):
+            calls.wait("t-7f3k", timeout_s=timeout_s)
+        assert least <= clock[0] - begun <= most
