@@ -135,8 +135,11 @@ _exited_decoder = msgspec.json.Decoder(Exited)
 
 def write_spec(run_dir: str | Path, spec: RunSpec) -> None:
     """Write ``spec.json``, readable by this user alone: it holds the task's secrets."""
-    # json, not msgspec: only it writes a surrogate escape so that it comes back as it was.
-    text = json.dumps(msgspec.structs.asdict(spec)).encode()
+    try:
+        text = msgspec.json.encode(spec)
+    except UnicodeEncodeError:
+        # Only json writes a surrogate escape so that it comes back as it was, in ten times as long.
+        text = json.dumps(msgspec.structs.asdict(spec)).encode()
     descriptor = os.open(f"{run_dir}/spec.json", os.O_WRONLY | os.O_CREAT, 0o600)
     with open(descriptor, "wb", buffering=0) as file:
         # Over the blanks of a directory that is used again (spare_rooms.py).

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from msgspec.structs import FieldInfo, fields
+from msgspec.structs import fields
 
 from fluxhive.core.fairshare import Usage
 from fluxhive.core.learning import Learned
@@ -68,9 +69,24 @@ def from_json(text: str) -> Any:
     return _decode(text)
 
 
-def _rest_fields(kind: type[Value], columns: Iterable[str]) -> tuple[FieldInfo, ...]:
+class _Rest(NamedTuple):
+    """The fields of a record that have no column: one look at all of them, in their order."""
+
+    names: tuple[str, ...]
+    defaults: tuple[object, ...]
+    values_of: Callable[[Value], tuple[object, ...]]
+
+
+def _rest_fields(kind: type[Value], columns: Iterable[str]) -> _Rest:
     stored = frozenset(columns)
-    return tuple(field for field in fields(kind) if field.name not in stored)
+    rest = [field for field in fields(kind) if field.name not in stored]
+    # With one name alone ``attrgetter`` gives no tuple.
+    assert len(rest) > 1, kind
+    return _Rest(
+        tuple(field.encode_name for field in rest),
+        tuple(field.default for field in rest),
+        attrgetter(*(field.name for field in rest)),
+    )
 
 
 #: An edited task keeps the spec of its first day in its column; ``rest`` has the one that holds.
@@ -82,11 +98,12 @@ _LEARNED_REST = _rest_fields(Learned, LEARNED_COLUMNS)
 _USAGE_REST = _rest_fields(Usage, USAGE_COLUMNS)
 
 
-def _rest(
-    record: Value, rest: tuple[FieldInfo, ...], more: Mapping[str, object] | None = None
-) -> str:
-    pairs = ((field.encode_name, getattr(record, field.name), field.default) for field in rest)
-    plain = {name: value for name, value, default in pairs if value != default}
+def _rest(record: Value, rest: _Rest, more: Mapping[str, object] | None = None) -> str:
+    values = zip(rest.names, rest.values_of(record), rest.defaults, strict=True)
+    # Most are the default itself, which spares the comparison.
+    plain = {
+        name: value for name, value, default in values if value is not default and value != default
+    }
     return to_json({**plain, **more} if more else plain)
 
 
