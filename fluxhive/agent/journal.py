@@ -22,6 +22,7 @@ import msgspec
 from fluxhive.core.effects import NodeAttempt
 from fluxhive.core.errors import Conflict
 from fluxhive.core.values import AttemptId, Value
+from fluxhive.log_room import LogRoom
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 SCHEMA_VERSION = 3
 #: Transactions between two checkpoints: about 2 MiB of log.
 CHECKPOINT_EVERY = 500
+#: Room that is made in the log at a time: some sixty transactions.
+ROOM_BYTES = 256 * 1024
 #: What each version added.
 _STEPS = (
     "create table held (attempt_id text primary key, record blob not null) without rowid;"
@@ -96,6 +99,7 @@ class Journal:
             raise
         self._path = path
         self._log_fd = -1
+        self._room = LogRoom(path, ROOM_BYTES)
         self._acknowledged = 0
         self._is_torn = False
         self._n_since_checkpoint = 0
@@ -138,6 +142,7 @@ class Journal:
             raise JournalUnavailable(str(error)) from error
         self._names.note(row, len(entry.dropped), entry.n_removed)
         self._n_since_checkpoint += 1
+        self._room.make()
 
     @property
     def is_flush_long(self) -> bool:
@@ -178,6 +183,7 @@ class Journal:
         if self._log_fd >= 0:
             os.close(self._log_fd)
             self._log_fd = -1
+        self._room.close()
         self._db.close()
 
     def _write(self, entry: Entry) -> None:

@@ -6,7 +6,6 @@ executor, the shims, the GPU monitor, the log tailer and the connection. Decides
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import secrets
@@ -18,7 +17,7 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from fluxhive import __version__, places
+from fluxhive import __version__, collector, places
 from fluxhive.config import Settings
 from fluxhive.config_checks import first_to_last, sharing_limit, split_tags
 from fluxhive.core.capability import CAPABILITIES
@@ -76,9 +75,6 @@ log = logging.getLogger(__name__)
 STOP_MARGIN_S, STOP_LOOK_S = 15.0, 0.2
 #: How often people are told how the node is, beside what is decided by.
 HEALTH_MS = 10_000
-#: Objects that are made until the collector looks for cycles; a task makes some hundred that stay
-#: for as long as it does, and Python's own 700 would cost a tenth of the agent's time.
-COLLECTED_EVERY = 20_000
 GIB = 1024**3
 
 
@@ -94,10 +90,7 @@ def main(settings: Settings, *, allow_root: bool = False, stop_tasks_on_exit: bo
         raise_file_limit()
         open_way(places.state_root(), directory, user)
         runner = Runner(settings, directory, user, stops_tasks=stop_tasks_on_exit)
-        # What was loaded until now stays for life: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(COLLECTED_EVERY)
+        collector.settle()
         try:
             anyio.run(runner.run)
         except BaseException as error:

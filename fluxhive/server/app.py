@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -21,7 +20,7 @@ from typing import Literal
 import anyio
 import uvicorn
 
-from fluxhive import diagnostics, places
+from fluxhive import collector, diagnostics, places
 from fluxhive.config import ServerOptions
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.hive_settings import HiveSettings
@@ -41,9 +40,6 @@ log = logging.getLogger(__name__)
 GRACEFUL_S = 2
 KEEP_ALIVE_S = 75
 BACKLOG = 512
-#: Objects that are made until the collector looks for cycles: with Python's own 700 it would take a
-#: tenth of the server's time, since each task leaves some hundred that live.
-COLLECTED_EVERY = 20_000
 
 
 def main(options: ServerOptions) -> int:
@@ -116,10 +112,7 @@ async def _serve(options: ServerOptions, listener: socket.socket) -> None:
                 _say_link(url, administrator.username, administrator.code)
 
         server = _Server(config, begun=begun, stopping=services.answers.stop)
-        # What was loaded until now stays for life: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(COLLECTED_EVERY)
+        collector.settle()
         try:
             await server.serve(sockets=[listener])
         finally:

@@ -124,7 +124,8 @@ class Agent:
                     data[at] ^= 0x55
                 path.write_bytes(data)
             elif damage == "log cut short" and is_log:
-                os.truncate(path, path.stat().st_size // 2)
+                # Behind what was written lies room for more.
+                os.truncate(path, len(path.read_bytes().rstrip(b"\0")) // 2)
 
     def pause(self, on: bool) -> None:
         """SIGSTOP, SIGCONT."""

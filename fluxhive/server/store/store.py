@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 from fluxhive.core.effects import HiveEffect
 from fluxhive.core.values import Ms
+from fluxhive.log_room import LogRoom
 
 from . import queries
 from .engine import READERS, open_engine, open_reading_engine
@@ -43,6 +44,8 @@ CALLS_PER_TRANSACTION = 1_000
 WAITING_MAX = 20_000
 #: How long ``close`` waits for what is under way.
 CLOSE_TIMEOUT_S = 30.0
+#: Room that is made in the log at a time.
+ROOM_BYTES = 1024 * 1024
 
 
 class _Call(Generic[T]):
@@ -71,11 +74,12 @@ class _Call(Generic[T]):
 class Store:
     """See the module's docstring. Made by ``Store.open``; belongs to one event loop at a time."""
 
-    def __init__(self, engine: sa.Engine, reading: sa.Engine, lock: int) -> None:
+    def __init__(self, path: Path, engine: sa.Engine, reading: sa.Engine, lock: int) -> None:
         self._engine = engine
         self._reading = reading
         self._readers: anyio.CapacityLimiter | None = None
         self._lock = lock
+        self._room = LogRoom(path, ROOM_BYTES)
         self._waiting: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
         self._connection: sa.Connection | None = None
         self._problem = ""
@@ -104,7 +108,7 @@ class Store:
             if problem is not None:
                 raise StoreUnavailable(f"{problem} (`{path}`)") from error
             raise
-        store = cls(engine, open_reading_engine(path), lock)
+        store = cls(path, engine, open_reading_engine(path), lock)
         store._thread.start()
         return store
 
@@ -207,6 +211,8 @@ class Store:
                 break
             self._transact(batch)
             self._answer(batch)
+            if self._connection is not None and self._room.make():
+                self._room.flush()
         self._disconnect()
 
     def _take(self) -> list[_Call[Any]]:
@@ -295,6 +301,8 @@ class Store:
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
+        # The log may be made anew.
+        self._room.close()
         if connection is None:
             return
         try:
