@@ -94,6 +94,12 @@ LOG_LEVEL = EnvVar(
     "How much server and agent write to their log: `debug`, `info`, `warning` or `error`.",
     "`info`",
 )
+PORTABLE = EnvVar(
+    "FLOWHIVE_PORTABLE",
+    "For developers: set to anything, an agent on Linux starts and ends tasks by the means that it "
+    "has on macOS. Tasks are held less firmly so; see [systems](../systems.md).",
+    "each system's own means",
+)
 
 ALL: tuple[EnvVar, ...] = (
     CONTROL_URL,
@@ -109,6 +115,7 @@ ALL: tuple[EnvVar, ...] = (
     STATE_DIR,
     FAKE_GPUS,
     LOG_LEVEL,
+    PORTABLE,
 )
 
 

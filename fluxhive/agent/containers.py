@@ -43,7 +43,7 @@ from fluxhive.core.events import DispatchReceived
 from fluxhive.core.launch_plan import LaunchPlan
 from fluxhive.protocol.agent import Launch
 
-from . import container_client
+from . import container_client, system
 from .launching import Unprepared
 from .output_files import FOLDER
 
@@ -125,6 +125,11 @@ class Containers:
     def _find(self) -> tuple[Engine, str]:
         if self._engine == "off":
             raise Unprepared(f"node {self._label} runs no containers", elsewhere=True)
+        if not system.IS_LINUX:
+            raise Unprepared(
+                f"node {self._label} runs {system.NAME}: containers are led on Linux only",
+                elsewhere=True,
+            )
         wanted = _AUTO if self._engine == "auto" else (Engine(self._engine),)
         for engine in wanted:
             program = shutil.which(engine.program)

@@ -20,6 +20,7 @@ from .container_usage import read_usage
 from .containers import is_container, launch_failure, was_oom_killed
 from .log_file import LogFile
 from .output_files import lengths_apart, output_path
+from .positioned import read_at
 from .run_directory import Exited
 
 LAST_OUTPUT_BYTES = 4096
@@ -180,7 +181,7 @@ def _end_of(path: str, most: int) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         try:
-            return os.pread(descriptor, most, max(0, os.fstat(descriptor).st_size - most))
+            return read_at(descriptor, most, max(0, os.fstat(descriptor).st_size - most))
         finally:
             os.close(descriptor)
     except OSError:

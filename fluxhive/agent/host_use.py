@@ -3,11 +3,13 @@
 One pass over ``/proc`` serves all attempts: who is below their shims, what each process holds and
 has computed. A look that takes long is followed by a long pause, so that it never costs more than
 ``SHARE`` of a core, however many processes the machine has. Not known: an attempt in a container of
-docker or podman, whose processes are below another's; on systems without ``/proc``, all.
+docker or podman, whose processes are below another's. Without Linux psutil looks; what was computed
+by processes that have ended is not known there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -15,11 +17,12 @@ from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
+import psutil
 
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import HostSample
 
-from . import process, proctree
+from . import process, proctree, system
 from .run_directory import Started
 from .usage import Backlog
 
@@ -85,7 +88,7 @@ class HostUse:
                 continue
             tree = [processes[pid] for pid in _tree(started.shim_pid, below)]
             if not tree:
-                continue  # it has just ended, or there is no /proc
+                continue  # it has just ended
             ticks = sum(each.ticks for each in tree)
             self._before[attempt_id] = now_ms, ticks
             samples.append(
@@ -135,6 +138,8 @@ def _tree(root: int, below: Mapping[int, list[int]]) -> list[int]:
 
 
 def _all_processes() -> dict[int, _Process]:
+    if not system.IS_LINUX:
+        return _by_psutil()
     found: dict[int, _Process] = {}
     try:
         pids = list(proctree.all_pids())
@@ -156,3 +161,14 @@ def _process(pid: int) -> _Process | None:
         return _Process(int(fields[1]), ticks, int(fields[21]))
     except (OSError, ValueError, IndexError):
         return None  # ended meanwhile
+
+
+def _by_psutil() -> dict[int, _Process]:
+    found: dict[int, _Process] = {}
+    for each in psutil.process_iter():
+        with contextlib.suppress(psutil.Error), each.oneshot():  # ended meanwhile, or not ours
+            times = each.cpu_times()
+            ticks = round((times.user + times.system) * _TICKS)
+            pages = each.memory_info().rss // _PAGE_BYTES
+            found[each.pid] = _Process(each.ppid(), ticks, pages)
+    return found

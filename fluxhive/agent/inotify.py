@@ -10,8 +10,9 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-import sys
 from typing import Any
+
+from . import system
 
 _IN_MODIFY = 0x00000002
 _IN_ONESHOT = 0x80000000
@@ -26,7 +27,7 @@ class Inotify:
     def __init__(self) -> None:
         self._libc: Any = None
         self._fd = -1
-        if sys.platform == "linux":
+        if system.IS_LINUX:
             self._libc = ctypes.CDLL(None, use_errno=True)
             self._fd = self._libc.inotify_init1(_FLAGS)
 

@@ -59,7 +59,6 @@ from .gpus import Gpus
 from .hands import Hands
 from .host_memory import HostMemory
 from .machine import Machine
-from .process import Launcher
 from .shims import Shims
 from .workspace import Workspace
 
@@ -125,7 +124,7 @@ class LocalHive:
         self._contact_dir = tempfile.TemporaryDirectory(prefix="fluxhive-")
         self._machine = Machine(str(self.log_dir), max_cpus=self._cpus)
         self._host = HostMemory()
-        self._launcher = Launcher(
+        self._launcher = process.launcher(
             log_path=self.log_dir / "launcher.log", native_dir=self.log_dir / ".native"
         )
         self._workspace = Workspace(

@@ -13,18 +13,16 @@ name is a link into ``/proc``, and it is opened at once and stays open to the ag
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import re
 import stat
 import struct
-import sys
 import threading
-from typing import Any
 
-_KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02  # fallocate(2)
-_CANNOT_PUNCH = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ENODEV)
+from . import holes
+from .positioned import read_at, write_at
+
 _MARKS = struct.Struct("!QQ")
 _HELD_OPEN = re.compile(r"/proc/\d+/fd/\d+")
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK if os.name == "posix" else os.O_RDONLY
@@ -49,7 +47,7 @@ class LogFile:
         self.base = self.dropped = 0
         #: Why what lies below ``dropped`` is not here, should the server ask for it again.
         self.why = "the node had given these bytes back to its disk"
-        self.can_punch = sys.platform == "linux"
+        self.can_punch = holes.IS_POSSIBLE
         self._fd = -1
         self._is_deleted = False
         self._lock = threading.Lock()
@@ -101,7 +99,7 @@ class LogFile:
         with self._lock:
             if offset < self.dropped:
                 raise Gone(self.dropped, self.why)
-            return os.pread(self._open(), length, offset - self.base)
+            return read_at(self._open(), length, offset - self.base)
 
     def close(self) -> None:
         """Gives the descriptor back; reading opens the file again."""
@@ -123,10 +121,10 @@ class LogFile:
             # Noted first: bytes that are noted as gone and are still there do no harm.
             self._note(self.base, up_to)
             try:
-                _punch(self._open(), max(0, before - self.base), up_to - self.base)
+                holes.punch(self._open(), max(0, before - self.base), up_to - self.base)
             except OSError as error:
                 self._note(self.base, before)
-                self.can_punch = error.errno not in _CANNOT_PUNCH
+                self.can_punch = error.errno not in holes.CANNOT
                 return False
             return True
 
@@ -161,7 +159,7 @@ class LogFile:
         except OSError:
             return  # A full disk: this life of the agent knows, and the next one asks the file.
         try:
-            os.pwrite(handle, _MARKS.pack(base, dropped), 0)
+            write_at(handle, _MARKS.pack(base, dropped), 0)
         except OSError:
             return
         finally:
@@ -188,17 +186,3 @@ def is_disk_full(path: str) -> bool:
     except OSError:
         return False
     return (status.f_bfree if os.geteuid() == 0 else status.f_bavail) == 0
-
-
-_libc: Any = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-
-def _punch(handle: int, start: int, end: int) -> None:
-    """Makes a hole from ``start`` up to ``end``; what lies in it reads as zeros."""
-    if end <= start:
-        return
-    mode = _KEEP_SIZE | _PUNCH_HOLE
-    arguments = handle, mode, ctypes.c_int64(start), ctypes.c_int64(end - start)
-    if _libc.fallocate(*arguments) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
@@ -95,5 +96,9 @@ def raise_file_limit() -> None:
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    # macOS says that there is no limit and refuses more than OPEN_MAX (setrlimit(2) there).
+    for most in (65_536, 10_240):
+        wanted = most if hard == resource.RLIM_INFINITY else min(hard, most)
+        with contextlib.suppress(ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return

@@ -2,8 +2,8 @@
 
 ``Launcher`` starts attempts and hears of their ends; ``stop``, ``kill_now``, ``kill_tree``,
 ``wake``, ``watch`` and the rest come from the module of this system (``process_linux``,
-``process_other``). What stands on disk is ``run_directory``'s. There is no event loop in here: the
-agent's runner registers ``Launcher.fileno()`` with its own.
+``process_posix``, ``process_windows``). What stands on disk is ``run_directory``'s. There is no
+event loop in here: the agent's runner registers ``Launcher.fileno()`` with its own.
 """
 
 from __future__ import annotations
@@ -18,15 +18,36 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from fluxhive.agent.native import starter
 from fluxhive.agent.run_directory import Exited, ShimDied, Started
-from fluxhive.core.errors import FluxhiveError, InternalError
+from fluxhive.agent.system import IS_LINUX
+from fluxhive.core.errors import InternalError
 
-if sys.platform == "linux":
+if TYPE_CHECKING:
+    from fluxhive.agent.portable_launcher import PortableLauncher
+
+if sys.platform == "win32":
+    from fluxhive.agent.process_windows import (
+        attempt_of_pid,
+        boot_id,
+        boottime_ms,
+        cgroup_root,
+        kill_now,
+        kill_tree,
+        machine_id,
+        make_cgroup,
+        remove_cgroup,
+        sees_all_pids,
+        stop,
+        wake,
+        watch,
+    )
+elif IS_LINUX:
     from fluxhive.agent.process_linux import (
         attempt_of_pid,
         boot_id,
@@ -43,7 +64,7 @@ if sys.platform == "linux":
         watch,
     )
 else:
-    from fluxhive.agent.process_other import (
+    from fluxhive.agent.process_posix import (
         attempt_of_pid,
         boot_id,
         boottime_ms,
@@ -60,6 +81,7 @@ else:
     )
 
 __all__ = [
+    "AnyLauncher",
     "Launcher",
     "LauncherRestarted",
     "ShimEvent",
@@ -69,6 +91,7 @@ __all__ = [
     "cgroup_root",
     "kill_now",
     "kill_tree",
+    "launcher",
     "machine_id",
     "make_cgroup",
     "remove_cgroup",
@@ -102,12 +125,15 @@ class LauncherRestarted(Struct, frozen=True, kw_only=True, tag_field="event"):
 
 ShimEvent = Started | Exited | ShimDied | LauncherRestarted
 
+AnyLauncher: TypeAlias = "Launcher | PortableLauncher"
+"""Whatever starts supervisors here, by the same verbs."""
+
 _decoder = msgspec.json.Decoder(Started | Exited | ShimDied)
 _encoder = msgspec.json.Encoder()
 
 
 class Launcher:
-    """The process that forks shims, and the socket on which they all speak.
+    """The process that forks shims, and the socket on which they all speak. Linux only.
 
     ``fileno()`` stays the same for life and is readable whenever ``read_events`` has something to
     do, be it to receive, to send what did not fit before, or to replace a launcher that died.
@@ -130,12 +156,7 @@ class Launcher:
         self._n_quick_deaths = 0
 
     def start(self) -> None:
-        """Start the process. Raises FluxhiveError where this system has none."""
-        if sys.platform != "linux":
-            raise FluxhiveError(
-                f"attempts cannot be started on {sys.platform} yet",
-                hint="run the agent on Linux; server and client work everywhere",
-            )
+        """Start the process."""
         self._near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self._near, self._far):
             end.setblocking(False)
@@ -268,3 +289,12 @@ class Launcher:
         self._spawn()
         self.request_start(list(self._awaited))
         return LauncherRestarted(pid=self.pid)
+
+
+def launcher(*, log_path: Path | None = None, native_dir: Path | None = None) -> AnyLauncher:
+    """The launcher of this system, not started yet."""
+    if IS_LINUX:
+        return Launcher(log_path=log_path, native_dir=native_dir)
+    from fluxhive.agent.portable_launcher import PortableLauncher
+
+    return PortableLauncher(log_path=log_path)

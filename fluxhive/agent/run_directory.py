@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from fluxhive.agent import file_lock
 from fluxhive.core.errors import InternalError
 
 FORMAT = 1
@@ -186,19 +187,7 @@ def inspect_run(run_dir: str | Path) -> RunState:
 
 def is_lock_held(run_dir: str | Path) -> bool:
     """Whether a shim lives in ``run_dir``: a test that no reused pid can deceive."""
-    import fcntl  # not on Windows, where nothing can have been started
-
-    try:
-        descriptor = os.open(Path(run_dir, "shim.lock"), os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return file_lock.is_held(Path(run_dir, "shim.lock"))
 
 
 def give_up_start(run_dir: str | Path) -> bool:

@@ -47,7 +47,7 @@ from fluxhive.protocol.dispatching import node_event, received
 from fluxhive.protocol.link import Link
 from fluxhive.protocol.wire import CAPABILITY_ZSTD_LOGS, FIRST_OF_PROCESSES, server_codec
 
-from . import process
+from . import process, system
 from .code_cache import CodeCache
 from .connection import Connection
 from .containers import Containers
@@ -63,7 +63,6 @@ from .logs import LogTailer
 from .lost_runs import make_again
 from .machine import Machine, raise_file_limit
 from .outbox import LinkOut
-from .process import Launcher
 from .shims import Shims
 from .state_lock import StateLock
 from .task_user import TaskUser, check_user, open_way
@@ -83,6 +82,7 @@ def main(settings: Settings, *, allow_root: bool = False, stop_tasks_on_exit: bo
 
     Raises ``FluxhiveError`` for what a person has to repair.
     """
+    system.check_here()
     user = check_user(allow_root=allow_root, task_user=settings.task_user)
     directory = places.agent_dir()
     lock = StateLock(directory)
@@ -130,7 +130,7 @@ class Runner:
         )
         make_again(directory, self._workspace.root)
         self._journal, self._held = take_up(directory / "journal.db", self._workspace.root)
-        self._launcher = Launcher(
+        self._launcher = process.launcher(
             log_path=directory / "launcher.log", native_dir=directory / "native"
         )
         self._machine = Machine(

@@ -63,7 +63,7 @@ def write_started(descriptor: int, record: dict[str, Any]) -> None:
 
 def write_record(run_dir: str, descriptor: int, record: dict[str, Any]) -> bool:
     """Fill the allocated record in place and rename it: this needs no room on the disk."""
-    line = _encode(record).ljust(RECORD_BYTES - 1) + b"\n"
+    line = encode(record).ljust(RECORD_BYTES - 1) + b"\n"
     until = time.monotonic() + RECORD_RETRY_S
     while True:
         try:
@@ -79,7 +79,7 @@ def write_record(run_dir: str, descriptor: int, record: dict[str, Any]) -> bool:
         time.sleep(0.1)
 
 
-def _encode(record: dict[str, Any]) -> bytes:
+def encode(record: dict[str, Any]) -> bytes:
     """JSON that fits; of what may be long, the end is cut off."""
     line = json.dumps(record).encode()
     while len(line) >= RECORD_BYTES:  # escapes make up to 12 bytes of a character

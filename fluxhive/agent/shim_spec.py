@@ -77,6 +77,20 @@ def checked_name(name: str) -> str:
     return name
 
 
+def check_words(spec: dict[str, Any]) -> None:
+    """Command and environment are what a program can be given. Raises Unprepared."""
+    find_program(spec)
+    words = [*spec["argv"]]
+    for key, value in spec["env"].items():
+        words += [checked_name(key), value]
+    try:
+        encoded = [os.fsencode(word) for word in words]
+    except UnicodeEncodeError as error:
+        raise Unprepared(errno.EINVAL, "the command or its environment is no text") from error
+    if any(b"\0" in word for word in encoded):
+        raise Unprepared(errno.EINVAL, "the command or its environment holds a NUL byte")
+
+
 def why_not(spec: dict[str, Any], step: bytes, number: int) -> str:
     """One sentence on a start that failed in ``step`` with errno ``number``."""
     argv, cwd = spec["argv"], spec["cwd"]

@@ -31,7 +31,7 @@ from . import process
 from .containers import end_container, is_container
 from .exit_facts import exit_facts, facts_without_record
 from .lost_runs import keep_exit
-from .process import Launcher, LauncherRestarted, ShimEvent
+from .process import AnyLauncher, LauncherRestarted, ShimEvent
 from .run_directory import (
     Exited,
     RunPhase,
@@ -59,7 +59,7 @@ class Shims:
 
     def __init__(
         self,
-        launcher: Launcher,
+        launcher: AnyLauncher,
         *,
         directory_of: Callable[[AttemptId], str],
         put: Callable[[NodeEvent], None],

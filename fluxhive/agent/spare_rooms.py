@@ -16,6 +16,7 @@ from pathlib import Path
 
 from fluxhive.protocol.wire import STREAM_NAMES
 
+from .positioned import write_at
 from .run_directory import is_lock_held
 
 #: As many as end within a few seconds; each takes about 16 KiB of disk.
@@ -87,8 +88,8 @@ def _blank(path: str) -> None:
     Not by cutting the file: where one is cut and written again ext4 writes it to the disk at once
     (``auto_da_alloc``), thirty times the price.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
     try:
-        os.pwrite(descriptor, b" " * os.fstat(descriptor).st_size, 0)
+        write_at(descriptor, b" " * os.fstat(descriptor).st_size, 0)
     finally:
         os.close(descriptor)

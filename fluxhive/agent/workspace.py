@@ -34,6 +34,7 @@ from .former_life import is_spent
 from .gpu_libraries import capped
 from .launching import Unprepared, check_in_code, check_port, python_of, venv_bin_of, write_new
 from .output_files import make_apart
+from .positioned import write_at
 from .run_directory import RunPhase, RunSpec, acknowledge, inspect_run, read_spec, write_spec
 from .spare_rooms import SpareRooms
 from .task_user import TaskUser, hand_over
@@ -320,7 +321,7 @@ class Workspace:
         try:
             descriptor = os.open(self._contact_path, flags, 0o600)
             try:
-                os.pwrite(descriptor, f"{contact_at_ms:>{_CONTACT_DIGITS}}\n".encode(), 0)
+                write_at(descriptor, f"{contact_at_ms:>{_CONTACT_DIGITS}}\n".encode(), 0)
             finally:
                 os.close(descriptor)
         except OSError as error:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fluxhive import config, places
+from fluxhive.agent import system
 from fluxhive.cli import service_managers
 from fluxhive.cli.doctor_finding import Finding, note, ok, problem, warning
 from fluxhive.cli.service_units import Part, unit_name
@@ -27,10 +28,36 @@ def look(settings: config.Settings) -> Iterator[Finding]:
     else:
         yield ok("agent", f"process {pid}")
     yield from containers()
-    if sys.platform == "linux":
+    if system.IS_LINUX:
         yield from services(pid)
         yield from logins(pid)
         yield from cgroups()
+    else:
+        yield from lacks()
+
+
+def lacks() -> Iterator[Finding]:
+    """What of Linux's guarantees does not hold on this system (docs/systems.md)."""
+    if sys.platform == "win32":
+        yield problem(
+            "system",
+            "agents do not run on Windows yet: client and SDK do",
+            "run the agent on Linux, or in WSL 2",
+        )
+        return
+    yield warning(
+        "tree",
+        f"{system.NAME}: a process that leaves its session and its parents is found by its "
+        "environment only, and not if it has emptied that",
+        "let tasks start no daemons, or run them on Linux",
+    )
+    yield warning(
+        "supervisor",
+        f"{system.NAME}: a task whose supervisor is killed runs on until the agent ends it",
+        "do not end processes named fluxhive.agent.portable_shim by hand",
+    )
+    yield note("cgroup", f"{system.NAME}: host memory is not limited, and who ran out is not known")
+    yield note("container", f"{system.NAME}: tasks in containers go to nodes with Linux")
 
 
 def agent_pid() -> int | None:

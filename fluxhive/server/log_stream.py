@@ -204,7 +204,8 @@ class LogStream:
         received = self.received
         handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.fdatasync(handle)
+            # macOS has no fdatasync.
+            getattr(os, "fdatasync", os.fsync)(handle)
         finally:
             os.close(handle)
         if not self.synced_names:

@@ -26,6 +26,10 @@ from fluxhive.agent.run_directory import (
 PATIENCE_S = 30.0
 """How long anything may take before a test gives up; nothing is measured by it."""
 
+SUPERVISOR: list[str] = [sys.executable, "-I", "-S", "-X", "utf8", shim.__file__]
+"""What runs an attempt alone: Linux's supervisor; a test may put the portable one here."""
+PORTABLE_SUPERVISOR = [sys.executable, "-X", "utf8", "-m", "fluxhive.agent.portable_shim"]
+
 ESCAPEES = """
 sleep {mark} &
 setsid sleep {mark} &
@@ -87,8 +91,7 @@ def shell(folder: Path, line: str, **more: Any) -> Path:
 
 def start_alone(run_dir: Path, **more: Any) -> subprocess.Popen[bytes]:
     """A shim of its own, without launcher or agent."""
-    command = [sys.executable, "-I", "-S", "-X", "utf8", shim.__file__, str(run_dir)]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, **more)
+    return subprocess.Popen([*SUPERVISOR, str(run_dir)], stdin=subprocess.DEVNULL, **more)
 
 
 def run_alone(run_dir: Path, **more: Any) -> Exited:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxhive.agent import process
+from fluxhive.agent import process, system
 from fluxhive.agent.host_use import HostUse, higher
 from fluxhive.agent.run_directory import Started
 from fluxhive.core.values import AttemptId
@@ -89,3 +89,12 @@ def test_two_looks_become_one_that_hides_no_peak() -> None:
 
     assert higher(sample(1, 900, 300), sample(2, 100, 100)) == sample(2, 900, 200)
     assert higher(sample(1, 10, None), sample(2, 20, 50)).cpu_percent == 50
+
+
+def test_without_linux_psutil_tells_the_same(
+    shim: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system, "IS_LINUX", False)
+    use = HostUse(dict, lambda attempt_id: str(tmp_path))
+    (sample,), _ = use.look(started_by(shim.pid))
+    assert 64 <= sample.memory_mib < 1_000
