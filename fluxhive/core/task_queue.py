@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
-from heapq import nsmallest
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
@@ -158,8 +157,7 @@ class TaskQueue:
         for line in sorted(self.lines.values(), key=lambda line: line.rank):
             if len(found) >= n and line.rank > found[n - 1][0]:
                 break
-            first = nsmallest(n, line.places.values(), key=lambda place: place.number)
-            found += [(line.rank, place.number, place.task_id) for place in first]
+            found += [(line.rank, place.number, place.task_id) for place in line.first(n)]
             found = sorted(found)[:n]
         return [task_id for _, _, task_id in found]
 
@@ -197,11 +195,11 @@ class TaskQueue:
         line = self.line_of(task_id)
         if line is None:
             return 0
-        own = line.rank, line.places[task_id].number
+        number = line.places[task_id].number
         return sum(
-            (other.rank, place.number) < own
+            len(other.places) if other.rank < line.rank else other.n_before(number)
             for other in line.shape.lines
-            for place in other.places.values()
+            if other.rank <= line.rank
         )
 
     def _leave(self, line: Line, shape: Shape) -> None:

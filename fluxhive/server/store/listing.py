@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -85,7 +85,8 @@ def page_of_ids(connection: sa.Connection, chosen: TaskChoice, limit: int) -> li
         TaskOrder.NAME: (tasks.c.name, newest),
         TaskOrder.OWNER: (tasks.c.owner, newest),
     }.get(chosen.order, (newest,))
-    query = sa.select(tasks.c.id).where(*_conditions(chosen)).order_by(*order).limit(limit)
+    conditions = [*_conditions(chosen), _array(chosen, by_index=False)]
+    query = sa.select(tasks.c.id).where(*conditions).order_by(*order).limit(limit)
     if chosen.offset:
         query = query.offset(chosen.offset)
     return [TaskId(row.id) for row in connection.execute(query)]
@@ -93,7 +94,8 @@ def page_of_ids(connection: sa.Connection, chosen: TaskChoice, limit: int) -> li
 
 def count(connection: sa.Connection, chosen: TaskChoice) -> int:
     """How many tasks there are on all pages."""
-    query = sa.select(sa.func.count()).select_from(tasks).where(*_conditions(chosen))
+    conditions = [*_conditions(chosen), _array(chosen, by_index=True)]
+    query = sa.select(sa.func.count()).select_from(tasks).where(*conditions)
     return int(connection.execute(query).scalar_one())
 
 
@@ -113,15 +115,27 @@ def ended_since(connection: sa.Connection, since_ms: Ms, slice_ms: Ms, unknown: 
     ]
 
 
+def _array(chosen: TaskChoice, *, by_index: bool) -> sa.ColumnElement[bool]:
+    """Of which array. Nearly all tasks are of none: ``by_index`` counts those in no time, and would
+    sort all of them for a page."""
+    if chosen.array_id is not None:
+        return tasks.c.array_id == chosen.array_id
+    return tasks.c.array_id.is_(None) if by_index else _unindexed(tasks.c.array_id) == ""
+
+
+def _unindexed(column: sa.Column[Any]) -> sa.ColumnElement[str]:
+    """The same text, so that no database looks for it in the index of the column."""
+    return sa.func.coalesce(column, "")
+
+
 def _conditions(chosen: TaskChoice) -> Sequence[sa.ColumnElement[bool]]:
-    array_id = tasks.c.array_id
-    found: list[sa.ColumnElement[bool]] = [
-        array_id.is_(None) if chosen.array_id is None else array_id == chosen.array_id
-    ]
+    found: list[sa.ColumnElement[bool]] = []
     if chosen.states:
         found.append(tasks.c.state.in_([state.value for state in chosen.states]))
     if chosen.owner is not None:
-        found.append(tasks.c.owner == chosen.owner)
+        # Those that are under way are few: by their state, not by all that the owner ever had.
+        by_owner = chosen.states != (TaskState.ACTIVE,)
+        found.append((tasks.c.owner if by_owner else _unindexed(tasks.c.owner)) == chosen.owner)
     if chosen.name is not None:
         found.append(tasks.c.name == chosen.name)
     if chosen.since_ms is not None:

@@ -36,7 +36,11 @@ def test_the_best_is_always_the_first_of_the_best_line(
         assert len(hive.queue) == len(model)
         bests = [shape.best() for shape in hive.queue.shapes.values()]
         first = min((best[:2] for best in bests if best is not None), default=None)
-        assert first == min(((rank, each) for each, rank in model.items()), default=None)
+        in_line = sorted((rank, each) for each, rank in model.items())
+        assert first == (in_line[0] if in_line else None)
+        assert hive.queue.first(3) == [f"t{each}" for _, each in in_line[:3]]
+        for n_ahead, (_, each) in enumerate(in_line):
+            assert hive.queue.n_ahead(TaskId(f"t{each}")) == n_ahead
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.integers(0, 3))))
