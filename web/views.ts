@@ -1,8 +1,9 @@
 /** For the server: which files each view needs besides those of the page, and all of them packed.
  *
- * `views.json` says it by the first word of a view's address. The script `first.ts`, which draws
- * what the page knows already, is built by itself, in one file, and stands in the page before the
- * others: as a second entry of the same build it would tear what both use into dozens of files.
+ * `views.json` says it by the first word of a view's address, and `frames.json` in the same way what
+ * is seen of a view before its script has come (frame.ts). The script `first.ts` is built by itself,
+ * in one file, and stands in the page's head: as a second entry of the same build it would tear what
+ * both use into dozens of files.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,6 +11,7 @@ import { brotliCompressSync } from "node:zlib";
 import { build, type Plugin, type Rolldown } from "vite";
 
 const VIEWS: Record<string, string> = {
+  "": "overview/Overview.tsx",
   diff: "diff/DiffPage.tsx",
   nodes: "nodes/NodesPage.tsx",
   "sign-in": "sign-in/SignIn.tsx",
@@ -18,37 +20,37 @@ const VIEWS: Record<string, string> = {
   tasks: "tasks/TasksPage.tsx",
   tokens: "tokens/TokensPage.tsx",
 };
+/** Where the page is drawn, and what stands there for the server to replace by the view's frame. */
+const ROOT = '<div id="root">';
+const FRAME_MARK = "__FRAME__";
 /** Smaller files fit in a packet either way. */
 const PACKED_FROM_BYTES = 1_000;
 
 type Bundle = Rolldown.OutputBundle;
 
 export function views(): Plugin {
+  let frames: Record<string, string> = {};
   return {
     name: "fluxhive-views",
     apply: "build",
     enforce: "post",
     async buildStart() {
-      const made = await build({
-        configFile: false,
-        logLevel: "warn",
-        build: { write: false, rolldownOptions: { input: "src/first.ts" } },
-      });
-      const files = [made].flat().flatMap((one) => ("output" in one ? one.output : []));
-      const [chunk, ...others] = files.filter((one) => one.type === "chunk");
-      if (!chunk || others.length > 0) throw new Error("first.ts is not one file");
-      this.emitFile({ type: "asset", name: "first.js", source: chunk.code });
+      const source = await alone("src/first.ts", { format: "iife" });
+      this.emitFile({ type: "asset", name: "first.js", source });
+      const frame = await alone("src/frame.ts", { format: "es", preserve: true });
+      const made = await import(`data:text/javascript,${encodeURIComponent(frame)}`);
+      frames = made.frames(Object.keys(VIEWS));
     },
     transformIndexHtml: {
       order: "post",
-      handler: (_html, { bundle }) => {
+      handler: (html, { bundle }) => {
         const first = Object.keys(bundle ?? {}).find((name) => /first-[^/]+\.js$/.test(name));
         if (!first) throw new Error("the build made no first.js");
-        const src = `/${first}`;
-        return [
-          { tag: "link", attrs: { rel: "modulepreload", href: src }, injectTo: "head-prepend" },
-          { tag: "script", attrs: { type: "module", async: true, src }, injectTo: "body" },
+        // Before the style sheets: it would else wait for them, and with it all that is drawn.
+        const tags = [
+          { tag: "script", attrs: { src: `/${first}` }, injectTo: "head-prepend" as const },
         ];
+        return { html: html.replace(ROOT, `${ROOT}${FRAME_MARK}`), tags };
       },
     },
     generateBundle(_options, bundle) {
@@ -58,11 +60,12 @@ export function views(): Plugin {
       const known = new Set(filesOf(entry.fileName, bundle));
       const found: Record<string, string[]> = {};
       for (const [view, page] of Object.entries(VIEWS)) {
-        const chunk = chunks.find((one) => one.facadeModuleId?.endsWith(`/pages/${page}`));
+        const chunk = chunks.find((one) => one.moduleIds.some((id) => id.endsWith(`/pages/${page}`)));
         if (!chunk) throw new Error(`the build made no file of ${page}`);
         found[view] = filesOf(chunk.fileName, bundle).filter((file) => !known.has(file));
       }
       this.emitFile({ type: "asset", fileName: "views.json", source: JSON.stringify(found) });
+      this.emitFile({ type: "asset", fileName: "frames.json", source: JSON.stringify(frames) });
     },
     writeBundle({ dir = "." }) {
       const folder = join(dir, "assets");
@@ -73,6 +76,29 @@ export function views(): Plugin {
       }
     },
   };
+}
+
+/** One module with all that it imports as one script. `preserve`: with what it exports. */
+async function alone(
+  input: string,
+  { format, preserve = false }: { format: "es" | "iife"; preserve?: boolean },
+): Promise<string> {
+  const made = await build({
+    configFile: false,
+    logLevel: "warn",
+    build: {
+      write: false,
+      rolldownOptions: {
+        input,
+        output: { format },
+        preserveEntrySignatures: preserve ? "strict" : false,
+      },
+    },
+  });
+  const files = [made].flat().flatMap((one) => ("output" in one ? one.output : []));
+  const [chunk, ...others] = files.filter((one) => one.type === "chunk");
+  if (!chunk || others.length > 0) throw new Error(`${input} is not one file`);
+  return chunk.code;
 }
 
 /** A chunk's own file, its style sheets, and those of all that it imports at once. */

@@ -144,7 +144,8 @@ class Line:
 
     def first(self, n: int) -> list[Place]:
         """At most ``n`` of its tasks, the first one first; few others are looked at."""
-        heap, found = self._heap, []
+        heap = self._heap
+        found: list[Place] = []
         # None of a heap comes before the one above it: from the top down, the best of those below.
         below = [(heap[0], 0)] if heap else []
         while below and len(found) < n:

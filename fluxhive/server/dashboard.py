@@ -2,9 +2,10 @@
 
 Nothing of this hive is in them, so they need no login: what they show comes from the API. Files
 under ``/assets`` have their content's hash in their names and are kept by browsers for ever; the
-one page is never kept, and is given for every view, so that a link to one works. Into it go, for
-who is signed in, the first answers (first_answers.py), and which files its view needs besides.
-Where nothing was built, a plain page says how to build it.
+one page is never kept, and is given for every view, so that a link to one works. It begins at once
+with which files its view needs and, for who is signed in, with what stands around every page, so
+that a browser fetches and draws while the first answers (first_answers.py) are made, which follow
+at its end. Where nothing was built, a plain page says how to build it.
 """
 
 from __future__ import annotations
@@ -13,19 +14,22 @@ import gzip
 import mimetypes
 import re
 import secrets
+import zlib
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from fastapi import FastAPI
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from fluxhive.core.errors import NotFound
 
-from .first_answers import first_answers
+from .first_answers import first_answers, who_asks
 from .pages import HTML, STATIC, text_of
 
 BUILT = STATIC / "dashboard"
@@ -49,10 +53,8 @@ _ASSET = r"assets/[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _VIEW = re.compile(rf"/(?:(?:{'|'.join(VIEWS)})(?:/[^?#]*)?|{_ASSET})?")
 #: Stands in the page where this answer's nonce belongs.
 NONCE_MARK = "__CSP_NONCE__"
-#: Stand in the page where the first answers go, and the files of its view.
-ANSWERS_MARK, FILES_MARK = "__FIRST_ANSWERS__", "</head>"
-#: By the first word of a view: its scripts and style sheets, as the build wrote it.
-_FILES_OF_VIEWS = "views.json"
+#: Stand in the page where the first answers go, the files of its view, and what is seen first.
+ANSWERS_MARK, FILES_MARK, FRAME_MARK = "__FIRST_ANSWERS__", "</head>", "__FRAME__"
 #: Quick rather than small: it is packed for each load.
 _PAGE_LEVEL = 4
 #: Nothing inline, nothing from elsewhere. Styles that the component library makes at run time carry
@@ -80,6 +82,11 @@ _PACKED_MAX = 200
 def is_view(path: str) -> bool:
     """Whether the dashboard answers at this path."""
     return _VIEW.fullmatch(path) is not None
+
+
+#: By the first word of a view, as the build wrote it: its scripts and style sheets besides those of
+#: all views, and what is seen of it before its script has come, as HTML.
+_FILES_OF_VIEWS, _FRAMES = "views.json", "frames.json"
 
 
 class _ViewConvertor(Convertor[str]):
@@ -113,28 +120,56 @@ async def show(request: Request) -> Response:
     except FileNotFoundError:
         return Response(text_of("unbuilt.html"), media_type=HTML)
     nonce = secrets.token_urlsafe(16)
-    page = page.replace(FILES_MARK, _links(name.partition("/")[0]) + FILES_MARK)
-    page = page.replace(NONCE_MARK, nonce)
-    answers = await first_answers(request, name)
-    data = page.encode().replace(ANSWERS_MARK.encode(), answers)
+    first_word = name.partition("/")[0]
+    files: list[str] = _built(_FILES_OF_VIEWS).get(first_word, [])
+    frame: str = _built(_FRAMES).get(first_word, "")
+    caller = who_asks(request)
+    page = page.replace(FILES_MARK, _links(files) + FILES_MARK).replace(NONCE_MARK, nonce)
+    before, mark, after = page.partition(ANSWERS_MARK)
+    before = before.replace(FRAME_MARK, frame if caller else "")
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield before.encode()
+        if mark:
+            yield await first_answers(request, name, caller) + after.encode()
+
     headers = {
         "Content-Security-Policy": PAGE_POLICY.format(nonce=nonce),
         "Cache-Control": "no-store",
         "Vary": "Accept-Encoding",
     }
+    data = parts()
     if "gzip" in _words(accepted):
-        data = gzip.compress(data, _PAGE_LEVEL, mtime=0)
+        data = _packed_parts(data)
         headers["Content-Encoding"] = "gzip"
-    return Response(data, headers=headers, media_type=HTML)
+    return StreamingResponse(data, headers=headers, media_type=HTML)
 
 
-def _links(first_word: str) -> str:
-    """So that a view's own files come with those of all views, and not after them."""
-    path = BUILT / _FILES_OF_VIEWS
+async def _packed_parts(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same packed (gzip), each part so that a browser can use it before the next one comes."""
+    packer = zlib.compressobj(_PAGE_LEVEL, wbits=zlib.MAX_WBITS | 16)
+    async for part in parts:
+        yield packer.compress(part) + packer.flush(zlib.Z_SYNC_FLUSH)
+    yield packer.flush()
+
+
+def _built(name: str) -> dict[str, Any]:
+    """What the build wrote into this file; empty where it wrote none."""
+    path = BUILT / name
     try:
-        files = _files_of_views(path, path.stat().st_mtime_ns).get(first_word, [])
+        return _decoded(path, path.stat().st_mtime_ns)
     except FileNotFoundError:
-        return ""
+        return {}
+
+
+@lru_cache(maxsize=4)
+def _decoded(path: Path, changed_ns: int) -> dict[str, Any]:
+    """The same; ``changed_ns`` tells one build from the next."""
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+
+
+def _links(files: list[str]) -> str:
+    """So that a view's own files come with those of all views, and not after them."""
     return "".join(
         f'<link rel="stylesheet" href="/{file}" nonce="{NONCE_MARK}">'
         if file.endswith(".css")
@@ -171,12 +206,6 @@ def _file(name: str, accepted: str) -> Response:
 def _words(accepted: str) -> list[str]:
     """Packings that a browser takes."""
     return [each.partition(";")[0].strip() for each in accepted.split(",")]
-
-
-@lru_cache(maxsize=2)
-def _files_of_views(path: Path, changed_ns: int) -> dict[str, list[str]]:
-    """What the build wrote; ``changed_ns`` tells one build from the next."""
-    return msgspec.json.decode(path.read_bytes(), type=dict[str, list[str]])
 
 
 @lru_cache(maxsize=_PACKED_MAX)

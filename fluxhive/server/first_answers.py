@@ -32,10 +32,21 @@ _MINE_SHOWN, _QUEUE_SHOWN, _FAILED_SHOWN, _PAGE_TASKS = 12, 10, 8, 200
 _HOUR_MS = 3_600_000
 
 
-async def first_answers(request: Request, view: str) -> bytes:
+def who_asks(request: Request) -> Caller | None:
+    """Who is signed in, where a page of this very server or the person asks."""
+    text = session_text(request.scope)
+    if text is None:
+        return None
+    try:
+        check_own_page(request.scope)
+        return services_of(request).auth.caller_of_session(text)
+    except AuthError:
+        return None
+
+
+async def first_answers(request: Request, view: str, caller: Caller | None) -> bytes:
     """A JSON object for a data block of the page: ``answers`` by address, and ``live``, from where
     on the channel tells what changes. Empty for who is not signed in."""
-    caller = _caller(request)
     if caller is None:
         return b"{}"
     services = services_of(request)
@@ -84,18 +95,6 @@ def addresses_of(view: str, query: str, caller: Caller, services: Services) -> l
 
 def _tasks(**choice: str | int) -> str:
     return f"{API}/tasks?{urlencode(choice)}"
-
-
-def _caller(request: Request) -> Caller | None:
-    """Who is signed in, where a page of this very server or the person asks."""
-    text = session_text(request.scope)
-    if text is None:
-        return None
-    try:
-        check_own_page(request.scope)
-        return services_of(request).auth.caller_of_session(text)
-    except AuthError:
-        return None
 
 
 async def _ask(request: Request, caller: Caller, address: str) -> bytes | None:

@@ -86,6 +86,11 @@ class Visit:
         link = self.hive.transport.call("POST", "/api/v1/auth/link", SignInLink).link
         self.page.goto(f"{self.url}/sign-in#{link.partition('#')[2]}")
         self.page.get_by_role("heading", name="Overview").wait_for(state="attached")
+        self.stands()
+
+    def stands(self) -> None:
+        """Waits for the page's own script: what is seen before it (frame.ts) hears no keys."""
+        self.page.get_by_role("status").first.wait_for()
 
     def faults(self) -> list[str]:
         """What axe-core finds serious on the page as it is now: rule, place, and why."""

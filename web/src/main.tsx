@@ -14,6 +14,9 @@ const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"
 // What keeps the page behind a dialog from scrolling makes a style of its own and looks for it there.
 Object.assign(globalThis, { __webpack_nonce__: nonce });
 
+/** A browser that draws nothing for so long (another tab is looked at) is not waited for. */
+const DRAWN_WITHIN_MS = 200;
+
 const client = new QueryClient({
   defaultOptions: {
     queries: {
@@ -35,9 +38,9 @@ onSignedOut(() => {
 
 const root = document.getElementById("root");
 if (!root) throw new Error("index.html has no #root");
-// What stands there already (first.ts) stays until all of the page can be drawn at once. No `await`
+// What stands there already (frame.ts) stays until all of the page can be drawn at once. No `await`
 // here: a file that waits may not hold what others use, and the build would be in fifty pieces.
-void router.load().then(() =>
+void Promise.all([router.load(), drawn()]).then(() =>
   createRoot(root).render(
     <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={() => nonce}>
       <QueryClientProvider client={client}>
@@ -47,3 +50,12 @@ void router.load().then(() =>
     </MantineProvider>,
   ),
 );
+
+/** When the browser has drawn what stands there: it would else be held up by all that comes now. */
+function drawn(): Promise<void> {
+  if (document.hidden) return Promise.resolve();
+  return new Promise((done) => {
+    requestAnimationFrame(() => setTimeout(done));
+    setTimeout(done, DRAWN_WITHIN_MS);
+  });
+}

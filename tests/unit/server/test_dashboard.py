@@ -5,12 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
 
 from fluxhive.server import dashboard
 from tests.helpers.rest_hive import RestHive, rest_hive
@@ -144,6 +147,43 @@ async def test_a_page_has_its_first_answers_for_who_is_signed_in(it: RestHive, b
     links = '<link rel="modulepreload" href="/assets/t-1.js"><link rel="stylesheet" href="/assets/'
     for page in (nobodys, hers):
         assert links in page.text
+
+
+async def test_a_page_shows_its_frame_to_who_is_signed_in_alone(it: RestHive, built: Path) -> None:
+    (built / "index.html").write_text(f"<div>__FRAME__</div>{ANSWERING}")
+    (built / "frames.json").write_text('{"tasks": "<h1>Tasks</h1>"}')
+    async with it.client(None) as nobody, await signed_in(it) as browser:
+        assert "<div></div>" in (await nobody.get(SITE + "/tasks")).text
+        assert "<div><h1>Tasks</h1></div>" in (await browser.get(SITE + "/tasks")).text
+        assert "<div></div>" in (await browser.get(SITE + "/submit")).text
+
+
+@pytest.mark.parametrize("packing", [b"gzip", b"identity"])
+async def test_a_page_begins_before_its_answers_are_made(
+    built: Path, monkeypatch: pytest.MonkeyPatch, packing: bytes
+) -> None:
+    """A browser fetches what the beginning names while the server makes the answers."""
+    (built / "index.html").write_text(ANSWERING)
+    steps: list[str] = []
+
+    async def answers(*_: object) -> bytes:
+        steps.append("answers")
+        return b'{"answers": {}}'
+
+    monkeypatch.setattr(dashboard, "first_answers", answers)
+    monkeypatch.setattr(dashboard, "who_asks", lambda _: None)
+    headers = [(b"accept-encoding", packing)]
+    scope = {"type": "http", "path_params": {"name": "tasks"}, "headers": headers}
+    answer = await dashboard.show(Request(scope))
+    assert isinstance(answer, StreamingResponse)
+    reader = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    page = b""
+    async for part in answer.body_iterator:
+        assert isinstance(part, bytes)
+        page += reader.decompress(part) if packing == b"gzip" else part
+        steps.append("</head>" if b"</head>" in page else "")
+    assert steps[:2] == ["</head>", "answers"]
+    assert first_of(page.decode()) == {"answers": {}}
 
 
 async def test_no_text_of_a_user_ends_the_block_or_gets_the_nonce(

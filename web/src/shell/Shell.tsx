@@ -4,7 +4,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate } from "@tanstack/react-router";
 import { lazy, Suspense, useEffect, useState } from "react";
 import { meQuery, tasksQuery } from "../api/queries";
-import hive from "../hive.svg";
+import hive from "../hive.svg?inline";
 import { followFeed } from "../live/feed";
 import { isNotifying, notify, toTell } from "../live/notify";
 import { Icon } from "../parts/Icon";

@@ -39,7 +39,7 @@ export function figuresOf(summary?: Summary, nNodes?: number): Figure[] {
     {
       name: "Waiting",
       value: known(summary?.counts.queued),
-      detail: waitText(summary),
+      detail: summary && waitText(summary),
       search: { order: "queue" },
     },
     {
@@ -52,10 +52,9 @@ export function figuresOf(summary?: Summary, nNodes?: number): Figure[] {
   ];
 }
 
-function waitText(summary?: Summary): string {
-  const [held, oldest] = [summary?.counts.held ?? 0, summary?.oldest_wait_ms];
-  const wait =
-    summary && oldest != null ? `oldest for ${length(summary.now_ms - oldest)}` : "nobody waits";
+function waitText(summary: Summary): string {
+  const [held, oldest] = [summary.counts.held ?? 0, summary.oldest_wait_ms];
+  const wait = oldest != null ? `oldest for ${length(summary.now_ms - oldest)}` : "nobody waits";
   return held ? `${wait}, ${count(held)} held` : wait;
 }
 

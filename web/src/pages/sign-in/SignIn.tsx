@@ -6,7 +6,7 @@ import { type FormEvent, useEffect, useRef, useState } from "react";
 import { send } from "../../api/http";
 import { meQuery } from "../../api/queries";
 import type { Me } from "../../api/types";
-import hive from "../../hive.svg";
+import hive from "../../hive.svg?inline";
 import { Copyable } from "../../parts/Copyable";
 import { Trouble } from "../../parts/Trouble";
 import classes from "./SignIn.module.css";
