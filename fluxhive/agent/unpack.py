@@ -1,39 +1,27 @@
 """Unpacks the archive of a task's code into a fresh directory, trusting nothing that it says.
 
 An archive of ours is a plain tar of regular files (``sdk/snapshot.py``), so this reads just that:
-ustar headers, and pax headers that give a longer name. Whatever else there is, each kind of link,
-device and directory entry and every name that leads elsewhere, ends it (``core/code.py``). How much
-it may make was said by the task and is counted while it is made. Nothing is compressed, so nothing
-can grow. Files are made by descriptor below their directory, new, without following links.
+ustar headers, and pax headers that give a longer name (``core/archive.py``). Whatever else there
+is, each kind of link, device and directory entry and every name that leads elsewhere, ends it
+(``core/code.py``). How much it may make was said by the task and is counted while it is made.
+Nothing is compressed, so nothing can grow. Files are made by descriptor below their directory, new,
+without following links.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-from fluxhive.core.code import BLOCK_BYTES, REGULAR, CodeSnapshot, Entry, entry_problem
+from fluxhive.core.archive import PAX, BadArchive, check_pax, header_of, padding, pax_name
+from fluxhive.core.code import BLOCK_BYTES, CodeSnapshot, Entry, entry_problem
 
-_PAX = "x"
-#: A pax header holds one name; more memory than this is never taken for one.
-PAX_BYTES_MAX = 16 * 1024
 COPY_BYTES = 1 << 20
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 _OPEN_DIRECTORY = (
     os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 )
-
-
-class BadArchive(Exception):
-    """It is not what it should be; carries one sentence."""
-
-
-class _Header(NamedTuple):
-    name: str
-    kind: str
-    mode: int
-    n_bytes: int
 
 
 def unpack(archive: BinaryIO, target: str, code: CodeSnapshot) -> None:
@@ -55,9 +43,9 @@ def unpack(archive: BinaryIO, target: str, code: CodeSnapshot) -> None:
 def _entries(archive: BinaryIO, root: int, code: CodeSnapshot) -> int:
     n_files, n_bytes, long_name = 0, 0, None
     while (block := _block(archive)).strip(b"\0"):
-        header = _header(block)
-        if header.kind == _PAX and long_name is None:
-            long_name = _pax_name(archive, header.n_bytes)
+        header = header_of(block)
+        if header.kind == PAX and long_name is None:
+            long_name = _long_name(archive, header.n_bytes)
             continue
         entry = Entry(
             name=header.name if long_name is None else long_name,
@@ -122,54 +110,19 @@ def _block(archive: BinaryIO) -> bytes:
     return block
 
 
-def _skip_padding(archive: BinaryIO, n_bytes: int) -> None:
-    rest = -n_bytes % BLOCK_BYTES
-    if rest and len(archive.read(rest)) != rest:
-        raise BadArchive("it ends in the middle of a file")
-
-
-def _header(block: bytes) -> _Header:
-    """A ustar header (POSIX pax, section "ustar Interchange Format")."""
-    if block[257:263] != b"ustar\0":
-        raise BadArchive("it is no plain tar archive of ours")
-    checksum = sum(block[:148]) + 8 * 32 + sum(block[156:])
-    if _octal(block[148:156], "checksum") != checksum:
-        raise BadArchive("a header of it is damaged")
-    name, prefix = _text(block[:100]), _text(block[345:500])
-    return _Header(
-        name=f"{prefix}/{name}" if prefix else name,
-        kind=block[156:157].decode("latin-1").replace("\0", REGULAR),
-        mode=_octal(block[100:108], "mode"),
-        n_bytes=_octal(block[124:136], "size"),
-    )
-
-
-def _pax_name(archive: BinaryIO, n_bytes: int) -> str:
-    """The name that a pax header gives; one that gives anything else is none of ours."""
-    if n_bytes > PAX_BYTES_MAX:
-        raise BadArchive(f"a pax header of {n_bytes} bytes is refused")
+def _long_name(archive: BinaryIO, n_bytes: int) -> str:
+    check_pax(n_bytes)
     data = archive.read(n_bytes)
     if len(data) != n_bytes:
         raise BadArchive("it ends in the middle of a header")
     _skip_padding(archive, n_bytes)
-    length, _, rest = data.partition(b" ")
-    key, _, value = rest.partition(b"=")
-    is_one = length.isdigit() and int(length) == len(data) and value.endswith(b"\n")
-    if not is_one or key != b"path":
-        raise BadArchive("a pax header that gives anything but a name is refused")
-    return value[:-1].decode("utf-8", "surrogateescape")
+    return pax_name(data)
 
 
-def _octal(field: bytes, what: str) -> int:
-    text = field.rstrip(b"\0 ").lstrip(b" ")
-    if not text or text.strip(b"01234567"):
-        # Also GNU tar's other way to write large numbers, which nothing of ours needs.
-        raise BadArchive(f"a header's {what} is no octal number")
-    return int(text, 8)
-
-
-def _text(field: bytes) -> str:
-    return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+def _skip_padding(archive: BinaryIO, n_bytes: int) -> None:
+    rest = padding(n_bytes)
+    if rest and len(archive.read(rest)) != rest:
+        raise BadArchive("it ends in the middle of a file")
 
 
 def _shown(name: str) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from fluxhive.core.archive import BadArchive
 from fluxhive.core.code import CodeSnapshot
 from fluxhive.core.effects import NodeAttempt
 from fluxhive.core.errors import Conflict, FluxhiveError, InternalError, RemoteError, Unreachable
@@ -38,7 +39,6 @@ from .positioned import write_at
 from .run_directory import RunPhase, RunSpec, acknowledge, inspect_run, read_spec, write_spec
 from .spare_rooms import SpareRooms
 from .task_user import TaskUser, hand_over
-from .unpack import BadArchive
 
 log = logging.getLogger(__name__)
 

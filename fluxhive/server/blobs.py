@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from fluxhive.core.code import is_sha256
 from fluxhive.core.errors import InputError, NotFound, QuotaExceeded, Unreachable
@@ -98,15 +99,19 @@ class BlobStore:
 
     def read(self, owner: str, sha256: str, offset: int, limit: int) -> bytes:
         """Bytes of a complete blob. Raises ``NotFound``."""
+        with self.open(owner, sha256) as file:
+            file.seek(offset)
+            return file.read(limit)
+
+    def open(self, owner: str, sha256: str) -> BinaryIO:
+        """A complete blob, for reading; counts as used now. Raises ``NotFound``."""
         path = self._path(owner, sha256)
         try:
-            with path.open("rb") as file:
-                file.seek(offset)
-                data = file.read(limit)
+            file = path.open("rb")
         except FileNotFoundError as error:
             raise NotFound(f"there is no blob `{sha256}`") from error
         _touch(path, self._clock())
-        return data
+        return file
 
     def collect(self, is_needed: Callable[[str, str], bool]) -> int:
         """Removes what nobody needs any more; how many. ``is_needed`` gets user and hash."""

@@ -7,24 +7,31 @@ through one thread, in order. What no living task refers to is collected in time
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
 
+from fluxhive.core.archive import BadArchive
+from fluxhive.core.code import CodeSnapshot
 from fluxhive.core.errors import Conflict, InputError, NotFound
 from fluxhive.core.task import Task, TaskSpec
+from fluxhive.protocol.code_view import CodeText
 from fluxhive.protocol.rest import BlobView
 
 from .blobs import BlobStore, folder_of
 from .brain import Brain
+from .code_files import CodeFiles, FileAt
 
 log = logging.getLogger(__name__)
 
 COLLECT_S = 600.0
-#: Nodes that read at the same time; more wait.
+#: Nodes that read at the same time, and people who look; more wait.
 READERS = 4
+
+_T = TypeVar("_T")
 
 
 class CodeStore:
@@ -35,6 +42,8 @@ class CodeStore:
         self._brain = brain
         self._writer = anyio.CapacityLimiter(1)
         self._readers = anyio.CapacityLimiter(READERS)
+        self._lookers = anyio.CapacityLimiter(READERS)
+        self._files = CodeFiles(blobs)
 
     async def look(self, owner: str, sha256: str) -> BlobView:
         """How much there is of a blob."""
@@ -96,6 +105,28 @@ class CodeStore:
             raise Conflict(
                 f"the code of task {task.id} is not on the server any more",
                 hint="submit it again",
+            ) from error
+
+    async def files(self, task: Task) -> tuple[FileAt, ...]:
+        """The files of a task's code, by name. Raises ``NotFound``, ``Conflict``."""
+        return await self._shown(task, self._files.listing)
+
+    async def text(self, task: Task, name: str) -> CodeText:
+        """The text of one of them. Raises ``NotFound``, ``Conflict``."""
+        return await self._shown(task, partial(self._files.text, name=name))
+
+    async def _shown(self, task: Task, look: Callable[[str, CodeSnapshot], _T]) -> _T:
+        code = task.spec.code
+        if code is None:
+            raise NotFound(
+                f"task {task.id} has no code of its own: it ran in a directory of its node",
+                hint="with --code each attempt gets a copy, and you see what it was",
+            )
+        try:
+            return await anyio.to_thread.run_sync(look, task.owner, code, limiter=self._lookers)
+        except BadArchive as error:
+            raise Conflict(
+                f"the code of task {task.id} cannot be shown: {error}", hint="submit it again"
             ) from error
 
     async def run(self) -> None:

@@ -169,3 +169,21 @@ def test_a_log_is_filtered_searched_unfolded_and_linked_by_line(
     assert visit.faults() == []
     visit.check_clean()
     visit.close()
+
+
+def test_the_code_of_a_task_is_read_as_it_was_at_submit(visit: Visit, tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/base.yaml").write_text("rate: 1e-4\n")
+    (tmp_path / "train.py").write_text("print('<b>no markup</b>')\n")
+    task_id = visit.hive.submit("--name", "coded", "--code", str(tmp_path), "--", "true")
+    (tmp_path / "train.py").write_text("print('changed since')\n")
+    page = visit.page
+    page.goto(f"/t/{task_id}")
+    page.get_by_role("button", name="look at its files").click()
+    files = page.get_by_role("dialog").get_by_role("list", name="Files").get_by_role("button")
+    expect(files).to_have_count(2)
+    page.get_by_role("textbox", name="File names contain").fill("train")
+    expect(files).to_have_count(1)
+    files.first.click()
+    expect(page.get_by_role("region", name="train.py")).to_have_text("print('<b>no markup</b>')\n")
+    assert visit.faults() == []

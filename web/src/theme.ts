@@ -38,6 +38,7 @@ export const theme = createTheme({
   fontSizes: { xs: "12px", sm: "13px", md: "14px", lg: "16px", xl: "20px" },
   headings: { fontWeight: "600" },
   cursorType: "pointer",
+  components: { Modal: { defaultProps: { closeButtonProps: { "aria-label": "Close" } } } },
   // Dark words on the pale red of the dark scheme: white ones are below WCAG AA there.
   autoContrast: true,
 });

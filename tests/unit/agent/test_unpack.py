@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from fluxhive.agent.unpack import PAX_BYTES_MAX, BadArchive, unpack
+from fluxhive.agent.unpack import unpack
+from fluxhive.core.archive import PAX_BYTES_MAX, BadArchive
 from fluxhive.core.code import CodeSnapshot
 from fluxhive.sdk.snapshot import look, pack
 

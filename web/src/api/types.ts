@@ -8,6 +8,8 @@ export type {
   BulkResults,
   CauseCount,
   Changes,
+  CodeListing,
+  CodeText,
   ExitFacts,
   GpuProcesses,
   GpuReport,

@@ -1,7 +1,8 @@
 /** Beside a task: what it asked for, what it got, its code, its environment, its links. */
+import { useDisclosure } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { type ReactNode, useState } from "react";
+import { lazy, type ReactNode, Suspense, useState } from "react";
 import { linksQuery } from "../../api/queries";
 import type { AttemptView, TaskView } from "../../api/types";
 import { bytes, counted, gib, memory } from "../../format/amount";
@@ -12,6 +13,8 @@ import classes from "./Facts.module.css";
 import { linksIn } from "./links";
 import { looksSecret, MASK } from "./secrets";
 import { reservedText } from "./story";
+
+const CodeFiles = lazy(async () => ({ default: (await import("./CodeFiles")).CodeFiles }));
 
 export function Facts({ task, attempt }: { task: TaskView; attempt?: AttemptView }) {
   return (
@@ -93,6 +96,7 @@ function Resources({ task, attempt }: { task: TaskView; attempt?: AttemptView })
 function RunsAs({ task }: { task: TaskView }) {
   const { spec } = task;
   const { code } = spec;
+  const [isShown, show] = useDisclosure();
   return (
     <dl className={classes.facts}>
       <Fact name="executor">{spec.executor ?? "exec"}</Fact>
@@ -102,7 +106,15 @@ function RunsAs({ task }: { task: TaskView }) {
           <>
             {bytes(code.n_bytes ?? 0)}
             {code.n_files ? `, ${counted(code.n_files, "file")}` : ""}{" "}
-            <Copyable text={code.sha256}>{code.sha256.slice(0, 10)}</Copyable>
+            <Copyable text={code.sha256}>{code.sha256.slice(0, 10)}</Copyable>{" "}
+            <button type="button" className={classes.show} onClick={show.open}>
+              look at its files
+            </button>
+            {isShown && (
+              <Suspense>
+                <CodeFiles task={task.id} name={task.name || task.id} close={show.close} />
+              </Suspense>
+            )}
           </>
         )}
       </Fact>
