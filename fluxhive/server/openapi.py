@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from fluxhive import __version__
+from fluxhive.protocol.export import described
 from fluxhive.protocol.feed import FeedEvent
 from fluxhive.protocol.live import LiveMessage, Watch
 from fluxhive.protocol.rest import LogEnd, LogEvent, Problem
@@ -48,7 +49,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         for name, schema in components.get("schemas", {}).items()
         if name not in ("HTTPValidationError", "ValidationError")
     }
-    components["schemas"] = dict(sorted({**own, **schemas}.items()))
+    components["schemas"] = dict(sorted({**own, **described(schemas)}.items()))
     components["responses"] = {
         "Problem": {
             "description": "What is wrong, and what to do about it.",
