@@ -43,6 +43,8 @@ class Link(Generic[M]):
         self._last_n = last_n
         self._unacknowledged: deque[tuple[int, bytes]] = deque(unacknowledged)
         self._unsent: deque[tuple[int, bytes]] = deque(self._unacknowledged)
+        #: So many at the head of it are not numbered.
+        self._n_unnumbered = 0
         self._received = 0
         self._committed = 0
         self._ack_sent = 0
@@ -86,8 +88,9 @@ class Link(Generic[M]):
         return item
 
     def send_unnumbered(self, message: AgentMessage | ServerMessage) -> None:
-        """Queues a message that nobody acknowledges, ahead of the others."""
-        self._unsent.appendleft((0, encode_message(message)))
+        """Queues a message that nobody acknowledges: ahead of the others, behind those like it."""
+        self._unsent.insert(self._n_unnumbered, (0, encode_message(message)))
+        self._n_unnumbered += 1
 
     def receive(self, frame: str | bytes) -> list[tuple[int, M]]:
         """The new messages of a text frame with their numbers (0: not numbered).
@@ -134,6 +137,7 @@ class Link(Generic[M]):
                 if items and size + len(self._unsent[0][1]) > FRAME_BYTES:
                     break
                 item = self._unsent.popleft()
+                self._n_unnumbered -= not item[0]
                 size += len(item[1]) + 16
                 items.append(item)
             frames.append(encode_envelope(self._committed, items))
@@ -142,7 +146,7 @@ class Link(Generic[M]):
 
     def resumed(self) -> None:
         """A new connection: everything unacknowledged is sent again, the peer numbers from 1."""
-        self._unsent = deque(self._unacknowledged)
+        self._unsent, self._n_unnumbered = deque(self._unacknowledged), 0
         self._received = self._committed = self._ack_sent = self._handed_out = 0
         self._skipped.clear()
 

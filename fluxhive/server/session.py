@@ -60,8 +60,9 @@ REPORTS_MAX = 50_000
 #: One frame must be taken within this time.
 WRITE_S = 30.0
 CLOSE_S = 2.0
-#: Marks of logs are gathered for so long.
-MARKS_DELAY_S = 0.010
+#: Marks of logs are gathered for so long, or until so much of a stream has come: a node has at most
+#: 2 MiB under way, and would wait for its mark with most of them.
+MARKS_DELAY_S, MARKS_BYTES = 0.010, 512 * 1024
 #: A node that keeps sending beyond the mark is told again after this time.
 REFUSE_AGAIN_S = 1.0
 FRAMES_AT_ONCE = 16
@@ -324,10 +325,14 @@ class Session:
         key = (where.channel, stream)
         earlier = self._marks.get(key)
         refused = refused or (earlier is not None and earlier[1])
-        self._marks[key] = mark(where, stream), refused
-        if not self._marks_due:
+        newest = mark(where, stream)
+        self._marks[key] = newest, refused
+        told, _ = self._told.get(key, (None, 0.0))
+        if newest.received - (0 if told is None else told.received) >= MARKS_BYTES:
+            self._send_marks()
+        elif not self._marks_due:
             self._marks_due = True
-            asyncio.get_running_loop().call_later(MARKS_DELAY_S, self._send_marks)
+            asyncio.get_running_loop().call_later(MARKS_DELAY_S, self._gathered)
 
     def log_broke(self, problem: str, *, foreign: bool) -> None:
         """What came is no log frame, or one of another node's attempt."""
@@ -341,13 +346,16 @@ class Session:
         self._told.pop((channel, stream), None)
         self._marks.pop((channel, stream), None)
 
+    def _gathered(self) -> None:
+        self._marks_due = False
+        self._send_marks()
+
     def _send_marks(self) -> None:
         """A mark that brings news lets the node go on; the same one again sends it back to there.
 
         So a refusal is the mark said once more after it brought its news, and no mark is ever
         repeated without need.
         """
-        self._marks_due = False
         marks, self._marks = self._marks, {}
         if not self.is_open:
             return

@@ -92,6 +92,22 @@ def test_an_unnumbered_message_goes_first_and_is_never_repeated() -> None:
     assert [n for n, _ in pass_all(server, agent_end())] == [1]
 
 
+def test_unnumbered_messages_keep_their_order() -> None:
+    """A mark of a log that came before an older one would send its node back."""
+    server = server_end()
+    for at in (1, 2):
+        server.send_unnumbered(HeartbeatAck(sent_at_ms=at))
+    server.send(HeartbeatAck(sent_at_ms=3))
+    assert [m.sent_at_ms for _, m in pass_all(server, agent_end())] == [1, 2, 3]
+    for at in (4, 5):
+        server.send_unnumbered(HeartbeatAck(sent_at_ms=at))
+    again = agent_end()
+    server.resumed()
+    for at in (6, 7):
+        server.send_unnumbered(HeartbeatAck(sent_at_ms=at))
+    assert [m.sent_at_ms for _, m in pass_all(server, again)] == [6, 7, 3]
+
+
 def test_frames_stay_below_their_size() -> None:
     agent = agent_end()
     big = "x" * (FRAME_BYTES // 3)

@@ -18,7 +18,12 @@ from fluxhive.core.reports import AttemptAccepted, AttemptEnded
 from fluxhive.core.task import AttemptState, Task, TaskSpec, TaskState
 from fluxhive.core.values import AttemptId, GpuUuid, NodeId
 from fluxhive.protocol.agent import Dispatch, Forget, HeartbeatAck, LogUpTo, Stop
-from fluxhive.protocol.wire import FRAME_BYTES_MAX, encode_envelope, encode_message
+from fluxhive.protocol.wire import (
+    FRAME_BYTES_MAX,
+    LOG_CHUNK_BYTES,
+    encode_envelope,
+    encode_message,
+)
 from fluxhive.server import session as session_module
 from fluxhive.server import sessions as sessions_module
 from fluxhive.server.hive import Hive
@@ -414,6 +419,25 @@ async def test_an_unknown_kind_of_message_is_skipped_and_acknowledged(it: Servin
 
 
 # ── logs and launches ─────────────────────────────────────────────────────────────────────────
+
+
+async def test_much_output_gets_its_marks_before_the_pause_for_gathering(
+    it: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pause never ends here: what is less than ``MARKS_BYTES`` gets no mark, in order."""
+    agent = FakeAgent(it.url, answers=False)
+    async with agent.connected():
+        monkeypatch.setattr(session_module, "MARKS_DELAY_S", 1e6)
+        await submit(it.hive)
+        await agent.until(lambda: agent.all(Dispatch))
+        channel = agent.all(Dispatch)[0].channel
+        piece, n_pieces = b"x" * LOG_CHUNK_BYTES, 12
+        for n in range(n_pieces):
+            await agent.send_log(channel, piece, offset=n * LOG_CHUNK_BYTES)
+        enough = n_pieces * LOG_CHUNK_BYTES - session_module.MARKS_BYTES
+        await agent.until(lambda: any(m.received > enough for m in agent.all(LogUpTo)))
+        marks = [m.received for m in agent.all(LogUpTo) if m.stream == 0]
+    assert marks == sorted(set(marks))
 
 
 async def test_a_frame_beyond_the_mark_sends_the_node_back(it: Serving) -> None:
