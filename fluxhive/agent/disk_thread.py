@@ -9,11 +9,13 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_Work = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+_Done = Callable[[Any, BaseException | None], None]
+_Work = tuple[Callable[[], Any], asyncio.AbstractEventLoop, _Done]
 CLOSE_S = 10.0
 
 
@@ -27,14 +29,20 @@ class DiskThread:
 
     async def run(self, work: Callable[[], T]) -> T:
         """What ``work`` returns or raises. Cancelled while it is under way, it is still done."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.begin(work, partial(_settle, future))
+        return await future
+
+    def begin(
+        self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
+    ) -> None:
+        """The same without a task that waits: ``done`` is called in the loop, with what it returned
+        or with what it raised."""
         if self._thread is None:
             # A daemon: a disk that never answers must not keep the process from ending.
             self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._queue.put((work, loop, future))
-        return await future
+        self._queue.put((work, asyncio.get_running_loop(), done))
 
     def close(self) -> None:
         """Waits a while for what is under way."""
@@ -44,7 +52,7 @@ class DiskThread:
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
-            work, loop, future = item
+            work, loop, done = item
             result: Any = None
             error: BaseException | None = None
             try:
@@ -52,7 +60,7 @@ class DiskThread:
             except BaseException as raised:  # handed to whoever waits for it
                 error = raised
             if not loop.is_closed():
-                loop.call_soon_threadsafe(_settle, future, result, error)
+                loop.call_soon_threadsafe(done, result, error)
 
 
 def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:

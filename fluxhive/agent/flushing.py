@@ -7,6 +7,7 @@ all that waits shares one flush.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,6 @@ from fluxhive.core.events import NodeEvent
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import Launch
 
-from .bell import Bell
 from .disk_thread import DiskThread
 from .journal import JournalUnavailable
 from .ports import JournalPort, Rooms
@@ -62,8 +62,9 @@ class Flusher:
         #: Told why nothing can be flushed; empty: it can.
         self.on_flushed: Callable[[str], None] = lambda problem: None
         self._batches: deque[Batch] = deque()
-        self._bell = Bell()
         self._disk = DiskThread("journal")
+        self._is_under_way = self._is_over = False
+        self._broken: asyncio.Future[None] | None = None
         self._is_held = False
         self._freed = anyio.Event()
 
@@ -72,16 +73,19 @@ class Flusher:
         waits = batch.must_flush or batch.quick or batch.contact_at_ms is not None
         if waits or self._batches:
             self._batches.append(batch)
-            self._bell.ring()
+            if not self._is_under_way:
+                self._begin()
         else:
             self._finish(batch)
 
     async def run(self) -> None:
-        """Flushes until cancelled."""
-        while True:
-            await self._bell.wait()
-            while self._batches:
-                await self._flush()
+        """Until cancelled; then nothing more is carried out. Raises what that raises."""
+        # Nobody waits for each flush anew: its end is called back, which costs half as much.
+        self._broken = asyncio.get_running_loop().create_future()
+        try:
+            await self._broken
+        finally:
+            self._is_over = True
 
     async def free(self) -> None:
         """Returns when the journal can be written without waiting for the disk."""
@@ -92,7 +96,8 @@ class Flusher:
         """After ``run``: waits for the flush under way."""
         self._disk.close()
 
-    async def _flush(self) -> None:
+    def _begin(self) -> None:
+        self._is_under_way = True
         batches = list(self._batches)
         done: list[NodeEvent] = []
         must_flush = any(batch.must_flush for batch in batches)
@@ -103,22 +108,50 @@ class Flusher:
         if is_long:
             self._is_held, self._freed = True, anyio.Event()
         flush = None if journal is None else partial(journal.flush, is_long=is_long)
+        work = partial(self._work, batches, flush, done)
+        self._disk.begin(work, partial(self._ended, batches, done, must_flush))
+
+    def _ended(
+        self,
+        batches: Sequence[Batch],
+        done: Sequence[NodeEvent],
+        must_flush: bool,
+        problem: str | None,
+        error: BaseException | None,
+    ) -> None:
+        self._is_held = False
+        self._freed.set()
+        if self._is_over:
+            return
         try:
-            problem = await self._disk.run(partial(self._work, batches, flush, done))
-        finally:
-            self._is_held = False
-            self._freed.set()
+            if error is not None:
+                raise error
+            self._follow_up(batches, done, must_flush, problem or "")
+        except Exception as broken:  # supervisor: whoever awaits ``run`` gets it
+            if self._broken is not None and not self._broken.done():
+                self._broken.set_exception(broken)
+
+    def _follow_up(
+        self, batches: Sequence[Batch], done: Sequence[NodeEvent], must_flush: bool, problem: str
+    ) -> None:
         for event in done:
             self._put(event)
         if must_flush:
             self.on_flushed(problem)
         if problem:
-            await anyio.sleep(FLUSH_AGAIN_S)
+            asyncio.get_running_loop().call_later(FLUSH_AGAIN_S, self._begin_again)
             return
         for batch in batches:
             # Taken out one by one: what is added meanwhile comes after all of them.
             self._finish(batch)
             self._batches.popleft()
+        self._is_under_way = False
+        if self._batches:
+            self._begin()
+
+    def _begin_again(self) -> None:
+        if not self._is_over:
+            self._begin()
 
     def _work(
         self,
