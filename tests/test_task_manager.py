@@ -90,8 +90,8 @@ def test_a_failed_task_is_tried_again_as_often_as_asked(hive: Hive) -> None:
     hive.sees("dispatch t1.1 on n1")
     hive.ends("t1.1", "failure", exit_code=3)
     hive.sees(
-        "t1.1 ended: failure: exit code 3",
-        "t1 queued: attempt 1 ended: failure: exit code 3; retry 1 of 1 in 8.5 s",
+        "t1.1 ended: exit code 3",
+        "t1 queued: attempt 1 ended: exit code 3; retry 1 of 1 in 8.5 s",
         "forget t1.1 on n1",
     )
     assert hive.word("t1") == "retrying"
@@ -100,8 +100,8 @@ def test_a_failed_task_is_tried_again_as_often_as_asked(hive: Hive) -> None:
     hive.sees("dispatch t1.2 on n1")
     hive.ends("t1.2", "failure", exit_code=3)
     hive.sees(
-        "t1.2 ended: failure: exit code 3",
-        "t1 failed: failure: exit code 3 (attempt 2)",
+        "t1.2 ended: exit code 3",
+        "t1 failed: exit code 3 (attempt 2)",
         "forget t1.2 on n1",
     )
 
@@ -214,8 +214,8 @@ def test_a_dirty_gpu_is_out_of_use_until_its_memory_is_back(hive: Hive) -> None:
     hive.sees(
         "t2 queued: submitted",
         "n1 ready: memory of t1.1 is not back on its GPU",
-        "t1.1 ended: failure: exit code 1",
-        "t1 failed: failure: exit code 1",
+        "t1.1 ended: exit code 1",
+        "t1 failed: exit code 1",
         "forget t1.1 on n1",
     )
     hive.beat("n1", gpu("n1-gpu0", state="dirty", why="1.2 GiB left"))

@@ -118,8 +118,10 @@ def is_own_failure(outcome: Outcome, facts: ExitFacts | None) -> bool:
 
 
 def describe(outcome: Outcome) -> str:
-    """How an attempt ended, as people say it: ``failure: exit code 3``."""
+    """How an attempt ended, as people say it: ``exit code 3``, ``gpu-oom: by a neighbour``."""
     what = describe_detail(outcome)
+    if outcome.kind is OutcomeKind.FAILURE and what:
+        return what  # beside it stands that it failed
     if outcome.kind is OutcomeKind.SUCCESS or not what:
         return str(outcome.kind.value)
     return f"{outcome.kind.value}: {what}"

@@ -57,7 +57,7 @@ def test_a_member_that_failed_while_the_server_was_away_ends_the_others_later(
     assert not is_gone(pids[0] or 0)
     hive.start_server()
     end = hive.ended(task)
-    assert end.reason.startswith("failure: exit code 3 (rank 1 on ")
+    assert end.reason.startswith("exit code 3 (rank 1 on ")
     assert len(end.attempts) == 1
     assert is_gone(pids[0] or 0)
 

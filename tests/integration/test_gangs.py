@@ -87,7 +87,7 @@ def test_a_member_that_fails_ends_the_others_and_is_named(
     assert hive.run("wait", task).returncode == 3
     assert all(is_gone(pid) for pid in pids)
     label = members(hive, task)[1]["node_label"]
-    assert hive.task(task)["reason"] == f"failure: exit code 3 (rank 1 on {label})"
+    assert hive.task(task)["reason"] == f"exit code 3 (rank 1 on {label})"
     assert hive.task(task)["attempts"][0]["cause_rank"] == 1
     assert members(hive, task)[0]["outcome"]["kind"] == "cancelled"
 

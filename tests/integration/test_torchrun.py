@@ -166,7 +166,7 @@ def test_a_process_that_is_killed_ends_the_gang_and_its_member_is_named(
     assert all_gone(trees)
     label = members[1]["node_label"]
     reason = hive.task(task)["reason"]
-    assert reason == f"failure: its process of rank 1 ended by signal 9 (rank 1 on {label})", reason
+    assert reason == f"its process of rank 1 ended by signal 9 (rank 1 on {label})", reason
 
 
 def test_cancel_ends_every_process_of_every_member(hive: CliHive, second: SecondAgent) -> None:

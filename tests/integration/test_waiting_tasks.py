@@ -22,9 +22,7 @@ def test_a_chain_runs_in_order_over_a_restart_and_falls_with_its_first_failure(
     assert (hive.home / "order").read_text().split() == ["first", "second", "cleaner"]
     cancelled = hive.task("never")
     assert cancelled["state"] == "cancelled"
-    assert cancelled["reason"] == (
-        f"needs {second} to succeed, and that failed: failure: exit code 3"
-    )
+    assert cancelled["reason"] == (f"needs {second} to succeed, and that failed: exit code 3")
     refused = hive.run("submit", "--after", second, "--", "true")
     assert refused.returncode == 6
     assert f"{second}:any" in refused.stderr

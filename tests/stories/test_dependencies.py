@@ -35,7 +35,7 @@ def test_what_can_never_start_is_cancelled_with_the_whole_chain(hive: Hive) -> N
     hive.submit("t4", after=("t2",))
     hive.ends("t1.1", "failure", exit_code=3)
     hive.forgets()
-    chain = "needs t1 to succeed, and that failed: failure: exit code 3"
+    chain = "needs t1 to succeed, and that failed: exit code 3"
     assert hive.task("t2").reason == chain
     assert hive.task("t2").state.value == "cancelled"
     assert hive.task("t4").reason == f"needs t2 to succeed, and that was cancelled: {chain}"
@@ -74,7 +74,7 @@ def test_a_task_submitted_after_a_failure_is_cancelled_at_once(hive: Hive) -> No
     hive.ends("t1.1", "failure")
     hive.forgets()
     hive.submit("t2", after=("t1",))
-    hive.sees("t2 cancelled: needs t1 to succeed, and that failed: failure: exit code 1")
+    hive.sees("t2 cancelled: needs t1 to succeed, and that failed: exit code 1")
     hive.submit("t3", after=("t99",))
     hive.sees("t3 cancelled: needs t99 to succeed, and no such task is known")
 

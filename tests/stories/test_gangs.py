@@ -84,15 +84,15 @@ def test_a_member_that_fails_ends_the_others_and_is_named(hive: Hive) -> None:
     running_gang(hive)
     hive.ends("t1.1", "failure", exit_code=3, on="n2")
     hive.sees(
-        "t1.1 stopping: rank 1 on n2 ended: failure: exit code 3",
+        "t1.1 stopping: rank 1 on n2 ended: exit code 3",
         "stop t1.1 on n1: gang",
         "forget t1.1 on n2",
     )
     assert hive.manager.reserved_on("n2").gpus[0].reserved_mib == 81_920
     hive.ends("t1.1", "cancelled", on="n1")
     hive.sees(
-        "t1.1 ended: failure: exit code 3 (rank 1 on n2)",
-        "t1 failed: failure: exit code 3 (rank 1 on n2)",
+        "t1.1 ended: exit code 3 (rank 1 on n2)",
+        "t1 failed: exit code 3 (rank 1 on n2)",
         "forget t1.1 on n1",
     )
     assert hive.attempt("t1.1").cause_rank == 1
@@ -188,8 +188,8 @@ def test_members_have_time_to_finish_after_another_ended_well(hive: Hive) -> Non
     hive.sees("t1.1 stopping: others had ended long before", "stop t1.1 on n1: gang")
     hive.ends("t1.1", "cancelled", on="n1")
     hive.sees(
-        "t1.1 ended: failure: rank 0 on n1 did not end with the others",
-        "t1 failed: failure: rank 0 on n1 did not end with the others",
+        "t1.1 ended: rank 0 on n1 did not end with the others",
+        "t1 failed: rank 0 on n1 did not end with the others",
         "forget t1.1 on n1",
     )
 
@@ -226,13 +226,13 @@ def test_a_gang_with_a_silent_node_is_adrift_and_waits_for_it(hive: Hive) -> Non
     assert hive.word("t1") == "adrift"
     assert hive.why_text("t1").startswith("n2 has been out of contact for")
     hive.ends("t1.1", "failure", on="n1")
-    hive.sees("t1.1 stopping: rank 0 on n1 ended: failure", "stop t1.1 on n2", "forget t1.1 on n1")
+    hive.sees("t1.1 stopping: rank 0 on n1 ended: exit code 1", "stop t1.1 on n2", "forget t1.1 on n1")
     hive.waits("1h")
     hive.sees_nothing()
     hive.rejoins("n2", "t1.1 running")
     hive.sees("n2 ready", "stop t1.1 on n2: gang")
     hive.ends("t1.1", "cancelled", on="n2")
-    hive.sees("t1.1 ended: failure", "t1 failed", "forget t1.1 on n2")
+    hive.sees("t1.1 ended: exit code 1", "t1 failed", "forget t1.1 on n2")
 
 
 def test_a_node_given_up_ends_its_member_and_so_the_gang(hive: Hive) -> None:
@@ -328,7 +328,7 @@ def test_a_restored_hive_goes_on_with_a_gang_that_is_ending(first: str) -> None:
     hive.rejoins(other, "t1.1 running")
     hive.sees(f"{first} ready", f"{other} ready", f"stop t1.1 on {other}: gang")
     hive.ends("t1.1", "cancelled", on=other)
-    hive.sees("t1.1 ended: failure", "t1 failed", f"forget t1.1 on {other}")
+    hive.sees("t1.1 ended: exit code 1", "t1 failed", f"forget t1.1 on {other}")
 
 
 def test_gangs_on_one_node_meet_at_different_ports(hive: Hive) -> None:

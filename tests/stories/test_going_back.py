@@ -21,7 +21,7 @@ def test_what_would_be_tried_again_is_held_once_since_a_later_attempt_may_run(hi
     hive.waits("1m")
     hive.sees("t1 queued: released by ann", "dispatch t1.1002 on n1")
     hive.ends("t1.1002", "failure")
-    hive.sees("t1.1002 ended: failure", "t1 queued", "forget t1.1002 on n1")
+    hive.sees("t1.1002 ended: exit code 1", "t1 queued", "forget t1.1002 on n1")
 
 
 def test_what_runs_still_is_taken_up_and_its_end_counts(hive: Hive) -> None:

@@ -108,7 +108,7 @@ def test_an_end_is_believed_in_every_state(hive: Hive) -> None:
     hive.sees(
         "dispatch t2.1 on n1",
         "t2.1 starting",
-        "t2.1 ended: failure: exit code 9",
+        "t2.1 ended: exit code 9",
         "t2 failed",
         "forget t2.1 on n1",
     )

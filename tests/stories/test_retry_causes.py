@@ -20,7 +20,7 @@ def test_a_failure_that_is_named_is_tried_again_and_another_is_not(hive: Hive) -
     hive.ends("t1.3", "failure", exit_code=1)
     task = hive.task("t1")
     assert task.state.value == "failed"
-    assert task.reason == ("failure: exit code 1; it is tried again only for: exit:75, time-limit")
+    assert task.reason == ("exit code 1; it is tried again only for: exit:75, time-limit")
 
 
 def test_what_is_not_its_fault_is_restarted_whatever_is_named(hive: Hive) -> None:

@@ -77,7 +77,7 @@ def test_a_failed_launch_is_its_own_fault_unless_the_node_could_not(
 def test_ends_are_said_in_one_clause() -> None:
     kind = OutcomeKind.FAILURE
     assert describe(Outcome(kind=OutcomeKind.SUCCESS, exit_code=0)) == "success"
-    assert describe(Outcome(kind=kind, exit_code=3)) == "failure: exit code 3"
-    assert describe(Outcome(kind=kind, signal=9)) == "failure: signal 9"
-    assert describe(Outcome(kind=kind, exit_code=3, detail="no disk")) == "failure: no disk"
+    assert describe(Outcome(kind=kind, exit_code=3)) == "exit code 3"
+    assert describe(Outcome(kind=kind, signal=9)) == "signal 9"
+    assert describe(Outcome(kind=kind, exit_code=3, detail="no disk")) == "no disk"
     assert describe(Outcome(kind=OutcomeKind.NODE_LOST)) == "node-lost"
