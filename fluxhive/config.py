@@ -315,7 +315,7 @@ def key_named(name: str) -> Key:
     raise InputError(
         f"unknown configuration key: `{name}`",
         field=name,
-        hint=_closest(name) or "keys: " + ", ".join(BY_NAME),
+        hint=_closest(name) or "list them: fluxhive config",
     )
 
 
@@ -379,8 +379,9 @@ def _checked(key: Key, value: object, source: str) -> Plain:
 
 def _closest(name: str) -> str | None:
     tails = {known.rpartition(".")[2]: known for known in BY_NAME}
-    if name in tails:
-        return f"did you mean `{tails[name]}`"
+    tail = name.rpartition(".")[2]
+    if tail in tails:
+        return f"did you mean `{tails[tail]}`"
     found = difflib.get_close_matches(name, [*BY_NAME, *tails], n=1, cutoff=0.6)
     return f"did you mean `{tails.get(found[0], found[0])}`" if found else None
 

@@ -24,6 +24,37 @@ _ELSEWHERE = {
     **dict.fromkeys((f"node {word}" for word in _SAME[0]), "fluxhive nodes"),
     "service start": "fluxhive service install",
 }
+#: Members of a task's spec, and the options of `submit` that they are made of.
+_OPTIONS = {
+    "after": "--after",
+    "array": "--array",
+    "array.at_most": "--at-most",
+    "array.variables": "--array",
+    "begin_at_ms": "--begin",
+    "checkpoint_signal": "--checkpoint-signal",
+    "env": "--env",
+    "failover_ms": "--failover",
+    "grace_ms": "--grace",
+    "image": "--image",
+    "mounts": "--mount",
+    "name": "--name",
+    "nproc_per_node": "--nproc-per-node",
+    "project": "--project",
+    "request.cpus": "--cpus",
+    "request.gpu_memory_mib": "--gpu-mem",
+    "request.gpu_model": "--gpu-model",
+    "request.gpus": "--gpus",
+    "request.memory_mib": "--mem",
+    "request.nodes": "--nodes",
+    "request.on_nodes": "--node",
+    "request.tags": "--tag",
+    "retry": "--retry",
+    "retry_on": "--retry-on",
+    "secrets": "--secret",
+    "time_limit_ms": "--time",
+    "workdir": "--workdir",
+}
+_MEMBER = re.compile(r"(?P<name>[a-z_]+(?:\.[a-z_]+)?)(?:\[\d+\])?(?:\.\w+)?: ")
 #: What takes things from a list that `ls` beside it shows.
 _ENDING = (" rm", " revoke")
 _WRONG_KIND = re.compile(r"'(?P<value>.*)' is not a valid (?P<kind>integer|float)", re.DOTALL)
@@ -66,6 +97,16 @@ def in_our_words(error: click.ClickException, verb: str) -> InputError:
     parameter = getattr(error, "param", None)
     field = parameter.name if isinstance(parameter, click.Parameter) else None
     return InputError(text[:1].lower() + text[1:], field=field, hint=hint)
+
+
+def in_options(error: InputError) -> InputError:
+    """What the server says of a member of its JSON, said of the option that it came from."""
+    found = _MEMBER.match(error.text)
+    option = _OPTIONS.get(found["name"]) if found is not None else None
+    if found is None or option is None:
+        return error
+    text = f"{option}: {error.text[found.end() :]}"
+    return InputError(text, field=option, value=error.value, hint=error.hint)
 
 
 def closest(name: str, known: list[str]) -> str | None:
@@ -142,6 +183,8 @@ def _bad_value(error: click.BadParameter, path: str) -> InputError | None:
     if match := _WRONG_KIND.match(said):
         value, kind = match["value"], "whole number" if match["kind"] == "integer" else "number"
         text = f"`{name}` must be a {kind}: `{value}`"
+        if name == "--gpus":
+            hint = "say how many: `fluxhive gpus` lists what there is"
     elif match := _OUT_OF_RANGE.match(said):
         value, low, high = match["value"], match["low"] or match["least"], match["high"]
         text = f"`{name}` must be {_range(low, high)}: {value}"

@@ -30,12 +30,15 @@ class Printer:
 
     def __init__(self, *, is_raw: bool = False) -> None:
         self.is_raw = is_raw
+        #: Whether there was anything to show.
+        self.has_written = False
         self._filters: dict[tuple[str, str], TerminalFilter] = {}
 
     def write(self, attempt: str, stream: str, data: bytes) -> None:
         """Shows bytes of one stream. Raises BrokenPipeError when nobody reads any more."""
         target = sys.stderr if stream == "stderr" else sys.stdout
         binary: BinaryIO = target.buffer
+        self.has_written = self.has_written or bool(data)
         if target.isatty() and not self.is_raw:
             kept = self._filters.setdefault((attempt, stream), TerminalFilter())
             data = _drawn(kept.feed(data)).encode("utf-8", "replace")

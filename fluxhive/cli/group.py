@@ -11,7 +11,7 @@ from importlib import import_module
 import click
 
 from fluxhive.cli import messages
-from fluxhive.cli.complaints import closest, in_our_words
+from fluxhive.cli.complaints import closest, in_options, in_our_words
 from fluxhive.cli.fluxhive import (
     ALIASES,
     COMPLETION_VARIABLE,
@@ -56,6 +56,10 @@ _INSTEAD = {
         "that is not built yet; `fluxhive --help` lists what is",
     ),
 }
+
+
+#: Verbs whose options become the spec of a task.
+_SPEC_VERBS = ("submit", "rerun", "edit", "sweep")
 
 
 class LazyGroup(click.Group):
@@ -108,6 +112,8 @@ def invoke(arguments: list[str]) -> int:
         add_completion_class(PowerShellComplete)
     try:
         result = lazy_group().main(args=arguments, prog_name="fluxhive", standalone_mode=False)
+    except InputError as error:
+        return messages.show(in_options(error) if verb in _SPEC_VERBS else error)
     except FluxhiveError as error:
         return messages.show(error)
     except click.Abort:

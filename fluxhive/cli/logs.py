@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import click
 
-from fluxhive.cli import options, session
+from fluxhive.cli import messages, options, session
 from fluxhive.cli.completing import TASK_NAMES
-from fluxhive.cli.follow import Printer, follow, show_until_end, tell_gap
+from fluxhive.cli.follow import Printer, ending, follow, show_until_end, tell_gap
 from fluxhive.cli.follow_many import follow_many, print_many
 from fluxhive.cli.marked_lines import Source
 from fluxhive.core.errors import InputError, NotFound
+from fluxhive.core.task import TaskState
 from fluxhive.protocol.rest import LogGapView, TaskView
 from fluxhive.sdk import tasks
 from fluxhive.sdk.calls import Calls, LogPiece
@@ -90,7 +91,11 @@ def command(
     printer = Printer(is_raw=is_raw)
     if found.state.is_final and not chosen:
         # The whole of an ended task is a followed log that ends at once: streams interleaved.
-        show_until_end(client, found.id, printer, attempt=attempt, rank=member, process=process)
+        ended = show_until_end(
+            client, found.id, printer, attempt=attempt, rank=member, process=process
+        )
+        if not (printer.has_written or is_torchrun(found) or ended.state is TaskState.SUCCEEDED):
+            messages.say(f"nothing was written; {ending(ended)}")
         return 0
     number = attempt or _last_number(found)
     if is_torchrun(found) and rank is None and not chosen:

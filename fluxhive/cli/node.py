@@ -63,7 +63,7 @@ def undrain(*, node: str, control_url: str | None) -> None:
     messages.say(f"{changed.label} takes tasks again")
 
 
-@command.command("give-up")
+@command.command("give-up", short_help="Say that a silent node's machine is off.")
 @click.argument("node", shell_complete=NODE_NAMES)
 @options.yes
 @options.control_url
@@ -110,7 +110,7 @@ def end_unknown(*, node: str, is_sure: bool, control_url: str | None) -> int:
     return 0
 
 
-@command.command("remove")
+@command.command("remove", short_help="Take a node that is gone for good off the list.")
 @click.argument("node", shell_complete=NODE_NAMES)
 @options.yes
 @options.control_url

@@ -34,7 +34,9 @@ _OPTIONS = (
     click.option("--preemptible", is_flag=True, help="May make room for urgent tasks."),
     click.option("--min-run", metavar="TIME", help="Not before it ran so long. Default: 10m."),
     click.option(
-        "--checkpoint-signal", metavar="NAME", help="Sent to save by, as USR1, when it makes room."
+        "--checkpoint-signal",
+        metavar="NAME[@TIME]",
+        help="Sent to save by, as USR1, when it makes room; TIME is --grace.",
     ),
     click.option("--grace", metavar="TIME", help="From the polite signal to the kill. As 90s."),
     click.option("--hold", is_flag=True, help="Not before it is released."),
@@ -72,6 +74,9 @@ def queued(spec: TaskSpec, given: dict[str, Any]) -> TaskSpec:
 def _with_room(spec: TaskSpec, given: dict[str, Any]) -> TaskSpec:
     """What it does when urgent tasks want its room."""
     min_run, grace, name = given["min_run"], given["grace"], given["checkpoint_signal"]
+    if name is not None and "@" in name:  # USR1@90s: so long before the kill
+        name, _, before = name.partition("@")
+        grace = before if grace is None else grace
     return replace(
         spec,
         preemptible=given["preemptible"],

@@ -41,6 +41,12 @@ def set_secret(*, name: str, path: str | None, control_url: str | None) -> None:
     else:
         value = _text(sys.stdin.buffer.read(SECRET_FILE_BYTES_MAX + 2), "stdin")
         value = value.removesuffix("\n").removesuffix("\r")
+        if not value:
+            raise InputError(
+                "no value came from standard input, and there is no terminal to ask on",
+                field="value",
+                hint=f"pass show x | fluxhive secret set {name}, or --file PATH",
+            )
     kept = session.client(control_url).set_secret(name, value)
     messages.say(f"kept {kept.name} ({kept.n_bytes} bytes)")
 

@@ -96,7 +96,7 @@ def backup(*, path: Path, state_dir: Path | None, with_logs: bool) -> int:
     return 0
 
 
-@command.command("restore")
+@command.command("restore", short_help="Go back to the backup in PATH.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Where the server keeps all.")
 @click.option("--no-hold", is_flag=True, help="Let what was queued start: it runs nowhere, surely.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from fluxhive.cli import messages, output
+from fluxhive.core.task import TaskState
 from fluxhive.protocol.rest import TaskView
 
 
@@ -23,6 +24,8 @@ def next_step(task: TaskView) -> str:
     """The command that shows how it goes on."""
     if task.members is not None:
         return f"members:  fluxhive ps --array {task.id}"
+    if task.state in (TaskState.QUEUED, TaskState.HELD):
+        return f"why it waits:  fluxhive why {task.id}"
     return f"logs:  fluxhive logs -f {task.id}"
 
 

@@ -55,7 +55,9 @@ def command(
         rows,
         items=[{by: each.key or "-", **_item(each)} for each in sums.rows],
         ids=[each.key or "-" for each in sums.rows],
-        none=f"you had no task in the last {since}",
+        none=f"you had no task in the last {since}"
+        if array is None
+        else f"no member of {array} ran in the last {since}",
     )
 
 

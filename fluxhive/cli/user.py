@@ -17,7 +17,7 @@ def command() -> None:
     """Add users, list users. For administrators."""
 
 
-@command.command("add")
+@command.command("add", short_help="Add a user, and print the link that lets them in.")
 @click.argument("name")
 @click.option("--email", default="", help="E-mail address.")
 @click.option("--role", type=click.Choice(ROLES), default=Role.MEMBER.value, show_default=True)
@@ -30,7 +30,7 @@ def add(*, name: str, email: str, role: str, control_url: str | None, is_json: b
         output.one(invitation)
         return
     output.lines([invitation.link])
-    messages.say(f"added {name}; the link above works once: send it to nobody else")
+    messages.say(f"the link above lets {name} set a password, once: send it to nobody else")
     if urlsplit(invitation.link).hostname in ("localhost", "127.0.0.1", "::1"):
         messages.warn(
             "it works on this machine alone, for the server listens here alone; for others start it"

@@ -42,7 +42,9 @@ def command(
         output.rows(form, "tasks", (), [], items=ended)
     elif not form.is_quiet:
         for task in ended:
-            messages.say(ending(task) if task.state.is_final else f"{task.id} {task.word}")
+            messages.say(
+                ending(task) if task.state.is_final else f"{task.id} is {task.word} after {timeout}"
+            )
     codes = [
         tasks.exit_code(task) if task.state.is_final else tasks.TIME_LIMIT_EXIT for task in ended
     ]

@@ -82,7 +82,10 @@ def _read(path: Path) -> dict[str, str]:
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise InputError(
-            f"cannot read `{path}`: {error.strerror}", field="--env-file", value=str(path)
+            f"cannot read `{path}`: {error.strerror}",
+            field="--env-file",
+            value=str(path),
+            hint="name a file with lines K=V; `--env K=V` gives one without a file",
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"`{path}` is not UTF-8 text", field="--env-file") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from fluxhive.core.array import ArraySpec, MemberCounts, SweepVariable
+from fluxhive.core.booking import Booking
 from fluxhive.core.node import NodeState
 from fluxhive.core.outcome import ExitFacts, Outcome, OutcomeKind
 from fluxhive.core.outlook import GpuCount, GpuStanding
@@ -12,8 +13,11 @@ from fluxhive.core.quota import Quota, QuotaScope, Use
 from fluxhive.core.remedies import Remedy
 from fluxhive.core.request import Request
 from fluxhive.core.task import AttemptState, TaskSpec, TaskState
+from fluxhive.core.values import GpuUuid, NodeId
+from fluxhive.protocol.bookings import BookedGpu, BookingPage, BookingView
 from fluxhive.protocol.quotas import QuotaPage, QuotaView
 from fluxhive.protocol.rest import (
+    LogEnd,
     NodePage,
     NodeView,
     ReasonView,
@@ -33,7 +37,13 @@ from fluxhive.protocol.usage import UsageRow, UsageSums
 from fluxhive.protocol.why import OutlookView
 from tests.helpers import cli_views as views
 from tests.helpers.cli_views import NOON_MS
-from tests.helpers.stub_server import StubServer
+from tests.helpers.stub_server import (
+    StubServer,
+    bytes_answer,
+    event,
+    problem_answer,
+    stream_answer,
+)
 
 ME = {"username": "ada", "role": "member", "scope": "full"}
 REASON = ReasonView(code="MEMORY", text="needs 20.0 GiB on one GPU; gpu-b:0 has 11.0 GiB free")
@@ -106,6 +116,20 @@ OUTLOOK = OutlookView(
 )
 
 
+BOOKING = BookingView(
+    booking=Booking(
+        id="b-1",
+        scope=QuotaScope.PROJECT,
+        name="vision",
+        gpus=(GpuUuid("GPU-1"),),
+        from_ms=NOON_MS,
+        until_ms=NOON_MS + 8 * 3_600_000,
+        by="root",
+    ),
+    gpus=(BookedGpu(node_id=NodeId("n-1"), label="gpu-a", index=2),),
+)
+
+
 #: Somebody who has trained much, and one task without a name.
 USAGE = UsageSums(
     rows=(
@@ -151,6 +175,16 @@ def set_scene(server: StubServer) -> None:
     server.on("PATCH", "/tasks/t-7f3k", found[0])
     server.on("GET", "/tasks/t-7f3k/why", OUTLOOK)
     server.on("GET", "/tasks/t-b0t5/wait", found[2])
+    end = stream_answer(event("end", LogEnd(task=found[2])))
+    server.on("GET", "/tasks/t-b0t5/logs/follow", end)
+    written = {"x-log-offset": "0", "x-log-size": "12", "x-log-complete": "false"}
+    server.on("GET", "/tasks/t-7d01/logs/stdout", bytes_answer(b"one\ntwo\nlast", written))
+    server.on("GET", "/tasks/t-7d01/logs/stderr", bytes_answer(b"", {**written, "x-log-size": "0"}))
+    server.on("PATCH", "/nodes/gpu-a", nodes()[0])
+    server.on("GET", "/bookings", BookingPage(items=(BOOKING,)))
+    server.on("DELETE", "/bookings/b-1", BOOKING)
+    refused = {"title": "Not authorized", "detail": "wrong name or password"}
+    server.on("POST", "/auth/login", problem_answer(refused, 401))
     server.on("GET", "/nodes", NodePage(items=nodes()))
     quota = QuotaView(
         quota=Quota(scope=QuotaScope.USER, name="ada", running_gpus=8),

@@ -226,7 +226,9 @@ def test_a_gang_with_a_silent_node_is_adrift_and_waits_for_it(hive: Hive) -> Non
     assert hive.word("t1") == "adrift"
     assert hive.why_text("t1").startswith("n2 has been out of contact for")
     hive.ends("t1.1", "failure", on="n1")
-    hive.sees("t1.1 stopping: rank 0 on n1 ended: exit code 1", "stop t1.1 on n2", "forget t1.1 on n1")
+    hive.sees(
+        "t1.1 stopping: rank 0 on n1 ended: exit code 1", "stop t1.1 on n2", "forget t1.1 on n1"
+    )
     hive.waits("1h")
     hive.sees_nothing()
     hive.rejoins("n2", "t1.1 running")

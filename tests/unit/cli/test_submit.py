@@ -11,6 +11,7 @@ import pytest
 from fluxhive.core.outcome import Outcome, OutcomeKind
 from fluxhive.core.task import TaskState
 from fluxhive.protocol.rest import LogEnd, LogEvent, TaskView
+from tests.helpers.cli_scene import set_scene
 from tests.helpers.cli_views import succeeded, task
 from tests.helpers.stub_server import event, failing, problem_answer, stream_answer
 from tests.unit.cli.conftest import Cli
@@ -231,3 +232,25 @@ def test_a_password_is_exchanged_for_a_token_once(
         for request in cli.server.asked
         if request.url.endswith("/tasks")
     } == {"Bearer fh_u_new"}
+
+
+def test_what_the_server_says_of_a_member_is_said_of_its_option(cli: Cli) -> None:
+    problem = {
+        "type": "https://fluxhive.dev/problems/invalid-input",
+        "detail": "retry_on[0]: not a cause of a retry: `x`",
+        "field": "retry_on[0]",
+        "hint": "known are `exit:3`",
+    }
+    cli.server.on("POST", "/tasks", problem_answer(problem, 422))
+    done = cli("submit", "--retry-on", "x", "--", "true")
+    assert (done.code, done.err) == (
+        2,
+        "error: --retry-on: not a cause of a retry: `x`\n\nhint: known are `exit:3`\n",
+    )
+
+
+def test_a_signal_to_save_by_may_carry_its_grace(cli: Cli) -> None:
+    set_scene(cli.server)
+    assert cli("submit", "--checkpoint-signal", "usr1@90s", "--", "true").code == 0
+    (body,) = cli.server.bodies("POST", "/tasks")
+    assert (body["checkpoint_signal"], body["grace_ms"]) == ("USR1", 90_000)

@@ -174,7 +174,7 @@ def test_wait_gives_up_with_124(cli: Cli) -> None:
     cli.server.on("GET", "/tasks/t-7d01", views.running())
     cli.server.on("GET", "/tasks/t-7d01/wait", views.running())
     done = cli("wait", "t-7d01", "--timeout", "1ms")
-    assert (done.code, done.err) == (124, "t-7d01 running\n")
+    assert (done.code, done.err) == (124, "t-7d01 is running after 1ms\n")
 
 
 def test_an_attempt_of_a_plain_cpu_task_names_only_its_node(cli: Cli) -> None:
