@@ -91,11 +91,8 @@ def command(
     printer = Printer(is_raw=is_raw)
     if found.state.is_final and not chosen:
         # The whole of an ended task is a followed log that ends at once: streams interleaved.
-        ended = show_until_end(
-            client, found.id, printer, attempt=attempt, rank=member, process=process
-        )
-        if not (printer.has_written or is_torchrun(found) or ended.state is TaskState.SUCCEEDED):
-            messages.say(f"nothing was written; {ending(ended)}")
+        show_until_end(client, found.id, printer, attempt=attempt, rank=member, process=process)
+        _tell_of_nothing(found, printer)
         return 0
     number = attempt or _last_number(found)
     if is_torchrun(found) and rank is None and not chosen:
@@ -109,6 +106,12 @@ def command(
         which = Which(stream=name, attempt=number, rank=member, process=process)
         _print_range(client, found, printer, which, tail=tail, offset=offset or 0)
     return 0
+
+
+def _tell_of_nothing(task: TaskView, printer: Printer) -> None:
+    """How a task ended that failed without a word."""
+    if not (printer.has_written or is_torchrun(task) or task.state is TaskState.SUCCEEDED):
+        messages.say(f"nothing was written; {ending(task)}")
 
 
 def _reader(client: Calls, attempt: int | None, tail: int | None) -> Callable[[Source, str], bytes]:
