@@ -40,7 +40,10 @@ COPY_BYTES = 1 << 16
 SAID_BYTES_MAX = 2_000
 #: Ids of containers: a SHA-256 in hex, with docker and podman alike.
 ID_CHARS = 64
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
+#: Linux alone leads containers (``containers.py``); elsewhere this is only imported.
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGCHLD") if hasattr(signal, name)
+)
 #: What engines say when the fault is the task's: then it is not tried on another node.
 _NOT_THERE = (
     "no such image",

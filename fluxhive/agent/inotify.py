@@ -16,7 +16,7 @@ from . import system
 
 _IN_MODIFY = 0x00000002
 _IN_ONESHOT = 0x80000000
-_FLAGS = os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
+_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _HEADER = struct.Struct("iIII")
 _READ_BYTES = 64 * 1024
 

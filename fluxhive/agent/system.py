@@ -25,11 +25,16 @@ NAME = NAMES.get(sys.platform, sys.platform) + (
 
 def check_here(platform: str = sys.platform) -> None:
     """Raises ``FluxhiveError`` where an agent is not whole yet; says where less holds."""
-    if platform == "win32":
-        raise FluxhiveError(
-            "agents do not run on Windows yet: its job objects are written, but nobody has run "
-            "them, and reading output and unpacking code need calls that Windows lacks",
-            hint="run the agent on Linux, or in WSL 2; client and SDK work here",
-        )
+    refuse_unbuilt(platform)
     if not IS_LINUX:
         log.warning("less holds here than on Linux", extra={"system": NAME})
+
+
+def refuse_unbuilt(platform: str = sys.platform) -> None:
+    """Raises ``FluxhiveError`` where an agent is not whole yet."""
+    if platform == "win32":
+        raise FluxhiveError(
+            "agents and servers do not run on Windows yet: job objects are written for it, but "
+            "nobody has run them there, and logs and code need calls that Windows lacks",
+            hint="run them on Linux, or in WSL 2; client and SDK work here",
+        )

@@ -18,10 +18,9 @@ from fluxhive.core.archive import PAX, BadArchive, check_pax, header_of, padding
 from fluxhive.core.code import BLOCK_BYTES, CodeSnapshot, Entry, entry_problem
 
 COPY_BYTES = 1 << 20
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-_OPEN_DIRECTORY = (
-    os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
-)
+_SAFE = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE
+_OPEN_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _SAFE
 
 
 def unpack(archive: BinaryIO, target: str, code: CodeSnapshot) -> None:

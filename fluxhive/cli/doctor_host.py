@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
 import time
@@ -53,8 +54,8 @@ def user(*, allow_root: bool, task_user: str | None = None) -> Finding:
 
     try:
         name = getpass.getuser()
-    except (KeyError, OSError):
-        name = str(os.getuid())
+    except (KeyError, OSError, ImportError):  # no name in the environment, and no pwd on Windows
+        name = str(os.getuid()) if hasattr(os, "getuid") else "who starts the agent"
     if os.name == "posix" and os.getuid() == 0:
         if task_user:
             return note("user", f"the agent is root's, its tasks run as {task_user}")
@@ -88,6 +89,8 @@ def state() -> Iterator[Finding]:
 
 
 def _disk(root: Path, kind: str) -> Finding:
+    if not hasattr(os, "statvfs"):
+        return ok("disk", f"{root}: {_size(shutil.disk_usage(root).free)} free")
     found = os.statvfs(root)
     free = found.f_bavail * found.f_frsize
     text = f"{root} ({kind}): {_size(free)} free"
@@ -105,7 +108,10 @@ def _disk(root: Path, kind: str) -> Finding:
 
 
 def _modes(root: Path) -> Iterator[Finding]:
-    """Files with secrets that others may read."""
+    """Files with secrets that others may read. Windows has no such modes: its files inherit the
+    rights of the user's directory."""
+    if os.name != "posix":
+        return
     paths = [places.config_path(), *root.glob("agent/*/node.json")]
     paths += [root / "server" / "admin-token", places.config_path().parent / "tokens.json"]
     for path in paths:

@@ -41,8 +41,8 @@ def lacks() -> Iterator[Finding]:
     if sys.platform == "win32":
         yield problem(
             "system",
-            "agents do not run on Windows yet: client and SDK do",
-            "run the agent on Linux, or in WSL 2",
+            "agents and servers do not run on Windows yet: client and SDK do",
+            "run them on Linux, or in WSL 2",
         )
         return
     yield warning(

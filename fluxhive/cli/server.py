@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from fluxhive import config, places
+from fluxhive.agent import system
 from fluxhive.cli import messages, options
 from fluxhive.core.errors import FluxhiveError, InputError
 
@@ -48,6 +49,7 @@ def command(
     """Start the control server. It stays in the foreground; Ctrl-C ends it."""
     if context.invoked_subcommand is not None:
         return 0
+    system.refuse_unbuilt()
     for option, path in (("--tls-cert", tls_cert), ("--tls-key", tls_key)):
         if path is not None and not Path(path).is_file():
             raise InputError(f"no such file for `{option}`: `{path}`", field=option, value=path)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from fluxhive import config, env, places
+from fluxhive.agent import system
 from fluxhive.cli import messages, output, service_managers
 from fluxhive.cli.service_managers import Manager, Systemd
 from fluxhive.cli.service_units import Part, Service
@@ -60,6 +61,7 @@ def install(
         )
         output.lines(manager.text_of(service).decode(errors="replace").splitlines())
         return
+    system.refuse_unbuilt()
     if service.part is Part.AGENT:
         _check_root(service.user)
     manager = service_managers.manager_here(is_system=is_system)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import click
 
 from fluxhive import config, env, places
+from fluxhive.agent import system
 from fluxhive.cli import demo, messages, options, processes, sign_in
 from fluxhive.core.errors import Conflict, FluxhiveError, Unreachable
 from fluxhive.core.node import NodeState
@@ -56,6 +57,7 @@ def command(*, is_demo: bool, detach: bool, port: int | None, log_level: str | N
     It stays in the foreground and Ctrl-C stops both; tasks that run keep running, and the next
     `fluxhive up` takes them up again. With --detach both run on in the background.
     """
+    system.refuse_unbuilt()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup(1)
             signal.signal(number, _interrupt)
@@ -90,6 +92,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def bring_up(port: int | None = None, log_level: str | None = None) -> Hive:
     """Server and agent, running and ready; what runs already is left as it is."""
+    system.refuse_unbuilt()
     directory = places.server_dir()
     if places.moved_off_network():
         messages.say(
@@ -286,7 +289,3 @@ def _stop_both(hive: Hive) -> None:
             processes.stop(child.pid, verb)
             child.wait()
     places.forget_up()
-
-
-if sys.platform == "win32":  # pragma: no cover
-    raise FluxhiveError("`fluxhive up` needs Linux", hint="start `fluxhive server` on Linux")
