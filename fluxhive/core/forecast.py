@@ -8,8 +8,9 @@ changed. Called by outlook.py and by trials.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from heapq import nsmallest
+from collections.abc import Iterable, Iterator
+from heapq import merge, nsmallest
+from itertools import islice
 from typing import NamedTuple
 
 from .capability import missing
@@ -19,7 +20,7 @@ from .line_up import line_key, need_for, terms_for, terms_of
 from .lines import Line, Place
 from .node_record import NodeRecord
 from .placement import capacity_misfit
-from .rollout import ROLLOUTS, Outset, Rollout, Runner, Started, Waiter, family_of
+from .rollout import ROLLOUTS, Outset, Rollout, Runner, Started, Waiter, family_of, rows_of
 from .start_record import Question
 from .task import Attempt, Task
 from .values import Ms, TaskId
@@ -49,12 +50,14 @@ def forecast(hive: HiveState, waiter: Waiter, n_before: int) -> Forecast | None:
         for line, place, rank in first_in_line(hive, WAITERS_MAX * stride)[::stride]
     ]
     waiters = [waiter, *(each for each in waiters if each.task_id != waiter.task_id)]
+    rows, kinds = rows_of(waiters)
     outset = Outset(
         now_ms=hive.now_ms,
         policy=hive.policy,
         records=records,
         runners=_runners(hive, records),
-        waiters=waiters,
+        rows=rows,
+        kinds=kinds,
         promised=dict.fromkeys(hive.promises),
     )
     # Of those before it, one in ``stride`` is played; those beyond the first many are not.
@@ -129,14 +132,19 @@ def runner_of(hive: HiveState, attempt: Attempt) -> Runner:
 
 
 def first_in_line(hive: HiveState, n: int) -> list[tuple[Line, Place, int]]:
-    """At most so many who are next, with their ranks as the lines were ranked last."""
+    """At most so many who are next, with their ranks as the lines were ranked last.
+
+    Who came first goes first within a line, so that the lines are walked as one.
+    """
     lines = nsmallest(n, hive.queue.lines.values(), key=lambda line: line.rank)
-    found: list[tuple[int, int, Line, Place]] = []
-    for line in lines:
-        some = nsmallest(n, line.places.values(), key=lambda place: place.number)
-        found += [(rank_in(hive, line, place), place.number, line, place) for place in some]
-    found.sort(key=lambda each: each[:2])
-    return [(line, place, rank) for rank, _, line, place in found[:n]]
+    rows = (_ranked(hive, line) for line in lines)
+    return [(line, place, rank) for rank, _, line, place in islice(merge(*rows), n)]
+
+
+def _ranked(hive: HiveState, line: Line) -> Iterator[tuple[int, int, Line, Place]]:
+    rank_at = hive.ranking.of_line(line.key, line.need.expected)
+    for place in line.in_order():
+        yield rank_at(place.submitted_at_ms), place.number, line, place
 
 
 def n_ahead(hive: HiveState, waiter: Waiter) -> int:
@@ -148,15 +156,18 @@ def n_ahead(hive: HiveState, waiter: Waiter) -> int:
 def _n_before(hive: HiveState, line: Line, own: tuple[int, int]) -> int:
     """Those of a line that go before this rank and number: the first of them, in their order."""
     head = line.head
-    if head is None or (rank_in(hive, line, head), head.number) >= own:
+    if head is None:
+        return 0
+    rank_at = hive.ranking.of_line(line.key, line.need.expected)
+    if (rank_at(head.submitted_at_ms), head.number) >= own:
         return 0
     if len(line.places) == 1:
         return 1
-    places = sorted(line.places.values())
+    places = line.in_order()
     low, high = 1, len(places)
     while low < high:
         middle = (low + high) // 2
-        if (rank_in(hive, line, places[middle]), places[middle].number) < own:
+        if (rank_at(places[middle].submitted_at_ms), places[middle].number) < own:
             low = middle + 1
         else:
             high = middle

@@ -94,6 +94,7 @@ class Line:
 
     __slots__ = (
         "_heap",
+        "_in_order",
         "basis",
         "head",
         "key",
@@ -111,6 +112,8 @@ class Line:
         #: Who is first; None when nobody waits.
         self.head: Place | None = None
         self._heap: list[Place] = []
+        #: The first one first; None when that is to be looked for.
+        self._in_order: list[Place] | None = None
         self.need: Need
         #: What the need was made from.
         self.basis: Basis
@@ -125,12 +128,14 @@ class Line:
     def add(self, place: Place) -> None:
         """Queue at this place."""
         self.places[place.task_id] = place
+        self._in_order = None
         heappush(self._heap, place)
         self._find_head()
 
     def remove(self, task_id: TaskId) -> None:
         """Leave the line; the task must be in it."""
         del self.places[task_id]
+        self._in_order = None
         if len(self._heap) > STALE_FACTOR * len(self.places) + STALE_MIN:
             self._heap = list(self.places.values())
             heapify(self._heap)
@@ -139,6 +144,7 @@ class Line:
     def empty(self) -> None:
         """The last one leaves."""
         self.places.clear()
+        self._in_order = None
         self._heap.clear()
         self.head = None
 
@@ -159,6 +165,12 @@ class Line:
     def n_before(self, number: int) -> int:
         """How many of its tasks were submitted before this number."""
         return sum(map(number.__gt__, map(_NUMBER, self.places.values())))
+
+    def in_order(self) -> list[Place]:
+        """Who waits, the first one first; not to be changed."""
+        if self._in_order is None:
+            self._in_order = sorted(self.places.values())
+        return self._in_order
 
     def _find_head(self) -> None:
         heap, places = self._heap, self.places

@@ -270,26 +270,31 @@ def census(hive: HiveState, waiter: Waiter) -> tuple[GpuCount, ...]:
     """How each GPU of the hive stands to the wish; empty when it asks for none."""
     if not waiter.request.gpus:
         return ()
-    counts: dict[GpuStanding, int] = {}
+    counts: dict[GpuStanding, int] = dict.fromkeys(GpuStanding, 0)
     for record in hive.nodes.values():
+        if not record.serves(waiter.owner):
+            counts[GpuStanding.NOT_YOURS] += len(record.gpus)
+            continue
+        is_away = _is_away(waiter, record)
         for gpu in record.gpus.values():
-            standing = _standing(waiter, record, gpu)
-            counts[standing] = counts.get(standing, 0) + 1
+            counts[_standing(waiter, record, gpu, is_away=is_away)] += 1
     return tuple(
         GpuCount(standing=standing, n_gpus=counts[standing])
         for standing in GpuStanding
-        if standing in counts
+        if counts[standing]
     )
 
 
-def _standing(waiter: Waiter, record: NodeRecord, gpu: GpuRecord) -> GpuStanding:
+def _is_away(waiter: Waiter, record: NodeRecord) -> bool:
+    lacks = missing(waiter.terms.capabilities, record.node.capabilities)
+    return bool(lacks) or not record.takes or record.node.id in waiter.excluded
+
+
+def _standing(waiter: Waiter, record: NodeRecord, gpu: GpuRecord, *, is_away: bool) -> GpuStanding:
     request = waiter.request
-    if not record.serves(waiter.owner):
-        return GpuStanding.NOT_YOURS
     if never_chosen(request, record.node, gpu.report.model):
         return GpuStanding.NOT_CHOSEN
-    lacks = missing(waiter.terms.capabilities, record.node.capabilities)
-    if lacks or not record.takes or record.node.id in waiter.excluded:
+    if is_away:
         return GpuStanding.NODE_AWAY
     if not gpu.is_offered:
         return GpuStanding.OUT_OF_USE

@@ -16,11 +16,11 @@ from .attempt_end import stop_attempt
 from .capability import needed
 from .hive_state import HiveState
 from .node import NodeState
+from .node_copy import copy_unpromised
 from .node_record import NodeRecord
 from .outcome import StopCause
 from .placement import Terms, find
 from .request import Request
-from .rollout import copy_of
 from .spec import Priority
 from .task import Attempt, AttemptState, Task
 from .values import AttemptId, Ms, NodeId
@@ -128,7 +128,7 @@ def _fewest(
     request = task.spec.request if line is None else line.need.request
     memory_mib = 0 if line is None else line.need.learned_memory_mib
     terms = Terms(capabilities=needed(task.spec), learned_memory_mib=memory_mib)
-    copied, gone = copy_of(record), list[Attempt]()
+    copied, gone = copy_unpromised(record), list[Attempt]()
     for attempt in sorted(attempts, key=order):
         if _fits(request, task, copied, terms):
             break
@@ -140,7 +140,7 @@ def _fewest(
     # Of those that went, some may stay: the last ones gave the room that was missing.
     for attempt in list(gone[:-1]):
         fewer = [each for each in gone if each is not attempt]
-        copied = copy_of(record)
+        copied = copy_unpromised(record)
         for each in fewer:
             copied.clear_usage(each.id)
             copied.let_go(each.id)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from .durations import Lengths
+from .node_copy import copy_of
 from .node_record import GpuRecord, NodeRecord
 from .placement import Terms
 from .policy import Backfill, Policy
@@ -74,6 +75,15 @@ class Runner(NamedTuple):
     lengths: Lengths | None
 
 
+class Row(NamedTuple):
+    """Somebody who waits, as an order is made of it."""
+
+    number: int
+    #: Those of one kind ask for the same and are done at the same time: they fit or fail alike.
+    kind: int
+    waiter: Waiter
+
+
 class Outset(NamedTuple):
     """What all rollouts of one forecast begin with."""
 
@@ -81,8 +91,9 @@ class Outset(NamedTuple):
     policy: Policy
     records: list[NodeRecord]
     runners: list[Runner]
-    #: The first of the line.
-    waiters: list[Waiter]
+    #: The first of the line by number, and one of each kind.
+    rows: list[Row]
+    kinds: list[Waiter]
     promised: dict[TaskId, None]
 
 
@@ -105,16 +116,22 @@ class Rollout:
         self._index = RoomIndex(outset.policy)
         self._records: dict[NodeId, NodeRecord] = {}
         for record in outset.records:
-            copied = copy_of(record, self._index.touched)
-            self._records[record.node.id] = copied
-            for uuid, gpu in record.gpus.items():
-                copied.gpus[uuid].promised = gpu.promised
-        self._waiting = {waiter.task_id: waiter for waiter in outset.waiters}
+            self._records[record.node.id] = copy_of(record, self._index.touched)
+        #: Where each attempt holds something.
+        self._where: dict[str, list[NodeRecord]] = {}
+        for copied in self._records.values():
+            for attempt_id in copied.holders:
+                self._where.setdefault(attempt_id, []).append(copied)
+        #: Who waits, by number; and how many of each kind, by its number.
+        self._rows = list(outset.rows)
+        self._n_of_kind = [0] * len(outset.kinds)
+        for row in self._rows:
+            self._n_of_kind[row.kind] += 1
+        self._gangs = {row.waiter.task_id: row.waiter for row in self._rows if row.waiter.is_gang}
         self._promised = dict(outset.promised)
         self._has_bookings = any(
             gpu.bookings for record in outset.records for gpu in record.gpus.values()
         )
-        self._gangs = any(waiter.is_gang for waiter in outset.waiters)
         #: What is over next: time, order, who, whose.
         self._ends: list[tuple[Ms, int, str, TaskId]] = []
         self._end_of: dict[str, Ms] = {}
@@ -156,17 +173,16 @@ class Rollout:
 
     def _release(self, over: str) -> list[NodeRecord]:
         """Lets an attempt go wherever it holds something, or a booking; those nodes."""
-        touched = []
-        for record in self._records.values():
-            if over in record.holders:
-                record.clear_usage(AttemptId(over))
-                record.let_go(AttemptId(over))
-                touched.append(record)
-                continue
-            for gpu in record.gpus.values():
-                if gpu.bookings and any(booking.id == over for booking in gpu.bookings):
-                    gpu.bookings = tuple(each for each in gpu.bookings if each.id != over)
-                    touched.append(record)
+        touched = self._where.pop(over, [])
+        for record in touched:
+            record.clear_usage(AttemptId(over))
+            record.let_go(AttemptId(over))
+        if self._has_bookings:
+            for record in self._records.values():
+                for gpu in record.gpus.values():
+                    if any(booking.id == over for booking in gpu.bookings):
+                        gpu.bookings = tuple(each for each in gpu.bookings if each.id != over)
+                        touched.append(record)
         return touched
 
     def _pass(
@@ -174,15 +190,12 @@ class Rollout:
     ) -> Started | None:
         """Whoever fits where room appeared starts, the first first."""
         by_ms = self._now_ms - self._outset.now_ms
-        some = list(self._waiting.values())
-        if self._policy.backfill is not Backfill.NONE:
-            most = _Most(touched)
-            some = [waiter for waiter in some if most.may_hold(waiter.request)]
-        promised = self._promised
-        some.sort(key=lambda each: (each.task_id not in promised, each.rank_at(by_ms)))
-        failed = _Failed(time_matters=bool(promised) or self._has_bookings)
-        for waiter in some:
-            if failed.covers(waiter):
+        kinds = self._that_may_fit(touched)
+        failed = _Failed(time_matters=bool(self._promised) or self._has_bookings)
+        covered: set[int] = set()
+        for row in self._in_order(kinds, by_ms):
+            kind, waiter = row.kind, row.waiter
+            if kind in covered:
                 continue
             terms = waiter.terms._replace(done_at_ms=waiter.terms.done_at_ms + by_ms)
             self._n_looks += 1
@@ -191,22 +204,51 @@ class Rollout:
                 if self._policy.backfill is Backfill.NONE:
                     return None
                 failed.add(waiter)
+                covered = {each for each in kinds if failed.covers(kinds[each])}
+                if len(covered) == len(kinds):
+                    break
                 continue
             if waiter.task_id == target:
                 return Started(self._now_ms, fit, after)
-            self._start(waiter, fit)
+            self._start(row, fit)
         if self._gangs and self._policy.backfill is Backfill.PROMISED:
             self._promise_more()
         return None
 
-    def _start(self, waiter: Waiter, fit: tuple[Reservation, ...]) -> None:
-        del self._waiting[waiter.task_id]
+    def _that_may_fit(self, touched: list[NodeRecord]) -> dict[int, Waiter]:
+        """Of each kind that may find room there one, by its number."""
+        some = {
+            number: each
+            for number, each in enumerate(self._outset.kinds)
+            if self._n_of_kind[number]
+        }
+        if self._policy.backfill is Backfill.NONE:
+            return some
+        most = _Most(touched)
+        return {number: each for number, each in some.items() if most.may_hold(each.request)}
+
+    def _in_order(self, kinds: dict[int, Waiter], by_ms: Ms) -> list[Row]:
+        """Who waits of these kinds: who was promised something, then the first first."""
+        some = [row for row in self._rows if row[1] in kinds]
+        # They stand by number, which decides between equal ranks.
+        ranks = [row[2].rank + row[2].rank_per_ms * by_ms for row in some]
+        rows = [some[position] for position in sorted(range(len(some)), key=ranks.__getitem__)]
+        if self._promised:
+            rows.sort(key=lambda row: row.waiter.task_id not in self._promised)
+        return rows
+
+    def _start(self, row: Row, fit: tuple[Reservation, ...]) -> None:
+        waiter = row.waiter
+        self._rows.remove(row)
+        self._n_of_kind[row.kind] -= 1
+        self._gangs.pop(waiter.task_id, None)
         self.n_started += 1
         stand_in = AttemptId(f"{waiter.task_id}.next")
         by_ms = self._now_ms - self._outset.now_ms
         for reservation in fit:
             record = self._records[reservation.node_id]
             record.hold(stand_in, reservation)
+            self._where.setdefault(stand_in, []).append(record)
             record.expect_end(stand_in, waiter.terms.done_at_ms + by_ms)
         if waiter.lengths is not None:
             at_ms = self._now_ms + waiter.lengths.at(self._draw(waiter.task_id))
@@ -226,10 +268,8 @@ class Rollout:
             latest_ms = self._now_ms - policy.promise_after_ms
             gangs = [
                 waiter
-                for waiter in self._waiting.values()
-                if waiter.is_gang
-                and waiter.task_id not in self._promised
-                and waiter.submitted_at_ms <= latest_ms
+                for waiter in self._gangs.values()
+                if waiter.task_id not in self._promised and waiter.submitted_at_ms <= latest_ms
             ]
             by_ms = self._now_ms - self._outset.now_ms
             if not gangs or not self._promise(min(gangs, key=lambda each: each.rank_at(by_ms))):
@@ -258,8 +298,10 @@ class Rollout:
         return True
 
     def _free_at(self, gpu: GpuRecord) -> Ms:
-        ends = (self._end_of.get(attempt_id, self._now_ms) for attempt_id in gpu.shares)
-        return max(self._now_ms, *ends, 0)
+        at_ms = self._now_ms
+        for attempt_id in gpu.shares:
+            at_ms = max(at_ms, self._end_of.get(attempt_id, 0))
+        return at_ms
 
 
 class _Most:
@@ -323,14 +365,15 @@ def family_of(
     return (*much, *where, terms.capabilities, terms.bookings)
 
 
-def copy_of(record: NodeRecord, touched: dict[NodeId, NodeRecord] | None = None) -> NodeRecord:
-    """The same node with the same reservations, to play with."""
-    copied = NodeRecord(record.live(), touched)
-    copied.set_open(record.is_open)
-    for attempt_id, reservation in record.holders.items():
-        copied.hold(attempt_id, reservation)
-        copied.expect_end(attempt_id, record.ends.get(attempt_id, 0))
-    for uuid, gpu in record.gpus.items():
-        if uuid in copied.gpus:
-            copied.gpus[uuid].bookings = gpu.bookings
-    return copied
+def rows_of(waiters: list[Waiter]) -> tuple[list[Row], list[Waiter]]:
+    """The waiters by number, and one of each kind."""
+    numbers: dict[tuple[object, ...], int] = {}
+    rows, kinds = [], list[Waiter]()
+    for waiter in sorted(waiters, key=lambda each: each.number):
+        terms = waiter.terms
+        much = (waiter.request.gpu_memory_mib, terms.utilization_percent, terms.done_at_ms)
+        kind = numbers.setdefault((waiter.family, *much), len(kinds))
+        if kind == len(kinds):
+            kinds.append(waiter)
+        rows.append(Row(waiter.number, kind, waiter))
+    return rows, kinds

@@ -8,7 +8,8 @@ fresh, of any class. Floats are used inside and rounded before anything is compa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from .fairshare import Accounts, project_key, user_key
 from .learning import Expected
@@ -88,6 +89,18 @@ class Ranking:
             return key.priority * _CLASS_STEP - int(within * _GRAIN)
         work = expected.duration_ms * n_gpus(key.request)
         return key.priority * _CLASS_STEP + int(work - self._policy.sjf_aging * waited_ms)
+
+    def of_line(self, key: LineKey, expected: Expected) -> Callable[[Ms], int]:
+        """``rank_of`` for many tasks of one line: by when they were submitted."""
+        if self._policy.order is not Order.HIVE:
+            return partial(self.rank_of, key, expected)
+        factor = CLASS_BOOST[key.priority] * self.share_factor(key.owner, key.project)
+        stretch, now_ms = stretch_ms(self._policy, key.request, expected), self._now_ms
+
+        def rank(submitted_at_ms: Ms) -> int:
+            return -int(factor * (1.0 + (now_ms - submitted_at_ms) / stretch) * _GRAIN)
+
+        return rank
 
     def rank_per_ms(self, key: LineKey, expected: Expected) -> float:
         """By how much such a task's rank changes while it waits, against who does not age."""
