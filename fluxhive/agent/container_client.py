@@ -20,10 +20,10 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING or __package__:
-    from fluxhive.agent.container_usage import ContainerUsage
+    from fluxhive.agent.container_usage import ContainerUsage, files_of
 else:
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
-    from container_usage import ContainerUsage
+    from container_usage import ContainerUsage, files_of
 
     sys.path.pop()
 if TYPE_CHECKING:
@@ -160,7 +160,9 @@ class Client:
         """What it takes of the host, while it runs."""
         if self._usage is None:
             pid = int((self._state() or {}).get("Pid") or 0)
-            self._usage = ContainerUsage(pid) if pid else None
+            self._usage = ContainerUsage(files_of(pid)) if pid else None
+            if self._usage is not None:
+                self._usage.note(self._run_dir)
         if self._usage is not None:
             self._usage.look()
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: In the run directory, once the container has ended.
 FILE = "container-usage"
+#: And while it runs: where its counters are, for the agent's own looks (host_use.py).
+COUNTERS_FILE = "container-counters"
 _CGROUPS = "/sys/fs/cgroup"
 #: Memory that nobody can take away again, as maxrss counts it: page cache is not among it.
 #: cgroup v2, and v1 with what is below.
@@ -28,15 +30,25 @@ _CPU_V2 = re.compile(rb"^usage_usec (\d+)$", re.MULTILINE)
 class ContainerUsage:
     """One container, looked at now and then."""
 
-    def __init__(self, pid: int, cgroups: str = _CGROUPS) -> None:
-        """``pid``: of its first process, as the node numbers them."""
-        self._memory, self._cpu_v2, self._cpu_v1 = _files_of(pid, cgroups)
+    def __init__(self, files: tuple[str, str, str | None]) -> None:
+        """``files``: where its counters are, by ``files_of``."""
+        self._files = files
+        self._memory, self._cpu_v2, self._cpu_v1 = files
         self._peak_bytes = 0
         self._cpu_ms: int | None = None
+        #: What it held at the last look; None: nobody counts it, or it is over.
+        self.held_bytes: int | None = None
+
+    @property
+    def cpu_ms(self) -> int | None:
+        """Its CPU time by the last look; None: not known."""
+        return self._cpu_ms
 
     def look(self) -> None:
         """Reads its counters; two small files."""
-        held = sum(int(each) for each in _HELD.findall(_read(self._memory)))
+        found = _HELD.findall(_read(self._memory))
+        held = sum(int(each) for each in found)
+        self.held_bytes = held if found else None
         self._peak_bytes = max(self._peak_bytes, held)
         if self._cpu_v1 is not None:
             text = _read(self._cpu_v1).strip()
@@ -45,12 +57,29 @@ class ContainerUsage:
         elif (match := _CPU_V2.search(_read(self._cpu_v2))) is not None:
             self._cpu_ms = int(match[1]) // 1_000
 
+    def note(self, run_dir: str) -> None:
+        """Says in the run directory where its counters are."""
+        path = f"{run_dir}/{COUNTERS_FILE}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w") as file:
+            json.dump(self._files, file)
+
     def write(self, run_dir: str) -> None:
         """Leaves what was seen in the run directory."""
         seen = {"peak_memory_kib": self._peak_bytes >> 10, "cpu_ms": self._cpu_ms}
         descriptor = os.open(f"{run_dir}/{FILE}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "w") as file:
             json.dump(seen, file)
+
+
+def noted_usage(run_dir: str) -> ContainerUsage | None:
+    """The container of a run directory; None: it has none, or is not known yet."""
+    try:
+        with open(f"{run_dir}/{COUNTERS_FILE}", "rb") as file:
+            memory, cpu_v2, cpu_v1 = json.load(file)
+        return ContainerUsage((str(memory), str(cpu_v2), None if cpu_v1 is None else str(cpu_v1)))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def read_usage(run_dir: str) -> tuple[int, int]:
@@ -63,8 +92,11 @@ def read_usage(run_dir: str) -> tuple[int, int]:
         return 0, 0
 
 
-def _files_of(pid: int, cgroups: str) -> tuple[str, str, str | None]:
-    """Where its memory and its CPU time are told (v2; and v1 or None)."""
+def files_of(pid: int, cgroups: str = _CGROUPS) -> tuple[str, str, str | None]:
+    """Where a container's memory and its CPU time are told (v2; and v1 or None).
+
+    ``pid``: of its first process, as the node numbers them.
+    """
     unified, memory, cpu = "", None, None
     for line in _read(f"/proc/{pid}/cgroup").decode(errors="replace").splitlines():
         _, _, rest = line.partition(":")

@@ -212,6 +212,11 @@ def container_ids(directories: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def container_id(directory: str) -> str | None:
+    """What the engine calls the container of this run directory; None: it has none."""
+    return next(iter(container_ids([directory])), None)
+
+
 def containers_of(cgroup: str) -> list[str]:
     """Ids of the containers that a process is in, by its ``/proc/PID/cgroup``.
 

@@ -70,7 +70,8 @@ def exit_facts(
         # Shim and cgroup have seen no more of it than what leads it.
         maxrss_kib, cpu_ms = read_usage(directory)
         if scene is not None:
-            scene = replace(scene, own_kills=1 if was_oom_killed(directory) else None)
+            # Not every engine tells of it; the kernel's log may (host_memory.py).
+            scene = replace(scene, own_kills=1 if was_oom_killed(directory) else scene.own_kills)
     return ExitFacts(
         exit_code=exited.code,
         signal=exited.signal,

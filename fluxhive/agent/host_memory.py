@@ -48,11 +48,16 @@ class HostMemory:
         while len(self._counts) > 1 and self._counts[1][0] < now_s - WINDOW_S:
             self._counts.popleft()
 
-    def scene(self, cgroup: str | None, pid: int | None = None) -> HostScene:
-        """How it stands at the end of an attempt, whose cgroup and main process these are
-        (None: it had none)."""
+    def scene(
+        self, cgroup: str | None, container: str | None = None, pid: int | None = None
+    ) -> HostScene:
+        """How it stands at the end of an attempt, whose cgroup and main process these are, or the
+        id of its container, whose processes are below neither (None: it had none)."""
         own_kills = None if cgroup is None else _kills(cgroup + "/memory.events")
-        if pid is not None and self._log is not None and not own_kills:
+        if container is not None:
+            known = self._log is not None and self._log.has_limited(container, within_s=WINDOW_S)
+            own_kills = 1 if known else None
+        elif pid is not None and self._log is not None and not own_kills:
             # Whatever limit it was: the kernel names whom it kills.
             is_killed = self._log.has_killed(pid, within_s=WINDOW_S)
             own_kills = 1 if is_killed else own_kills

@@ -2,9 +2,10 @@
 
 One pass over ``/proc`` serves all attempts: who is below their shims, what each process holds and
 has computed. A look that takes long is followed by a long pause, so that it never costs more than
-``SHARE`` of a core, however many processes the machine has. Not known: an attempt in a container of
-docker or podman, whose processes are below another's. Without Linux psutil looks; what was computed
-by processes that have ended is not known there.
+``SHARE`` of a core, however many processes the machine has. Of an attempt in a container of docker
+or podman, whose processes are below another's, the container's cgroup is asked; not known is that
+of one in its first second, or where its cgroup cannot be read. Without Linux psutil looks; what was
+computed by processes that have ended is not known there.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import HostSample
 
 from . import process, proctree, system
+from .container_usage import ContainerUsage, noted_usage
 from .run_directory import Started
 from .usage import Backlog
 
@@ -52,9 +54,10 @@ class HostUse:
     ) -> None:
         self._running = running
         self._directory_of = directory_of
-        #: What was computed by the last look, and when (boot clock).
+        #: What was computed by the last look, in ms, and when (boot clock).
         self._before: dict[AttemptId, tuple[int, int]] = {}
         self._enclosed: dict[AttemptId, bool] = {}
+        self._containers: dict[AttemptId, ContainerUsage] = {}
         #: What the server has yet to be told.
         self.backlog = Backlog[HostSample](lambda sample: sample.attempt_id, higher)
 
@@ -65,6 +68,7 @@ class HostUse:
             await anyio.sleep(pause_s)
             running = dict(self._running())
             self._enclosed = {each: self._enclosed.get(each, False) for each in running}
+            self._containers = {k: it for k, it in self._containers.items() if k in running}
             pause_s = LOOK_S
             if running:
                 samples, cost_s = await anyio.to_thread.run_sync(
@@ -85,18 +89,20 @@ class HostUse:
         before, self._before = self._before, {}
         for attempt_id, started in running.items():
             if self._is_enclosed(attempt_id):
-                continue
-            tree = [processes[pid] for pid in _tree(started.shim_pid, below)]
-            if not tree:
-                continue  # it has just ended
-            ticks = sum(each.ticks for each in tree)
-            self._before[attempt_id] = now_ms, ticks
+                taken = self._of_container(attempt_id)
+            else:
+                tree = [processes[pid] for pid in _tree(started.shim_pid, below)]
+                taken = _of_tree(tree) if tree else None
+            if taken is None:
+                continue  # it has just ended, or nobody tells
+            memory_mib, cpu_ms = taken
+            self._before[attempt_id] = now_ms, cpu_ms
             samples.append(
                 HostSample(
                     at_ms=now_ms,
                     attempt_id=attempt_id,
-                    memory_mib=sum(each.pages for each in tree) * _PAGE_BYTES >> 20,
-                    cpu_percent=_percent(before.get(attempt_id), now_ms, ticks),
+                    memory_mib=memory_mib,
+                    cpu_percent=_percent(before.get(attempt_id), now_ms, cpu_ms),
                 )
             )
         return tuple(samples), time.thread_time() - began_s
@@ -107,6 +113,17 @@ class HostUse:
             path = f"{self._directory_of(attempt_id)}/container-id"
             self._enclosed[attempt_id] = os.path.exists(path)
         return self._enclosed[attempt_id]
+
+    def _of_container(self, attempt_id: AttemptId) -> tuple[int, int] | None:
+        """MiB that its container holds and its CPU time in ms; None: not known."""
+        usage = self._containers.get(attempt_id) or noted_usage(self._directory_of(attempt_id))
+        if usage is None:
+            return None
+        self._containers[attempt_id] = usage
+        usage.look()
+        if usage.held_bytes is None or usage.cpu_ms is None:
+            return None
+        return usage.held_bytes >> 20, usage.cpu_ms
 
 
 def higher(first: HostSample, second: HostSample) -> HostSample:
@@ -120,11 +137,17 @@ def higher(first: HostSample, second: HostSample) -> HostSample:
     )
 
 
-def _percent(before: tuple[int, int] | None, now_ms: int, ticks: int) -> int | None:
+def _of_tree(tree: list[_Process]) -> tuple[int, int]:
+    """MiB that these hold, and their CPU time in ms."""
+    ticks = sum(each.ticks for each in tree)
+    return sum(each.pages for each in tree) * _PAGE_BYTES >> 20, ticks * 1000 // _TICKS
+
+
+def _percent(before: tuple[int, int] | None, now_ms: int, cpu_ms: int) -> int | None:
     """Of one core, since the last look; None: not known, as after part of the tree has ended."""
-    if before is None or now_ms <= before[0] or ticks < before[1]:
+    if before is None or now_ms <= before[0] or cpu_ms < before[1]:
         return None
-    return round(100 * (ticks - before[1]) / _TICKS / ((now_ms - before[0]) / 1000))
+    return round(100 * (cpu_ms - before[1]) / (now_ms - before[0]))
 
 
 def _tree(root: int, below: Mapping[int, list[int]]) -> list[int]:

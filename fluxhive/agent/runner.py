@@ -156,7 +156,7 @@ class Runner:
             directory_of=self._workspace.directory,
             put=lambda event: self._hands.put(event),
             gpu_peaks=lambda attempt_id: self._gpus.peaks(attempt_id),
-            host_scene=lambda name, pid: self._host.scene(self._workspace.cgroup_of(name), pid),
+            host_scene=lambda name, pid: self._host.scene(*self._workspace.known_as(name), pid),
         )
         self._shims.on_started = self._follow
         self._shims.on_ended = self._unfollow

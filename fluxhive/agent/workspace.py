@@ -30,7 +30,7 @@ from fluxhive.protocol.agent import Launch
 
 from . import process
 from .code_cache import CodeCache, NotWanted
-from .containers import LEAD_MARGIN_MS, Containers, Enclosed, remove_container
+from .containers import LEAD_MARGIN_MS, Containers, Enclosed, container_id, remove_container
 from .former_life import is_spent
 from .gpu_libraries import capped
 from .launching import Unprepared, check_in_code, check_port, python_of, venv_bin_of, write_new
@@ -121,9 +121,9 @@ class Workspace:
         """Where an attempt lives."""
         return f"{self.root}/{attempt_id}"
 
-    def cgroup_of(self, attempt_id: AttemptId) -> str | None:
-        """The cgroup of an attempt; None: it has none."""
-        return self._cgroups.get(attempt_id)
+    def known_as(self, attempt_id: AttemptId) -> tuple[str | None, str | None]:
+        """Its cgroup, and what the engine calls its container; None: it has none."""
+        return self._cgroups.get(attempt_id), container_id(self.directory(attempt_id))
 
     # ── before ────────────────────────────────────────────────────────────────────────────────
 

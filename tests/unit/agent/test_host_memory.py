@@ -67,7 +67,7 @@ def test_of_the_kernels_log_only_what_the_machine_was_short_of_counts(tmp_path: 
         log.write("6,10,25256494051,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null)\n")
     assert host.scene(None).node_kills == 0
     # It names whom it kills, and that one was not killed by a person.
-    assert (host.scene(None, 4711).own_kills, host.scene(None, 4712).own_kills) == (1, None)
+    assert [host.scene(None, pid=pid).own_kills for pid in (4711, 4712)] == [1, None]
     with path.open("a") as log:
         log.write(f"3,11,25261242713,-;Out of memory: {kill} SUBSYSTEM=memory\n")
         log.write(f"3,12,25261242714,-;Out of memory (oom_kill_allocating_task): {kill}")
@@ -77,6 +77,30 @@ def test_of_the_kernels_log_only_what_the_machine_was_short_of_counts(tmp_path: 
 def test_a_kernels_log_that_cannot_be_read_is_done_without(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         KernelLog(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,"
+        "oom_memcg=/libpod_parent/libpod-{id},task_memcg=/libpod_parent/libpod-{id},task=dd,pid=7",
+        "Task in /machine/libpod-{id} killed as a result of limit of /machine/libpod-{id}",
+    ],
+    ids=["of now", "before 4.19"],
+)
+def test_whose_limit_it_was_is_told_of_a_container(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "kmsg"
+    path.write_bytes(b"")
+    host = HostMemory([], KernelLog(str(path)))
+    one, other = "1f" * 32, "2f" * 32
+    with path.open("a") as log:
+        log.write(f"6,10,25256494051,-;{line.format(id=one)}\n")
+        log.write("3,9,25256494099,-;Memory cgroup out of memory: Killed process 7 (dd)\n")
+    assert host.scene(None, one).own_kills == 1
+    assert host.scene(None, other).own_kills is None
+    # Who leads it is nobody's victim.
+    assert host.scene(None, other, pid=7).own_kills is None
+    assert HostMemory([]).scene(None, one).own_kills is None, "no log to read"
 
 
 def test_an_attempts_own_cgroup_tells_of_its_own(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fluxhive.agent import process, system
+from fluxhive.agent.container_usage import ContainerUsage
 from fluxhive.agent.host_use import HostUse, higher
 from fluxhive.agent.run_directory import Started
 from fluxhive.core.values import AttemptId
@@ -79,6 +80,18 @@ def test_an_attempt_in_a_container_is_not_known_rather_than_small(
     use = HostUse(dict, lambda attempt_id: str(tmp_path))
     samples, _ = use.look(started_by(shim.pid))
     assert samples == ()
+    # Its leader has seen it: what counts is the container, and not who is below the shim.
+    stat, cpu = tmp_path / "memory.stat", tmp_path / "cpu.stat"
+    stat.write_text(f"anon {900 << 20}\nfile 1\n")
+    cpu.write_text("usage_usec 1000000\n")
+    ContainerUsage((str(stat), str(cpu), None)).note(str(tmp_path))
+    (first,), _ = use.look(started_by(shim.pid))
+    cpu.write_text("usage_usec 900000000\n")
+    (then,), _ = use.look(started_by(shim.pid))
+    assert (first.memory_mib, first.cpu_percent) == (900, None)
+    assert then.cpu_percent
+    stat.unlink()
+    assert use.look(started_by(shim.pid))[0] == (), "it is over"
 
 
 def test_two_looks_become_one_that_hides_no_peak() -> None:
