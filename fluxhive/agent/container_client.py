@@ -1,14 +1,16 @@
 """Leads one container of docker or podman through its life, as the main process of an attempt.
 
 The shim starts it and gives it the signals: SIGTERM, pass it on with the grace; SIGUSR1, kill now.
-It makes the container, starts it with its output going straight to the attempt's files, and ends
-with the exit code that the engine says the container had, whatever became of the engine's client.
+It makes the container, starts it with its output going straight to the attempt's files (where both
+streams go to one, through here, counted), and ends with the exit code that the engine says the
+container had, whatever became of the engine's client.
 What could not be started at all is said in the file ``launch-failed``. The container stays until
 the server has the end. Standard library only, run by path; reads ``container.json``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -20,9 +22,11 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING or __package__:
+    from fluxhive.agent.container_output import ContainerLog, copy, tail
     from fluxhive.agent.container_usage import ContainerUsage, files_of
 else:
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    from container_output import ContainerLog, copy, tail
     from container_usage import ContainerUsage, files_of
 
     sys.path.pop()
@@ -36,7 +40,6 @@ ENGINE_AWAY_S = 60.0
 ASK_AGAIN_S = 1.0
 #: So often it is looked what the container takes.
 LOOK_S = 1.0
-COPY_BYTES = 1 << 16
 SAID_BYTES_MAX = 2_000
 #: Ids of containers: a SHA-256 in hex, with docker and podman alike.
 ID_CHARS = 64
@@ -56,6 +59,7 @@ _NOT_THERE = (
 _NOT_STARTED = ("created", "configured", "initialized")
 #: Written to the task's own stderr.
 _LOST = b"fluxhive: the engine's client was killed, the rest of the output is lost\n"
+_DISK_FULL = b"fluxhive: the node's disk was full, a part of the output is lost\n"
 #: All that tini (docker) and catatonit (podman) say when there is no such program.
 _INIT_FAILED = (
     re.compile(r"\[FATAL tini \(\d+\)\] (exec .+ failed: .+)"),
@@ -80,6 +84,8 @@ class Client:
         self._is_stopping = False
         self._is_made = False
         self._usage: ContainerUsage | None = None
+        #: Bytes of each stream that were written; None: each has a file, which tells.
+        self._written = [0, 0] if _is_merged() else None
 
     def run(self) -> int:
         """From nothing to the exit code."""
@@ -92,8 +98,11 @@ class Client:
             return 128 + signal.SIGTERM
         self._is_made = True
         self._note_id()
-        self._attend(self._start(self._plan["start"]))
-        code = self._exit_code()
+        if self._written is None:
+            client_code = self._attend(self._start(self._plan["start"]))
+        else:
+            client_code = self._copied(self._plan["start"], [0, 0])
+        code = self._exit_code(client_code)
         if self._usage is not None:
             self._usage.write(self._run_dir)
         return code
@@ -105,7 +114,8 @@ class Client:
             with open(self._run_dir + "/container-id", "w", opener=_private) as file:
                 file.write(said)
 
-    def _exit_code(self) -> int:
+    def _exit_code(self, client_code: int | None) -> int:
+        """The container's. A client that was there to its end has ended with the same."""
         until = time.monotonic() + ENGINE_AWAY_S
         while True:
             state = self._state()
@@ -115,12 +125,14 @@ class Client:
                 if state.get("OOMKilled"):
                     os.close(os.open(self._run_dir + "/oom-killed", os.O_CREAT, 0o600))
                 code = int(state.get("ExitCode", EXIT_TROUBLE))
+                if client_code != code and not self._write_rest():
+                    os.write(2, _LOST)
                 said = self._said_by_init() if code else ""
                 return self._failed(said) if said else code
             if state is not None:
                 # The client is gone and the container is not.
+                client_code = None
                 self._follow_on()
-                self._quietly(self._plan["wait"])
                 until = time.monotonic() + ENGINE_AWAY_S
             elif time.monotonic() > until:
                 os.write(2, b"fluxhive: the container engine does not answer any more\n")
@@ -128,33 +140,76 @@ class Client:
             time.sleep(ASK_AGAIN_S if state is None else 0)
 
     def _follow_on(self) -> None:
-        """Has the rest of the output written by another client, from where the first one ended.
+        """Has the output written until the container ends, from where the client ended.
 
-        The engine keeps all of it, by stream. Where both streams go to one file nobody can tell
-        what of each is there: then the rest is lost.
+        The engine keeps all of it, by stream. What follows may end a little early; the rest comes
+        when the container is over.
         """
-        ends = [os.fstat(number) for number in (1, 2)]
-        if ends[0].st_ino == ends[1].st_ino:
-            os.write(2, _LOST)
+        log = self._log()
+        if log is None:
+            self._copied(self._plan["logs"], self._there())
+            self._quietly(self._plan["wait"])
             return
-        null, pipe = subprocess.DEVNULL, subprocess.PIPE
-        process = subprocess.Popen(
-            self._plan["logs"], stdin=null, stdout=pipe, stderr=pipe, preexec_fn=_unblock
+        is_over = threading.Event()
+        thread = threading.Thread(
+            target=tail, args=(log, self._there(), self._written or [0, 0], is_over)
         )
+        thread.start()
+        self._quietly(self._plan["wait"])
+        is_over.set()
+        thread.join()
+
+    def _write_rest(self) -> bool:
+        """Has all that the engine kept and is not there written; False: it does not give it."""
+        log = self._log()
+        if log is not None:
+            is_over = threading.Event()
+            is_over.set()
+            tail(log, self._there(), self._written or [0, 0], is_over)
+            return True
+        argv = [word for word in self._plan["logs"] if word != "--follow"]
+        return self._copied(argv, self._there()) == 0
+
+    def _there(self) -> list[int]:
+        """How much of each stream is written."""
+        return list(self._written or [os.fstat(number).st_size for number in (1, 2)])
+
+    def _log(self) -> ContainerLog | None:
+        """The engine's own log; None: its command is asked."""
+        if not self._plan.get("log_path"):
+            return None
+        done = subprocess.run(
+            self._plan["log_path"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=_unblock,
+        )
+        try:
+            return ContainerLog(os.fsdecode(done.stdout.strip()))
+        except (OSError, ValueError):
+            return None
+
+    def _copied(self, argv: list[str], n_there: list[int]) -> int:
+        """Has a step's output written, but for the first bytes, which are there; its exit code."""
+        null, pipe = subprocess.DEVNULL, subprocess.PIPE
+        process = subprocess.Popen(argv, stdin=null, stdout=pipe, stderr=pipe, preexec_fn=_unblock)
         assert process.stdout is not None
         assert process.stderr is not None
         sources = (process.stdout.fileno(), process.stderr.fileno())
-        copies = [
-            threading.Thread(target=_copy_from, args=(sources[n], ends[n].st_size, n + 1))
-            for n in (0, 1)
-        ]
-        for copy in copies:
-            copy.start()
+        is_over, lost = threading.Event(), threading.Event()
+        written = self._written or [0, 0]
+        thread = threading.Thread(target=copy, args=(sources, n_there, written, is_over, lost))
+        thread.start()
         code = self._attend(process)
-        for copy in copies:
-            copy.join()
-        if code:
-            os.write(2, _LOST)
+        is_over.set()
+        thread.join()
+        if lost.is_set():
+            with contextlib.suppress(OSError):  # there may be no room for this, either
+                os.write(2, _DISK_FULL)
+        process.stdout.close()
+        process.stderr.close()
+        return code
 
     def _look(self) -> None:
         """What it takes of the host, while it runs."""
@@ -264,13 +319,9 @@ def _never_started(state: dict[str, Any]) -> bool:
     return bool(state.get("Error")) and (is_zero or state.get("ExitCode") in (126, 127, 128))
 
 
-def _copy_from(source: int, n_there: int, target: int) -> None:
-    """Everything of a stream but its first bytes, which are there already."""
-    while data := os.read(source, COPY_BYTES):
-        new = data[n_there:]
-        n_there = max(0, n_there - len(data))
-        while new:
-            new = new[os.write(target, new) :]
+def _is_merged() -> bool:
+    """Whether output and errors go to one file."""
+    return os.path.sameopenfile(1, 2)
 
 
 def _unblock() -> None:

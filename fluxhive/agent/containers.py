@@ -192,7 +192,7 @@ def _around(inner: ContainerPlan, engine: Engine, plan: LaunchPlan, directory: s
     return Enclosed(plan=LaunchPlan(argv=argv, env=env, cwd=directory, files=files), leads=True)
 
 
-_STEPS = ("create", "start", "logs", "wait", "inspect", "stop", "kill", "remove")
+_STEPS = ("create", "start", "logs", "log_path", "wait", "inspect", "stop", "kill", "remove")
 
 
 def is_container(directory: str) -> bool:

@@ -113,6 +113,8 @@ class ContainerPlan(Value, frozen=True, kw_only=True):
     start: tuple[str, ...] = ()
     #: Gives all of its output again, from the first byte, by stream.
     logs: tuple[str, ...] = ()
+    #: Says where the engine's own log of it is; empty: it is asked by ``logs``.
+    log_path: tuple[str, ...] = ()
     wait: tuple[str, ...] = ()
     inspect: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
@@ -218,6 +220,8 @@ def _daemon(facts: ContainerFacts) -> ContainerPlan:
     words += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
     words += ["--pids-limit", str(PIDS_MAX), "--shm-size", SHM_SIZE]
     words += ["--user", f"{facts.uid}:{facts.gid}", "--env-file", facts.env_file]
+    if facts.engine is Engine.PODMAN:
+        words += ["--log-driver", "k8s-file"]  # the leader reads it (agent/container_output.py)
     if facts.engine is Engine.PODMAN and facts.uid:
         words += ["--userns", "keep-id"]
     if facts.memory_mib:
@@ -246,6 +250,7 @@ def _daemon(facts: ContainerFacts) -> ContainerPlan:
         create=tuple(words),
         start=(*start, name),
         logs=(*engine, "logs", "--follow", name),
+        log_path=_log_path(facts.engine, engine, name),
         wait=(*engine, "wait", name),
         inspect=(*engine, "inspect", "--type", "container", *state, name),
         stop=(*engine, "stop", "--time", str(facts.grace_s), name),
@@ -253,6 +258,13 @@ def _daemon(facts: ContainerFacts) -> ContainerPlan:
         remove=(*engine, "rm", "--force", "--volumes", name),
         env_file=_env_file(facts.env),
     )
+
+
+def _log_path(engine: Engine, words: list[str], name: str) -> tuple[str, ...]:
+    if engine is not Engine.PODMAN:
+        return ()
+    path = ("--format", "{{.HostConfig.LogConfig.Path}}")
+    return (*words, "inspect", "--type", "container", *path, name)
 
 
 def _apptainer(facts: ContainerFacts) -> ContainerPlan:

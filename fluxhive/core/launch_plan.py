@@ -159,7 +159,10 @@ def _argv(
 ) -> tuple[str, ...]:
     if launch.executor is ExecutorKind.SHELL:
         # One element by spec_check; several would be one line, too.
-        return ("/bin/sh", "-c", " ".join(launch.command))
+        line = " ".join(launch.command)
+        # An engine carries both streams apart, and their order may not be the program's.
+        is_merged = launch.merge_output and launch.image is not None
+        return ("/bin/sh", "-c", f"exec 2>&1\n{line}" if is_merged else line)
     if launch.executor is ExecutorKind.PYTHON:
         return python_argv(node.python, launch.command)
     if launch.executor is ExecutorKind.TORCHRUN:

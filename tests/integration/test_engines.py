@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fluxhive.agent.kernel_log import open_kernel_log
 from fluxhive.core.container import Mount
 from fluxhive.core.request import Request
 from fluxhive.core.task import ExecutorKind, TaskSpec
@@ -128,6 +129,41 @@ def test_an_agent_and_a_client_killed_meanwhile_cost_not_one_byte(hive: EngineHi
     assert hive.log(task, "stderr") == b"one\ntwo\n"
 
 
+@pytest.mark.parametrize("is_line", [True, False], ids=["a line", "a program"])
+def test_merged_output_goes_on_whole_after_its_client_was_killed(
+    hive: EngineHive, is_line: bool
+) -> None:
+    """A line of shell writes one stream, in its order; of a program the engine hands out two."""
+    for name in ("half", "go"):
+        (hive.home / "data" / name).unlink(missing_ok=True)
+    # What each stream has is of other letters, so that it is known wherever the engine cuts it.
+    line = (
+        "seq 10000 | tr 0-9 a-j; seq 10000 >&2; touch /data/half; "
+        "while [ ! -e /data/go ]; do sleep 0.1; done; seq 10000 | tr 0-9 a-j; seq 10000 >&2"
+    )
+    spec = TaskSpec(
+        command=(line,) if is_line else ("/bin/sh", "-c", line),
+        executor=ExecutorKind.SHELL if is_line else ExecutorKind.EXEC,
+        image=IMAGE,
+        mounts=(hive.data,),
+        merge_output=True,
+    )
+    task = hive.submit_spec(spec)
+    until((hive.home / "data" / "half").exists, what="the first half", limit_s=120)
+    client_of(hive, f"{task}.1").kill()
+    (hive.home / "data" / "go").touch()
+    assert hive.ended(task, limit_s=120).state.value == "succeeded"
+    digits = "".join(f"{number}\n" for number in range(1, 10_001)).encode()
+    letters = digits.translate(bytes.maketrans(b"0123456789", b"abcdefghij"))
+    log = hive.log(task)
+    assert len(log) == 4 * len(digits)
+    assert bytes(b for b in log if b in b"abcdefghij") == 2 * letters.replace(b"\n", b"")
+    assert bytes(b for b in log if b in b"0123456789") == 2 * digits.replace(b"\n", b"")
+    if is_line:
+        assert log == 2 * (letters + digits)
+    assert hive.log(task, "stderr") == b""
+
+
 def test_what_it_takes_of_the_host_is_the_containers_and_so_is_a_kill_for_it(
     hive: EngineHive,
 ) -> None:
@@ -142,8 +178,8 @@ def test_what_it_takes_of_the_host_is_the_containers_and_so_is_a_kill_for_it(
     outcome = hive.ended(task, limit_s=120).outcome
     assert outcome is not None
     assert outcome.exit_code == 137
-    # Podman does not tell of it with cgroup v1 (docs/containers.md).
-    if hive.engine.name == "docker":
+    # Podman does not tell of it with cgroup v1; the kernel's log does, where it may be read.
+    if hive.engine.name == "docker" or open_kernel_log() is not None:
         assert outcome.kind.value == "host-oom"
         assert outcome.detail.startswith("the kernel killed a process of it")
 
