@@ -3,7 +3,8 @@
 An attempt needs a directory with six files. On ext4 each new one looks for an inode that was not
 freed in the last seconds, one by one past all that were: a node that runs a hundred short tasks a
 second spends most of its file system time there. So what only agent and shim ever touch is kept;
-what a task wrote to or could (its output) is removed, and always made anew.
+what a task wrote to or still could (its output) is removed and made anew. An output that is as the
+shim made it, which nobody has open any more, is that already.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
+import stat
+import sys
 from collections import deque
 from pathlib import Path
 
@@ -26,6 +30,8 @@ SPEC_BYTES_MAX = 16 * 1024
 #: What is removed of a run directory, and what is kept in it and emptied.
 _REMOVED = frozenset((*STREAM_NAMES, *(f"{name}.marks" for name in STREAM_NAMES), "done", "stop"))
 _KEPT = frozenset(("spec.json", "shim.lock", "started", "exit"))
+#: Kept as it is where nothing was written to it.
+_OUTPUT = frozenset(("stdout", "stderr"))
 
 
 class SpareRooms:
@@ -61,7 +67,8 @@ class SpareRooms:
             # that is half emptied for an attempt's.
             _blank(f"{directory}/spec.json")
             for name in names & _REMOVED:
-                os.unlink(f"{directory}/{name}")
+                if name not in _OUTPUT or not _is_as_made(f"{directory}/{name}"):
+                    os.unlink(f"{directory}/{name}")
             _blank(f"{directory}/started")
             os.rename(f"{directory}/started", f"{directory}/.started.spare")
             _blank(f"{directory}/exit")
@@ -93,3 +100,36 @@ def _blank(path: str) -> None:
         write_at(descriptor, b" " * os.fstat(descriptor).st_size, 0)
     finally:
         os.close(descriptor)
+
+
+def _is_as_made(path: str) -> bool:
+    """Whether an output is as the shim made it: empty, under this name alone, and writable for
+    nobody else, by rights or by a descriptor that is still open."""
+    if sys.platform != "linux":
+        return False
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        found = os.fstat(descriptor)
+        is_new = found.st_mode == stat.S_IFREG | 0o600 and found.st_uid == os.geteuid()
+        is_empty = found.st_size == 0 and found.st_nlink == 1
+        return is_new and is_empty and _is_open_here_alone(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_open_here_alone(descriptor: int) -> bool:
+    """Linux gives a lease for writing only where nobody else can write (fcntl(2))."""
+    import fcntl
+
+    try:
+        # Whoever opens it now has us told by a signal: by one that does nothing, since the usual
+        # one would end the agent.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return False  # Somebody has it open, or this file system has no leases.
+    return True

@@ -131,3 +131,43 @@ def test_a_spec_is_written_over_an_empty_one(spare: SpareRooms, runs: Path) -> N
     spec = RunSpec(attempt="t-2.1", argv=["true"], env={}, cwd="/", cookie="c")
     write_spec(runs / "t-2.1", spec)
     assert read_spec(runs / "t-2.1") == spec
+
+
+def test_an_output_that_nobody_wrote_to_serves_again(spare: SpareRooms, runs: Path) -> None:
+    first = shell(runs, "echo first", attempt="t-1.1")
+    run_alone(first)
+    inodes = {name: (first / name).stat().st_ino for name in ("stdout", "stderr")}
+    assert spare.put(str(first))
+    second = again(spare, runs, "echo second; echo no >&2", "t-2.1")
+    assert not (second / "stdout").exists()
+    assert (second / "stderr").stat().st_ino == inodes["stderr"]
+    run_alone(second)
+    assert stdout_of(second) == "second\n"
+    assert (second / "stderr").read_text() == "no\n"
+
+
+@pytest.mark.parametrize("way", ["open", "named", "opened up", "a pipe"])
+def test_an_output_that_somebody_could_write_to_is_made_anew(
+    spare: SpareRooms, runs: Path, tmp_path: Path, way: str
+) -> None:
+    first = shell(runs, "true", attempt="t-1.1")
+    run_alone(first)
+    output = first / "stdout"
+    late = output.open("a")
+    if way == "named":
+        os.link(output, tmp_path / "other-name")
+    elif way == "opened up":
+        output.chmod(0o666)
+    elif way == "a pipe":
+        output.unlink()
+        os.mkfifo(output, 0o600)
+    if way != "open":
+        late.close()
+    assert spare.put(str(first))
+    second = again(spare, runs, "echo second", "t-2.1")
+    assert not (second / "stdout").exists()
+    run_alone(second)
+    if way == "open":
+        late.write("of the first")
+        late.close()
+    assert stdout_of(second) == "second\n"
