@@ -111,6 +111,20 @@ def test_a_change_of_priority_is_taken_back_to_what_each_task_had(visit: Visit) 
     )
 
 
+def test_chosen_tasks_are_compared_with_their_amounts_in_words(visit: Visit) -> None:
+    waiting(visit.hive, "cmp-1")
+    visit.hive.submit("--name", "cmp-2", "--env", "API_KEY=hush", "--time", "3h", *TOO_MANY, "true")
+    page, rows = visit.page, rows_of(visit, "cmp-")
+    expect(rows).to_have_count(3)
+    page.get_by_role("checkbox", name="Choose those in view").check()
+    page.get_by_role("button", name="Compare").click()
+    expect(page).to_have_url(re.compile("/diff"))
+    expect(page.get_by_role("row", name="time limit")).to_contain_text("3 h")
+    expect(page.get_by_role("row", name="env.API_KEY")).to_contain_text("hidden")
+    expect(page.get_by_text("hush")).to_have_count(0)
+    assert visit.faults() == []
+
+
 def test_a_view_is_saved_under_a_name_and_brings_its_filters_back(visit: Visit) -> None:
     waiting(visit.hive, "in-a-view")
     page, rows = visit.page, rows_of(visit, "in-a-view")

@@ -9,6 +9,7 @@ import {
 } from "@tanstack/react-router";
 import { ProblemError } from "./api/http";
 import { meQuery } from "./api/queries";
+import { diffSearch } from "./pages/diff/search";
 import { logSearch } from "./pages/log/search";
 import { nodeSearch } from "./pages/nodes/ranges";
 import { Overview } from "./pages/overview/Overview";
@@ -84,7 +85,7 @@ const diff = createRoute({
   getParentRoute: () => shell,
   path: "/diff",
   component: lazyRouteComponent(() => import("./pages/diff/DiffPage"), "DiffPage"),
-  validateSearch: (search): { a?: string; b?: string } => texts(search, ["a", "b"]),
+  validateSearch: diffSearch,
 });
 
 const nodes = createRoute({

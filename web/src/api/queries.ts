@@ -101,6 +101,7 @@ export function usageQuery(attempt: string) {
 export interface MetricSeries {
   name: string;
   last_step?: number;
+  steps: number[];
   times_ms: number[];
   lasts: (number | null)[];
 }

@@ -116,10 +116,10 @@ describe("two tasks compared", () => {
   it("show what differs first", () => {
     const task = (lr: string) =>
       ({ owner: "a", spec: { command: [lr], executor: "shell" } }) as TaskView;
-    expect(differenceOf(task("1"), task("2"))).toEqual([
-      { field: "command", a: "1", b: "2", isSame: false },
-      { field: "executor", a: "shell", b: "shell", isSame: true },
-      { field: "owner", a: "a", b: "a", isSame: true },
+    expect(differenceOf([task("1"), task("2")])).toEqual([
+      { field: "command", values: ["1", "2"], isSame: false },
+      { field: "executor", values: ["shell", "shell"], isSame: true },
+      { field: "owner", values: ["a", "a"], isSame: true },
     ]);
   });
 });

@@ -95,8 +95,9 @@ export function LogView({ selection, looks, chosen, query, ranks, onChoose, empt
       )}
       <footer className={classes.foot}>
         <span>
-          {counted(total, "line")}
-          {lines.isCounted ? "" : " so far, counting …"}
+          {lines.version === 0
+            ? "reading …"
+            : `${counted(total, "line")}${lines.isCounted ? "" : " so far, counting …"}`}
         </span>
         {lines.isComplete ? (
           <span>complete</span>

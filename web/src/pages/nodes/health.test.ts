@@ -108,9 +108,12 @@ describe("curves", () => {
       { at_ms: 0, memory_mib: 512, peak_mib: 1_024 },
       { at_ms: 5_000, memory_mib: 1, peak_mib: 1, cpu_percent: 150 },
     ];
-    const [host] = hostCurvesOf({ attempt: "t-1.1", hosts: [{ node_id: "n", points }] });
-    expect(host?.cores).toEqual([null, 1.5]);
-    expect(host?.memoryGib[0]).toBe(1);
+    const { nodes, xs, maxMib } = hostCurvesOf({
+      attempt: "t-1.1",
+      hosts: [{ node_id: "n", points }],
+    });
+    expect(nodes).toEqual([{ nodeId: "n", memoryMib: [1_024, 1], cores: [null, 1.5] }]);
+    expect([xs, maxMib]).toEqual([[0, 5], 1_024]);
   });
 
   it("break a sparkline where nothing is known", () => {

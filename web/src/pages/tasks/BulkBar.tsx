@@ -1,9 +1,11 @@
 /** What can be done with the chosen tasks at once; it says the count, and asks before it is final. */
 import { Button, NativeSelect } from "@mantine/core";
 import { useMutation } from "@tanstack/react-query";
+import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { counted } from "../../format/amount";
 import { tell, tellTrouble } from "../../parts/tell";
+import { COMPARED_MAX, searchOf } from "../diff/search";
 import {
   type BulkAction,
   type BulkOutcome,
@@ -41,6 +43,7 @@ export function BulkBar({ ids, asks, setAsks, clear, renew }: Props) {
     },
     onError: tellTrouble,
   });
+  const navigate = useNavigate();
   const what = counted(ids.length, "task");
   if (act.isPending) {
     return (
@@ -94,6 +97,15 @@ export function BulkBar({ ids, asks, setAsks, clear, renew }: Props) {
               act.mutate({ action: "priority", priority: event.currentTarget.value as Priority })
             }
           />
+          {ids.length > 1 && ids.length <= COMPARED_MAX && (
+            <Button
+              size="compact-sm"
+              variant="default"
+              onClick={() => void navigate({ to: "/diff", search: searchOf(ids) })}
+            >
+              Compare
+            </Button>
+          )}
           <Button size="compact-sm" variant="subtle" color="gray" onClick={clear}>
             Clear
           </Button>

@@ -12,6 +12,8 @@ export interface Series {
   values: readonly (number | null)[];
   isDashed?: boolean;
   isFilled?: boolean;
+  /** Its line goes on over values that it lacks, because others have them. */
+  spans?: boolean;
   /** What stands beside its name in place of its own last value. */
   shown?: readonly (number | null)[];
 }
@@ -198,7 +200,7 @@ function options({
           dash: one.isDashed ? [5, 4] : undefined,
           fill: one.isFilled ? `${colour(one.colour)}22` : undefined,
           points: { show: one.values.length < 2 },
-          spanGaps: false,
+          spanGaps: one.spans ?? false,
         }),
       ),
     ],
