@@ -141,6 +141,7 @@ class PortableLauncher:
         # Secrets of the agent stay with it.
         env = {key: value for key, value in os.environ.items() if not key.startswith("FLOWHIVE_")}
         env["PYTHONPATH"] = os.pathsep.join(each for each in sys.path if each)
+        env["PYTHONSAFEPATH"] = "1"  # nothing is imported from the run directories
         words = [sys.executable, "-X", "utf8", "-m", _MODULE, run_dir, *bell]
         try:
             with open(self._log_path or os.devnull, "ab") as log:

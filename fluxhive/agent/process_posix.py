@@ -89,7 +89,7 @@ def kill_tree(
     """
     if started is not None and started.boot_id != boot_id():
         return []
-    session = None if started is None else (started.pid, started.pid_start / 1000)
+    session = _session(started)
     known: list[psutil.Process] = []
     until = time.monotonic() + wait_ms / 1000
     n_empty = 0
@@ -101,6 +101,16 @@ def kill_tree(
         for process in known:
             tree_posix.send(process, signal.SIGKILL)
         time.sleep(_AGAIN_S)
+
+
+def _session(started: Started | None) -> tuple[int, float] | None:
+    """The program's session while the program lives. Once it has ended its number may be given to
+    another; then what it left is known by its cookie alone."""
+    if started is None:
+        return None
+    started_s = started.pid_start / 1000
+    is_it = abs(tree_posix.start_of(started.pid) - started_s) < tree_posix.START_GRAIN_S
+    return (started.pid, started_s) if is_it else None
 
 
 def _tell(run_dir: str, started: Started, word: bytes) -> bool:
