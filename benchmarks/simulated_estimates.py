@@ -15,6 +15,7 @@ import sys
 from typing import NamedTuple
 
 from fluxhive.core.outlook import Estimate
+from fluxhive.core.pieces import whole
 from fluxhive.core.policy import HIVE
 from fluxhive.core.start_record import SLACK_MS
 from fluxhive.core.task import Attempt, TaskState
@@ -73,7 +74,7 @@ class AskingWorld(PolicyWorld):
             self._ask(other[self.n_waited * 7919 % len(other)], has_waited=True)
 
     def _ask(self, task_id: TaskId, *, has_waited: bool) -> None:
-        told = self.manager.outlook(task_id)
+        told = whole(self.manager.outlook(task_id))
         assert told is not None, f"{task_id} is not known"
         if task_id in self.manager.hive.queue:
             now_ms = self.agenda.now_ms

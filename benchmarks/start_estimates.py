@@ -19,6 +19,7 @@ from fluxhive.core.events import NodeJoined, NodeSaid, TaskSubmitted
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.node import GpuReport, Inventory
 from fluxhive.core.outcome import Outcome, OutcomeKind
+from fluxhive.core.pieces import whole
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptStarted, Report
 from fluxhive.core.request import Request
 from fluxhive.core.task import TaskSpec
@@ -74,7 +75,7 @@ class World:
         )
         event = TaskSubmitted(task_id=task_id, number=number, owner=f"u{kind % 3}", spec=spec)
         self.carry_out(self.manager.handle(event, self.now_ms))
-        self.manager.try_estimate(event)
+        whole(self.manager.trial(event))
         return task_id
 
     def pass_to(self, at_ms: int) -> None:
@@ -91,7 +92,7 @@ class World:
         """The node's word."""
         event = NodeSaid(node_id=dispatch.node_id, session=1, report=report)
         self.carry_out(self.manager.handle(event, self.now_ms))
-        self.manager.try_estimate(event)
+        whole(self.manager.trial(event))
 
     def carry_out(self, effects: list[HiveEffect]) -> None:
         """What is dispatched starts at once and ends after its length."""
@@ -124,7 +125,7 @@ def main() -> None:
         if task_id in world.started_ms:
             continue
         n_waited += 1
-        outlook = world.manager.outlook(task_id)
+        outlook = whole(world.manager.outlook(task_id))
         estimate = None if outlook is None else outlook.estimate
         if estimate is None:
             n_untold += 1

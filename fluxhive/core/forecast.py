@@ -18,7 +18,9 @@ from .durations import Lengths, basis_of, lengths_of
 from .hive_state import HiveState
 from .line_up import line_key, need_for, terms_for, terms_of
 from .lines import Line, Place
+from .node_copy import copy_of
 from .node_record import NodeRecord
+from .pieces import Pieces
 from .placement import capacity_misfit
 from .rollout import ROLLOUTS, Outset, Rollout, Runner, Started, Waiter, family_of, rows_of
 from .start_record import Question
@@ -42,8 +44,11 @@ class Forecast(NamedTuple):
         return self.waits_ms[len(self.waits_ms) // 2]
 
 
-def forecast(hive: HiveState, waiter: Waiter, n_before: int) -> Forecast | None:
-    """The start of a task behind so many others; None: in most rollouts nobody can tell."""
+def forecast(hive: HiveState, waiter: Waiter, n_before: int) -> Pieces[Forecast | None]:
+    """The start of a task behind so many others; None: in most rollouts nobody can tell.
+
+    As of when the first piece was done: the hive may change between the others.
+    """
     stride, records = _some_nodes(hive, waiter)
     waiters = [
         waiter_in(hive, line, place, rank)
@@ -54,12 +59,13 @@ def forecast(hive: HiveState, waiter: Waiter, n_before: int) -> Forecast | None:
     outset = Outset(
         now_ms=hive.now_ms,
         policy=hive.policy,
-        records=records,
+        records=[copy_of(record, {}) for record in records],
         runners=_runners(hive, records),
         rows=rows,
         kinds=kinds,
         promised=dict.fromkeys(hive.promises),
     )
+    yield
     # Of those before it, one in ``stride`` is played; those beyond the first many are not.
     n_to_go = n_before // stride
     found: list[tuple[Ms, Started]] = []
@@ -72,8 +78,9 @@ def forecast(hive: HiveState, waiter: Waiter, n_before: int) -> Forecast | None:
             n_gone = min(n_to_go, rollout.n_started)
             started = Started(rollout.now_ms, (), None)
         if started is not None:
-            wait_ms = (started.at_ms - hive.now_ms) * (n_to_go + 1) // (n_gone + 1)
+            wait_ms = (started.at_ms - outset.now_ms) * (n_to_go + 1) // (n_gone + 1)
             found.append((wait_ms, started))
+        yield
     if len(found) <= ROLLOUTS // 2:
         return None
     found.sort(key=lambda each: each[0])

@@ -28,6 +28,7 @@ from .hive_state import HiveState
 from .line_up import need_for
 from .memory import STEP_MIB, describe
 from .node_record import GpuRecord, NodeRecord
+from .pieces import Pieces
 from .placement import MisfitCode, kept_as, lacks_memory
 from .remedies import Remedy, remedies, roomiest, where_of
 from .request import Estimate as MemoryEstimate
@@ -120,7 +121,7 @@ class Outlook(Value, frozen=True, kw_only=True):
     ways_out: tuple[str, ...] = ()
 
 
-def outlook(hive: HiveState, task_id: TaskId) -> Outlook | None:
+def outlook(hive: HiveState, task_id: TaskId) -> Pieces[Outlook | None]:
     """The outlook of a task; None when there is no such task."""
     task = find_task(hive, task_id)
     if task is None:
@@ -135,7 +136,8 @@ def outlook(hive: HiveState, task_id: TaskId) -> Outlook | None:
     waiter = waiter_of(hive, task)
     n_before = n_ahead(hive, waiter)
     estimated = need_for(hive, task.spec, task.owner) if line is None else line.need
-    told = _told(hive, waiter, estimated.estimate, n_before, reasons)
+    yield
+    told = yield from _told(hive, waiter, estimated.estimate, n_before, reasons)
     return replace(
         told,
         reasons=tuple(reasons),
@@ -144,7 +146,7 @@ def outlook(hive: HiveState, task_id: TaskId) -> Outlook | None:
     )
 
 
-def dry_run(hive: HiveState, spec: TaskSpec, owner: str) -> Outlook:
+def dry_run(hive: HiveState, spec: TaskSpec, owner: str) -> Pieces[Outlook]:
     """What would come of a task that is not submitted; of an array: of its first member."""
     reasons = obstacles(spec, (record.node for record in hive.nodes.values()), owner)
     stand_in = Task(
@@ -162,7 +164,9 @@ def dry_run(hive: HiveState, spec: TaskSpec, owner: str) -> Outlook:
         reasons.append(over_quota(hive, blocked))
     waiter = waiter_of(hive, stand_in)
     estimate = need_for(hive, spec, owner).estimate
-    told = _told(hive, waiter, estimate, n_ahead(hive, waiter), reasons)
+    n_before = n_ahead(hive, waiter)
+    yield
+    told = yield from _told(hive, waiter, estimate, n_before, reasons)
     return replace(told, reasons=tuple(reasons))
 
 
@@ -172,7 +176,7 @@ def _told(
     reserved: MemoryEstimate | None,
     n_before: int,
     reasons: list[Reason],
-) -> Outlook:
+) -> Pieces[Outlook]:
     fit = waiter.fit(hive)
     main = reasons[0] if reasons else None
     if main is not None and main.code in _NOT_ROOM:
@@ -182,8 +186,8 @@ def _told(
         estimate = _now(hive, fit)
         parts = ["there is room now", _when(hive, estimate)]
     else:
-        estimate = _later(hive, waiter, n_before)
         lack = _lack(hive, waiter) or ("" if main is None else main.text)
+        estimate = yield from _later(hive, waiter, n_before)
         parts = [lack, _when(hive, estimate)]
     return Outlook(
         summary="; ".join(part for part in parts if part),
@@ -208,8 +212,8 @@ def _now(hive: HiveState, fit: tuple[Reservation, ...]) -> Estimate:
     )
 
 
-def _later(hive: HiveState, waiter: Waiter, n_before: int) -> Estimate | None:
-    found = forecast(hive, waiter, n_before)
+def _later(hive: HiveState, waiter: Waiter, n_before: int) -> Pieces[Estimate | None]:
+    found = yield from forecast(hive, waiter, n_before)
     if found is None:
         return None
     wait = hive.starts.range_of(found.waits_ms, question_of(hive, waiter), hive.now_ms)

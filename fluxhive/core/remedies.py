@@ -76,7 +76,9 @@ def where_of(hive: HiveState, fit: tuple[Reservation, ...]) -> str:
     """``gpu-b:0,1``: nodes and GPUs in words."""
     parts = []
     for reservation in fit:
-        label = hive.nodes[reservation.node_id].node.label
+        record = hive.nodes.get(reservation.node_id)
+        # It may have been removed while a forecast was made.
+        label = str(reservation.node_id) if record is None else record.node.label
         gpus = ",".join(str(share.index) for share in reservation.gpus)
         parts.append(f"{label}:{gpus}" if gpus else label)
     return " ".join(parts)

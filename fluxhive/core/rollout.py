@@ -89,6 +89,7 @@ class Outset(NamedTuple):
 
     now_ms: Ms
     policy: Policy
+    #: Copies: the hive goes on.
     records: list[NodeRecord]
     runners: list[Runner]
     #: The first of the line by number, and one of each kind.

@@ -69,6 +69,7 @@ from .node import Node
 from .node_record import Reserved
 from .outcome import StopCause
 from .outlook import Outlook, dry_run, outlook
+from .pieces import Pieces
 from .placement_pass import place_waiting
 from .preemption import make_room
 from .quota import Quota, QuotaScope, Use
@@ -125,11 +126,9 @@ class TaskManager:
         effects, hive.effects = hive.effects, []
         return effects
 
-    def try_estimate(self, event: HiveEvent) -> list[HiveEffect]:
-        """To be called after ``handle``; decides nothing, so that a shell goes on when it fails."""
-        trials.make(self.hive, event)
-        effects, self.hive.effects = self.hive.effects, []
-        return effects
+    def trial(self, event: HiveEvent) -> Pieces[list[HiveEffect]]:
+        """An estimate put to the test, after ``handle``; it decides nothing, and may fail."""
+        return trials.trial(self.hive, event)
 
     def next_wakeup(self) -> Ms | None:
         """When ``TimePassed`` should be handed in; None when nothing is due ever."""
@@ -139,11 +138,11 @@ class TaskManager:
         """Why a task waits, the main reason first; empty when it does not wait or is unknown."""
         return explain(self.hive, task_id)
 
-    def outlook(self, task_id: TaskId) -> Outlook | None:
+    def outlook(self, task_id: TaskId) -> Pieces[Outlook | None]:
         """All about why a task waits and what will come of it; None when it is unknown."""
         return outlook(self.hive, task_id)
 
-    def dry_run(self, spec: TaskSpec, owner: str) -> Outlook:
+    def dry_run(self, spec: TaskSpec, owner: str) -> Pieces[Outlook]:
         """What would come of this task if it were submitted now; nothing is."""
         return dry_run(self.hive, spec, owner)
 

@@ -303,7 +303,7 @@ class Brain:
             now_ms = self._clock.now_ms()
             self._journal.note(event, now_ms)
             effects += self.manager.handle(event, now_ms)
-            effects += self.advice.try_estimate(self.manager, event)
+            effects += self.advice.go_on(self.manager, event)
             if time.monotonic() - began_s > SLICE_S:
                 await anyio.lowlevel.checkpoint()
                 began_s = time.monotonic()

@@ -24,6 +24,7 @@ from fluxhive.core.events import (
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.node import Inventory
 from fluxhive.core.outcome import Blame, ExitFacts, GpuOom, GpuPeak, Outcome, OutcomeKind
+from fluxhive.core.pieces import whole
 from fluxhive.core.policy import DurationFrom, Policy
 from fluxhive.core.reports import AttemptEnded, AttemptStarted
 from fluxhive.core.request import Request, Reservation
@@ -132,7 +133,7 @@ class PolicyWorld:
         for effect in self.manager.handle(event, self.agenda.now_ms):
             if isinstance(effect, Dispatch) and effect.rank == 0:
                 self._begin(effect.attempt)
-        self.manager.try_estimate(event)
+        whole(self.manager.trial(event))
 
     def _say(self, attempt: Attempt, held: Reservation, outcome: Outcome, facts: ExitFacts) -> None:
         report = AttemptEnded(

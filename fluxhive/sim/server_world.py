@@ -16,6 +16,7 @@ from fluxhive.core import effects
 from fluxhive.core.effects import HiveEffect, SaveAttempt, SaveNode, SaveTask
 from fluxhive.core.events import HiveEvent, NodeJoined, NodeLeft, NodeReported, NodeSaid, TimePassed
 from fluxhive.core.invariants import check
+from fluxhive.core.pieces import whole
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
 from fluxhive.core.step_laws import StepLaws
 from fluxhive.core.task_manager import TaskManager
@@ -263,7 +264,7 @@ class SimServer:
 
     def _think(self, event: HiveEvent) -> list[HiveEffect]:
         now_ms = self.agenda.now_ms
-        said = self.manager.handle(event, now_ms) + self.manager.try_estimate(event)
+        said = self.manager.handle(event, now_ms) + whole(self.manager.trial(event))
         self.n_events += 1
         self.world.note_hive_event(event, said)
         if said:

@@ -47,6 +47,7 @@ from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.invariants import check
 from fluxhive.core.node import GpuReport, HeldAttempt, HeldPhase, Journal, NodeState
 from fluxhive.core.outcome import ExitFacts, Outcome, OutcomeKind
+from fluxhive.core.pieces import whole
 from fluxhive.core.quota import Quota, QuotaScope
 from fluxhive.core.reports import (
     AttemptAccepted,
@@ -385,8 +386,8 @@ class RandomHive:
             else:
                 same = _essence(others) == _essence(effects)
                 assert same, f"law 16: the restored hive does otherwise after {event}"
-                self.twin.try_estimate(event)
-        effects = effects + self.manager.try_estimate(event)
+                whole(self.twin.trial(event))
+        effects = effects + whole(self.manager.trial(event))
         self.laws.after(self.manager, event, self.now_ms, effects)
         check(self.manager, full=True)
         check(self.manager, full=False)

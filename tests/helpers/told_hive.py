@@ -26,6 +26,7 @@ from fluxhive.core.explain import word
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.invariants import check
 from fluxhive.core.node import Journal
+from fluxhive.core.pieces import whole
 from fluxhive.core.step_laws import StepLaws
 from fluxhive.core.task import Attempt, AttemptState, Task
 from fluxhive.core.task_manager import TaskManager
@@ -110,7 +111,7 @@ class ToldHive:
         self._note_rows(event)
         before = {task.id: task.state for task in self.manager.tasks()}
         stands = {attempt.id: attempt.state for attempt in self.manager.hive.attempts.values()}
-        effects = self.manager.handle(event, self.now_ms) + self.manager.try_estimate(event)
+        effects = self.manager.handle(event, self.now_ms) + whole(self.manager.trial(event))
         self._laws.after(self.manager, event, self.now_ms, effects)
         check(self.manager, full=True)
         self.effects.extend(effects)

@@ -7,6 +7,7 @@ import pytest
 from fluxhive.core import placement
 from fluxhive.core.booking import Booking, BookingWish
 from fluxhive.core.outlook import dry_run
+from fluxhive.core.pieces import whole
 from fluxhive.core.quota import QuotaScope
 from fluxhive.core.spec import TaskSpec
 from tests.helpers import factories
@@ -120,7 +121,7 @@ def test_a_dry_run_and_an_estimate_know_of_it(hive: Hive) -> None:
     hive.node("n1", gpus=["80G"])
     hive.book("project", "vision", 1, lasts="4h")
     spec = TaskSpec(command=("a",), request=factories.request(gpus=1))
-    told = dry_run(hive.manager.hive, spec, "ann")
+    told = whole(dry_run(hive.manager.hive, spec, "ann"))
     assert told.estimate is not None
     assert told.estimate.after == "b-1"
     assert "when b-1 ends (a booking for project vision)" in told.summary

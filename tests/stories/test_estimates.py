@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from fluxhive.core import forecast, rollout
 from fluxhive.core.hive_settings import DEFAULT_SETTINGS
 from fluxhive.core.outlook import Estimate, Outlook, outlook
+from fluxhive.core.pieces import whole
 from fluxhive.core.room_index import RoomIndex
 from fluxhive.core.start_record import Question
 from fluxhive.core.values import TaskId
@@ -54,7 +55,7 @@ def estimate_of(hive: Hive, name: str) -> Estimate:
 
 
 def look(hive: Hive, name: str) -> Outlook:
-    found = outlook(hive.manager.hive, TaskId(name))
+    found = whole(outlook(hive.manager.hive, TaskId(name)))
     assert found is not None
     return found
 
@@ -137,6 +138,26 @@ def test_a_restored_hive_says_the_same() -> None:
     assert (again.earliest_at_ms, again.latest_at_ms) == (told.earliest_at_ms, told.latest_at_ms)
 
 
+def test_the_hive_may_go_on_between_the_pieces_of_an_answer() -> None:
+    hive = one_gpu()
+    hive.submit("a", gpus=1, exclusive=True)
+    hive.starts("a.1")
+    hive.submit("b", gpus=1, exclusive=True)
+    told = look(hive, "b").estimate
+    pieces = outlook(hive.manager.hive, TaskId("b"))
+    for _ in range(3):
+        next(pieces)
+    hive.ends("a.1", after="1s")
+    hive.starts("b.1")
+    answer = whole(pieces)
+    assert answer is not None
+    assert answer.estimate is not None
+    assert told is not None
+    assert answer.estimate.likely_at_ms is not None
+    assert told.likely_at_ms is not None
+    assert 0 <= answer.estimate.likely_at_ms - told.likely_at_ms <= 2_000
+
+
 def test_asking_changes_nothing() -> None:
     hive = one_gpu()
     hive.submit("a", gpus=1, exclusive=True)
@@ -208,5 +229,5 @@ def test_the_same_question_has_the_same_answer_in_every_process() -> None:
     for number in range(6):
         hive.submit(f"w{number}", gpus=1, exclusive=True)
     found = [forecast.waiter_of(hive.manager.hive, hive.task(f"w{number}")) for number in (2, 5)]
-    told = [forecast.forecast(hive.manager.hive, waiter, 0) for waiter in found]
+    told = [whole(forecast.forecast(hive.manager.hive, waiter, 0)) for waiter in found]
     assert [each.waits_ms for each in told if each is not None] == WAITS_MS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fluxhive.core.array import ArraySpec
 from fluxhive.core.outlook import Outlook, dry_run, outlook
+from fluxhive.core.pieces import whole
 from fluxhive.core.request import Request
 from fluxhive.core.task import TaskSpec
 from fluxhive.core.values import TaskId
@@ -12,7 +13,7 @@ from tests.helpers.hive import Hive
 
 
 def look(hive: Hive, name: str) -> Outlook:
-    found = outlook(hive.manager.hive, TaskId(name))
+    found = whole(outlook(hive.manager.hive, TaskId(name)))
     assert found is not None
     counted = sum(count.n_gpus for count in found.gpus)
     assert counted in (0, sum(len(record.gpus) for record in hive.manager.hive.nodes.values()))
@@ -124,12 +125,12 @@ def test_a_dry_run_says_where_and_when_and_leaves_no_trace(hive: Hive) -> None:
     hive.node("n1", gpus=["40G"])
     before = hive.manager.snapshot()
     spec = TaskSpec(command=("a",), request=factories.request(gpu_memory="20G"))
-    told = dry_run(hive.manager.hive, spec, "ann")
+    told = whole(dry_run(hive.manager.hive, spec, "ann"))
     assert told.summary == "there is room now; on n1:0"
     assert hive.manager.snapshot() == before
     hive.submit("t1", gpus=1, exclusive=True, time_limit="5m")
     hive.starts("t1.1")
-    assert dry_run(hive.manager.hive, spec, "ann").summary == (
+    assert whole(dry_run(hive.manager.hive, spec, "ann")).summary == (
         "needs 20.0 GiB on one GPU, and none can be shared now; "
         "about 5:00, when t1 ends (the time limit of t1)"
     )
@@ -141,8 +142,8 @@ def test_what_does_not_wait_is_told_as_it_is(hive: Hive) -> None:
     hive.submit("t2", after=("t1",))
     assert look(hive, "t2").summary == "needs t1 to succeed; it is starting"
     assert look(hive, "t1").summary == "attempt 1 on n1"
-    assert outlook(hive.manager.hive, TaskId("t9")) is None
-    assert dry_run(hive.manager.hive, TaskSpec(command=("a",)), "ann").gpus == ()
+    assert whole(outlook(hive.manager.hive, TaskId("t9"))) is None
+    assert whole(dry_run(hive.manager.hive, TaskSpec(command=("a",)), "ann")).gpus == ()
 
 
 def test_a_member_of_an_array_is_told_like_its_array(hive: Hive) -> None:
@@ -178,7 +179,7 @@ def test_in_an_empty_hive_the_first_machine_helps(hive: Hive) -> None:
 def test_a_node_that_nobody_is_called_is_said_with_those_that_are(hive: Hive) -> None:
     hive.node("gpu-a", gpus=["40G"])
     spec = TaskSpec(command=("x",), request=Request(cpus=1, on_nodes=("gpu-b",)))
-    tried = dry_run(hive.manager.hive, spec, "ada")
+    tried = whole(dry_run(hive.manager.hive, spec, "ada"))
     assert tried.summary == (
         "no node could hold it: it asks the node `gpu-b`, and no such node is there; "
         "the task waits for one"
@@ -189,7 +190,7 @@ def test_a_node_that_nobody_is_called_is_said_with_those_that_are(hive: Hive) ->
 def test_gpus_of_another_model_would_not_do(hive: Hive) -> None:
     hive.node("n1", gpus=["40G", "40G"])
     spec = TaskSpec(command=("x",), request=Request(cpus=1, gpus=1, gpu_model="b200"))
-    tried = dry_run(hive.manager.hive, spec, "ada")
+    tried = whole(dry_run(hive.manager.hive, spec, "ada"))
     assert [(count.standing.value, count.n_gpus) for count in tried.gpus] == [("not-chosen", 2)]
     (said,) = tried.ways_out
     assert said.startswith("models that are there: `")

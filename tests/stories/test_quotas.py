@@ -5,6 +5,7 @@ from __future__ import annotations
 from fluxhive.core.array import ArraySpec
 from fluxhive.core.gpu_hours import begin_of_week
 from fluxhive.core.outlook import dry_run
+from fluxhive.core.pieces import whole
 from fluxhive.core.quota import QuotaScope
 from fluxhive.core.spec import TaskSpec
 from fluxhive.core.values import TaskId
@@ -93,9 +94,9 @@ def test_members_of_arrays_count_one_by_one(hive: Hive) -> None:
 def test_a_dry_run_knows_the_quota(hive: Hive) -> None:
     hive.node("n1")
     hive.quota("user", "ann", running_tasks=0)
-    told = dry_run(hive.manager.hive, TaskSpec(command=("a",)), "ann")
+    told = whole(dry_run(hive.manager.hive, TaskSpec(command=("a",)), "ann"))
     assert told.summary == "ann has 0 running tasks, at most 0 by quota"
-    assert "room now" in dry_run(hive.manager.hive, TaskSpec(command=("a",)), "bob").summary
+    assert "room now" in whole(dry_run(hive.manager.hive, TaskSpec(command=("a",)), "bob")).summary
 
 
 def test_gpu_hours_of_a_week_are_used_up_and_new_on_monday(hive: Hive) -> None:

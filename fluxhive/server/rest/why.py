@@ -26,7 +26,7 @@ async def explain_task(task: TaskName, caller: OfCaller, services: OfServices) -
     """Say why a task waits: reasons, every GPU counted, place in line, likely start, remedies."""
     found = await find_task(services.hive, task, caller.username)
     brain = services.hive.brain
-    told = brain.advice.outlook(brain.manager, found.task.id)
+    told = await brain.advice.outlook(brain.manager, found.task.id)
     if told is None:
         # It ended long ago: the store has it, the core does not.
         told = Outlook(summary=found.task.reason or found.task.state.value)
@@ -58,7 +58,7 @@ async def try_task(
     await services.secrets.check(caller.username, [spec])
     checked, _ = await resolve(services.hive, spec, caller.username)
     brain = services.hive.brain
-    told = brain.advice.dry_run(brain.manager, apply_defaults(checked), caller.username)
+    told = await brain.advice.dry_run(brain.manager, apply_defaults(checked), caller.username)
     return answer(_view(told, name=spec.name, owner=caller.username))
 
 
