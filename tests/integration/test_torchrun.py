@@ -15,6 +15,7 @@ import psutil
 import pytest
 import torch
 
+from fluxhive import Client
 from tests.helpers.cli_hive import CliHive, until
 from tests.helpers.two_agents import SecondAgent
 
@@ -138,6 +139,9 @@ def test_each_process_is_read_alone_byte_for_byte_and_all_of_them_together(
         for rank in range(n_ranks):
             output, errors = hive.written("logs", "--rank", str(rank), task)
             assert (output, errors) == (spoken(rank), b"\rerrors of %d" % rank)
+        handle = Client(transport=hive.transport).task(task)
+        assert b"".join(handle.logs(rank=1)) == spoken(1)
+        assert len(b"".join(handle.logs())) >= len(spoken(0)) + len(spoken(1))
         together = ranks_of(hive, task)
         assert {f"[rank {rank}]" for rank in range(n_ranks)} <= together.keys()
         assert all(together[f"[rank {rank}]"][0] == f"rank {rank}" for rank in range(n_ranks))

@@ -47,7 +47,7 @@ def test_one_process_out_of_memory_is_not_hidden_by_what_another_one_printed_lat
     run: Path,
 ) -> None:
     (run / "processes" / "0.stderr").write_text(OOM)
-    (run / "processes" / "1.stderr").write_text("an ordinary line\n" * 100)
+    (run / "processes" / "1.stderr").write_text("an ordinary line\n" * 100 + "ValueError: late\n")
     assert read_signs(Output(str(run), None).signs()).says is Says.GPU_OOM
 
 

@@ -491,6 +491,9 @@ def test_what_each_process_writes_is_shipped_apart_and_dropped_with_the_rest(
     tailer.follow(ATTEMPT, 7, directory)
     (tmp_path / "run" / "processes" / "1.stdout").write_bytes(b"one\n")
     (tmp_path / "run" / "processes" / "0.stderr").write_bytes(b"zero\r")
+    tailer._look()
+    ship(tailer, server)
+    assert bytes(server.streams[7, stream_of_process(1, STDOUT)]) == b"one\n", "while it runs"
     lengths = lengths_apart(directory)
     assert lengths == (0, 5, 4, 0)
     tailer.end(ATTEMPT, 8, 0, *extras_of(directory), *lengths)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from fluxhive.cli.marked_lines import MarkedLines, Source
 from fluxhive.core.array import ArraySpec, MemberCounts
 from fluxhive.core.request import Request
-from fluxhive.core.task import TaskSpec, TaskState
+from fluxhive.core.task import ExecutorKind, TaskSpec, TaskState
 from fluxhive.protocol.rest import LogEnd, LogEvent, TaskPage, TaskView
 from tests.helpers import cli_views as views
 from tests.helpers.stub_server import bytes_answer, event, problem_answer, stream_answer
@@ -85,6 +85,28 @@ def test_all_ranks_of_a_gang_are_followed_and_one_alone_when_named(cli: Cli) -> 
     ]
     assert cli("logs", "-f", "t-7f3k", "--rank", "1").out == "hello\n"
     assert cli.server.queries("/logs/follow")[-1] == {"rank": "1"}
+
+
+def test_processes_of_torchrun_stand_behind_their_ranks_and_one_alone_as_it_wrote(
+    cli: Cli,
+) -> None:
+    spec = TaskSpec(command=("x",), executor=ExecutorKind.TORCHRUN, nproc_per_node=2)
+    task = replace(views.succeeded(), spec=spec)
+
+    def said(process: int | None, data: bytes, offset: int = 0) -> bytes:
+        text = base64.b64encode(data).decode()
+        told = LogEvent(attempt="t-7f3k.1", stream="stdout", offset=offset, time_ms=0, data=text)
+        return event("log", replace(told, process=process))
+
+    end = event("end", LogEnd(task=task))
+    cli.server.on("GET", "/tasks/t-7f3k", task)
+    parts = (said(1, b"one, "), said(None, b"torchrun\n"), said(0, b"zero"), said(1, b"two\n", 5))
+    cli.server.on("GET", "/tasks/t-7f3k/logs/follow", stream_answer(*parts, end))
+    assert cli("logs", "t-7f3k").out == "torchrun\n[rank 1] one, two\n[rank 0] zero\n"
+    alone = stream_answer(said(1, b"one, "), said(1, b"two", 5), end)
+    cli.server.on("GET", "/tasks/t-7f3k/logs/follow", alone)
+    assert cli("logs", "--rank", "1", "t-7f3k").out == "one, two"
+    assert cli.server.queries("/logs/follow")[-1] == {"process": "1"}
 
 
 def test_an_endless_line_is_printed_in_pieces(cli: Cli) -> None:

@@ -20,6 +20,7 @@ from fluxhive.core.values import NodeId
 from fluxhive.protocol.agent import LogGap
 from fluxhive.protocol.wire import STREAMS_MAX, LogChunk, encode_log
 from fluxhive.server import log_stream, log_writer, logs
+from fluxhive.server.log_marks import rank_and_stream, stored_number
 from fluxhive.server.log_pieces import LogPiece, pieces
 from fluxhive.server.log_stream import Gap, LogStream
 from fluxhive.server.log_writer import AttemptLogs
@@ -230,6 +231,15 @@ async def test_an_unknown_channel_is_passed_over(tmp_path: Path) -> None:
     async with room(tmp_path) as it:
         await it.ship(frame(b"?", channel=99))
         assert (it.source.told, it.source.broke) == ([], [])
+
+
+def test_each_stream_of_each_member_has_a_number_of_its_own_in_the_store() -> None:
+    streams = [(rank, stream) for rank in range(70) for stream in range(STREAMS_MAX)]
+    numbers = {stored_number(rank, stream): (rank, stream) for rank, stream in streams}
+    assert len(numbers) == len(streams)
+    assert all(rank_and_stream(number) == which for number, which in numbers.items())
+    # As marks were stored before processes had streams of their own.
+    assert stored_number(3, 1) == 49
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,13 @@ class Running(NamedTuple):
     #: Over a real socket.
     http: httpx.AsyncClient
 
-    def end(self, stdout: int, stderr: int = 0, *, code: int = 0) -> None:
+    def end(
+        self, stdout: int, stderr: int = 0, *, code: int = 0, processes: tuple[int, ...] = ()
+    ) -> None:
         kind = OutcomeKind.SUCCESS if code == 0 else OutcomeKind.FAILURE
-        facts = ExitFacts(exit_code=code, stdout_bytes=stdout, stderr_bytes=stderr)
+        facts = ExitFacts(
+            exit_code=code, stdout_bytes=stdout, stderr_bytes=stderr, process_bytes=processes
+        )
         self.agent.say(
             AttemptEnded(
                 attempt_id=self.dispatch.attempt_id,
@@ -96,7 +100,8 @@ class Followed:
             self.end = msgspec.json.decode(data, type=LogEnd)
             return
         event = msgspec.json.decode(data, type=LogEvent)
-        had = self.bytes.setdefault((event.attempt, event.stream), bytearray())
+        mark = "" if event.process is None else f"{event.process}."
+        had = self.bytes.setdefault((event.attempt, mark + event.stream), bytearray())
         if event.gap is not None:
             self.gaps.append(event.gap)
             had += bytes(event.offset - len(had))
@@ -305,6 +310,72 @@ async def test_a_follower_gets_every_byte_over_any_number_of_lost_lines(it: Rest
         assert bytes(followed.bytes[attempt, "stdout"]) == out
         assert bytes(followed.bytes[attempt, "stderr"]) == err
         assert followed.end.task.state.is_final
+
+
+async def test_processes_are_followed_together_and_read_alone(it: RestHive) -> None:
+    """Goal: each byte once, of its process. Method: as above, four streams of two processes."""
+    chance = random.Random(8)
+    written = {number: chance.randbytes(chance.randrange(1, 60_000)) for number in (0, 4, 5, 7)}
+    names = {0: "stdout", 4: "0.stdout", 5: "0.stderr", 7: "1.stderr"}
+    spec = {"executor": "torchrun", "nproc_per_node": 2, "python": "/usr/bin/python3"}
+    followed = Followed()
+    async with running(it, **spec) as run:
+        attempt, channel = run.dispatch.attempt_id, run.dispatch.channel
+
+        async def ship() -> None:
+            at = dict.fromkeys(written, 0)
+            while rest := [n for n in written if at[n] < len(written[n])]:
+                n = chance.choice(rest)
+                piece = written[n][at[n] : at[n] + chance.randrange(1, 9_000)]
+                await run.agent.send_log(channel, piece, offset=at[n], stream=n, time_ms=1_000)
+                at[n] += len(piece)
+                await anyio.sleep(0.002)
+            # The second process printed nothing to its stdout, and has it all the same.
+            run.end(
+                len(written[0]), processes=(len(written[4]), len(written[5]), 0, len(written[7]))
+            )
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ship)
+            with anyio.fail_after(40):
+                while followed.end is None:
+                    had = followed.offsets(attempt)
+                    places = ",".join(f"{n}:{size}" for n, size in had.items() if n[0].isdigit())
+                    query = {"attempt": 1, "processes": places, "stdout": had.get("stdout", 0)}
+                    cut = chance.randrange(1, 6)
+                    await follow(run.http, run.task_id, followed, lines=cut, **query)
+        assert {n: bytes(followed.bytes[attempt, name]) for n, name in names.items()} == written
+        logs = f"/tasks/{run.task_id}/logs"
+        for number, name in names.items():
+            process, _, stream = name.rpartition(".")
+            query = {"process": process} if process else {}
+            alone = await run.http.get(f"{logs}/{stream}", params=query)
+            assert alone.content == written[number]
+            assert alone.headers["x-log-complete"] == "true"
+        lines = (await run.http.get(f"{logs}/lines", params={"process": 1})).json()
+        assert {(line["process"], line["stream"]) for line in lines["lines"]} == {(1, "stderr")}
+        assert (lines["processes"], lines["complete"]) == (2, True)
+        views = {(v.get("process"), v["stream"]) for v in (await run.http.get(logs)).json()}
+        assert views == {(None, "stdout"), (None, "stderr"), (0, "stdout"), (0, "stderr")} | {
+            (1, "stderr")
+        }
+        beyond = await run.http.get(f"{logs}/stdout", params={"process": 2})
+        assert (beyond.status_code, beyond.json()["hint"]) == (404, "ranks: 0 to 1")
+        odd = await run.http.get(f"{logs}/follow", params={"processes": "1.stdin:7"})
+        assert (odd.status_code, odd.json()["field"]) == (422, "processes")
+
+
+async def test_processes_of_an_older_node_share_one_output_and_say_so(it: RestHive) -> None:
+    spec = {"executor": "torchrun", "nproc_per_node": 2, "python": "/usr/bin/python3"}
+    async with running(it, **spec) as run:
+        await run.agent.send_log(run.dispatch.channel, b"both\n")
+        await until_stored(it, run.dispatch, 5)
+        run.end(5)
+        followed = Followed()
+        await follow(run.http, run.task_id, followed)
+        alone = await run.http.get(f"/tasks/{run.task_id}/logs/stdout", params={"process": 1})
+        assert alone.status_code == 404
+        assert "share one output" in alone.json()["detail"] + alone.json().get("title", "")
 
 
 async def test_all_attempts_are_followed_in_order_until_the_task_is_over(it: RestHive) -> None:
