@@ -1,20 +1,19 @@
 /** The rows that are in view, of any number. `j` `k` move, `Enter` opens, `x` chooses. */
 import { useNavigate } from "@tanstack/react-router";
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { useCallback, useEffect, useRef, useState } from "react";
+import { type ReactNode, useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
+import type { TaskView } from "../../api/types";
 import { Empty } from "../../parts/Empty";
 import { useKeys } from "../../shell/useKeys";
 import { TaskRow } from "./TaskRow";
 import classes from "./TaskTable.module.css";
 import type { TaskRows } from "./useTaskRows";
+import { useWindow } from "./useWindow";
 
 /** As in TaskTable.module.css, line and all: rows are not measured, but for arrays, which unfold. */
 const ROW_PX = 36;
 /** On a phone a row has two lines. */
 const NARROW_ROW_PX = 52;
 const NARROW = "(max-width: 720px)";
-/** Rows that are drawn above and below those in view. */
-const OVERSCAN = 8;
 
 interface Props {
   rows: TaskRows;
@@ -52,25 +51,15 @@ export function TaskTable({ rows, hasFilters, look, chosen, choose, ask, isLine 
   const [at, setAt] = useState(-1);
   const [unfolded, setUnfolded] = useState<ReadonlySet<string>>(new Set());
   const rowPx = useRowPx();
-  const virtual = useVirtualizer({
-    count: rows.total,
-    getScrollElement: () => box.current,
-    estimateSize: () => rowPx,
-    overscan: OVERSCAN,
-    // Before the box is there: rows are drawn at once, and not in a second round.
-    initialRect: { width: window.innerWidth, height: window.innerHeight },
-  });
-  // biome-ignore lint/correctness/useExhaustiveDependencies: rows of another height are measured anew
-  useEffect(() => virtual.measure(), [rowPx]);
-  const items = virtual.getVirtualItems();
-  const first = items[0]?.index ?? 0;
-  const last = items.at(-1)?.index ?? 0;
+  const { height, drawn, measured, show } = useWindow(box, rows.total, rowPx);
+  const first = drawn[0]?.row ?? 0;
+  const last = drawn.at(-1)?.row ?? 0;
   useEffect(() => look(first, last), [look, first, last]);
 
   const go = (to: number) => {
     const next = Math.min(Math.max(0, to), rows.total - 1);
     setAt(next);
-    virtual.scrollToIndex(next);
+    show(next);
   };
   const current = useRef(chosen);
   current.current = chosen;
@@ -95,7 +84,8 @@ export function TaskTable({ rows, hasFilters, look, chosen, choose, ask, isLine 
       if (task) chooseOne(task.id);
     },
   });
-  const shown = items.map((item) => rows.row(item.index)).filter((task) => task !== undefined);
+  const shown = drawn.map(({ row }) => rows.row(row)).filter((task) => task !== undefined);
+  const isTall = (task?: TaskView) => task?.members != null && unfolded.has(task.id);
   const areAll = shown.length > 0 && shown.every((task) => chosen.has(task.id));
 
   if (!rows.isPending && rows.total === 0) {
@@ -137,23 +127,16 @@ export function TaskTable({ rows, hasFilters, look, chosen, choose, ask, isLine 
           </span>
         ))}
       </div>
-      <div className={classes.tall} style={{ height: virtual.getTotalSize() }}>
-        {items.map((item) => {
-          const task = rows.row(item.index);
-          const mayBeTall = task?.members || item.size !== rowPx;
+      <div className={classes.tall} style={{ height }}>
+        {drawn.map(({ row, top }) => {
+          const task = rows.row(row);
           return (
-            <div
-              key={item.key}
-              ref={mayBeTall ? virtual.measureElement : undefined}
-              data-index={item.index}
-              className={classes.place}
-              style={{ transform: `translateY(${item.start}px)` }}
-            >
+            <Place key={row} row={row} top={top} isTall={isTall(task)} measured={measured}>
               {task ? (
                 <TaskRow
                   task={task}
-                  place={isLine ? item.index + 1 : undefined}
-                  isAt={item.index === at}
+                  place={isLine ? row + 1 : undefined}
+                  isAt={row === at}
                   isChosen={chosen.has(task.id)}
                   isUnfolded={unfolded.has(task.id)}
                   choose={chooseOne}
@@ -162,10 +145,36 @@ export function TaskTable({ rows, hasFilters, look, chosen, choose, ask, isLine 
               ) : (
                 <div className={classes.row} data-waiting role="row" />
               )}
-            </div>
+            </Place>
           );
         })}
       </div>
+    </div>
+  );
+}
+
+interface PlaceProps {
+  row: number;
+  top: number;
+  /** Higher than the others: by how much is measured. */
+  isTall: boolean;
+  measured: (row: number, px: number | undefined) => void;
+  children: ReactNode;
+}
+
+/** Where a row is drawn. */
+function Place({ row, top, isTall, measured, children }: PlaceProps) {
+  const place = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    const seen = place.current;
+    if (!isTall || !seen) return measured(row, undefined);
+    const watch = new ResizeObserver(() => measured(row, seen.offsetHeight));
+    watch.observe(seen);
+    return () => watch.disconnect();
+  }, [row, isTall, measured]);
+  return (
+    <div ref={place} className={classes.place} style={{ transform: `translateY(${top}px)` }}>
+      {children}
     </div>
   );
 }
