@@ -52,6 +52,12 @@ def command(*, task: str, control_url: str | None, form: output.Form, **given: A
 
 
 def _change(given: dict[str, Any]) -> TaskChange:
+    if given["gpus"] == 0 and given["gpu_mem"] is None:
+        given = {
+            **given,
+            "gpu_mem": "all",
+            "exclusive": False,
+        }  # there is nothing to have memory of
     request = RequestChange(
         gpus=_given(given["gpus"]),
         gpu_memory_mib=_size(given["gpu_mem"], "--gpu-mem", "all"),

@@ -92,6 +92,8 @@ def changed(spec: TaskSpec, given: dict[str, Any]) -> TaskSpec:
     request, limit = spec.request, given["time_limit"]
     if given["gpus"] is not None:
         request = replace(request, gpus=given["gpus"])
+        if not given["gpus"]:
+            request = replace(request, gpu_memory_mib=None, exclusive=False, strict=False)
     if given["cpus"] is not None:
         request = replace(request, cpus=given["cpus"])
     if given["gpu_mem"] is not None:

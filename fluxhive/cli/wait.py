@@ -8,6 +8,7 @@ import click
 
 from fluxhive.cli import messages, options, output, session
 from fluxhive.cli.completing import TASK_NAMES
+from fluxhive.cli.fluxhive import INTERRUPTED_EXIT
 from fluxhive.cli.follow import ending
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.request import parse_duration_ms
@@ -35,6 +36,9 @@ def command(
     ids = [client.task(name).id for name in names]
     try:
         ended = [_wait(client, task_id, until) for task_id in ids]
+    except KeyboardInterrupt:
+        messages.say("\nno longer waiting; what runs goes on")
+        return INTERRUPTED_EXIT
     except FluxhiveError as error:
         messages.show(error)
         return tasks.TROUBLE_EXIT

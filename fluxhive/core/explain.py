@@ -290,7 +290,8 @@ def _not_placed(hive: HiveState, task: Task) -> list[Reason]:
         Reason(code=code, text=_sentence(hive, code, some, task, records), misfits=tuple(some))
         for code, some in by_code.items()
     ]
-    reasons.sort(key=lambda reason: (-len(reason.misfits), _ORDER[reason.code]))
+    # Nodes that it does not want say the least, however many they are.
+    reasons.sort(key=lambda r: (r.code is WaitCode.NOT_CHOSEN, -len(r.misfits), _ORDER[r.code]))
     n_fit = len(records) - len(misfits)
     if n_fit:
         text = f"needs {request.nodes} nodes with room at once; {n_fit} with room now"

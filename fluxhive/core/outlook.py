@@ -179,7 +179,7 @@ def _told(
 ) -> Pieces[Outlook]:
     fit = waiter.fit(hive)
     main = reasons[0] if reasons else None
-    if main is not None and main.code in _NOT_ROOM:
+    if main is not None and (main.code in _NOT_ROOM or main.code is WaitCode.NOT_CHOSEN):
         # Room is not what it waits for, and no end of another task helps.
         estimate, parts = None, [main.text]
     elif fit is not None:

@@ -204,3 +204,18 @@ def test_who_is_held_or_has_ended_is_told_the_way_on(hive: Hive) -> None:
     assert look(hive, "t1").ways_out == (
         "submit it again, with changes where wanted: fluxhive rerun t1",
     )
+
+
+def test_nodes_that_were_not_chosen_say_the_least_and_alone_end_in_no_estimate(hive: Hive) -> None:
+    for name in ("n1", "n2", "n3"):
+        hive.node(name, cpus=1)
+        hive.submit(f"on-{name}", time_limit="10m")
+        hive.starts(f"on-{name}.1")
+    hive.submit("t1")
+    hive.edit("t1", on_nodes=("n1",))
+    assert hive.why("t1") == ["CPUS", "NOT_CHOSEN"]
+    hive.edit("t1", on_nodes=("n9",))
+    told = look(hive, "t1")
+    assert told.summary == "it asks the node `n9`, and no such node is there"
+    assert told.estimate is None
+    assert told.ways_out == ("nodes that are there: `n1`, `n2` and `n3`",)

@@ -14,6 +14,7 @@ from fluxhive.core.values import TaskId
 from fluxhive.protocol.rest import ReasonView
 from fluxhive.sdk.begin import parse_time_ms
 from tests.helpers import cli_views as views
+from tests.helpers.cli_scene import set_scene
 from tests.unit.cli.conftest import Cli
 
 #: 2026-09-21 14:13:20 UTC.
@@ -142,3 +143,14 @@ def test_show_tells_what_holds_a_task_and_what_was_edited(cli: Cli) -> None:
     assert "after\tt-1:any" in lines
     assert "not before\t2026-09-21 14:14:20 +0000" in lines
     assert "edited\t2026-09-21 14:13:20 +0000 by bob: request.cpus 1 → 2" in lines
+
+
+def test_who_asks_for_no_gpu_asks_for_no_memory_of_one(cli: Cli) -> None:
+    set_scene(cli.server)
+    assert cli("edit", "t-7f3k", "--gpus", "0").code == 0
+    assert cli.server.bodies("PATCH", "/tasks/t-7f3k") == [
+        {"request": {"gpus": 0, "gpu_memory_mib": None, "exclusive": False}}
+    ]
+    assert cli("rerun", "t-7f3k", "--gpus", "0").code == 0
+    (body,) = cli.server.bodies("POST", "/tasks")
+    assert body["request"] == {}
