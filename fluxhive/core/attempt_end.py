@@ -40,6 +40,20 @@ def stop_attempt(hive: HiveState, attempt: Attempt, cause: StopCause, why: str) 
         hive.say_stop(member.node_id, attempt.id, attempt.epoch, cause)
 
 
+def stop_unseen(hive: HiveState, attempt: Attempt) -> None:
+    """Ask again after what is being cancelled where its node does not know it.
+
+    The word to stop, or the answer to it, may be lost with a connection, and no hello names what a
+    node does not know. That it is not there ends it: what a person cancels starts nowhere again,
+    so that nothing runs twice even if it runs on unseen.
+    """
+    if hive.tasks[attempt.task_id].cancelled_by is None:
+        return
+    for member in live_members(attempt):
+        if member.state is AttemptState.STOPPING and member.fenced_at_ms is not None:
+            hive.say_stop(member.node_id, attempt.id, attempt.epoch, StopCause.CANCEL)
+
+
 def end_member(
     hive: HiveState,
     attempt: Attempt,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from . import hello_check, nodes_off, unknown_attempts, use_watch
-from .attempt_end import end_member
+from .attempt_end import end_member, stop_unseen
 from .capability import missing, needed, too_old
 from .effects import TurnAway, Welcome
 from .events import (
@@ -171,6 +171,7 @@ def _settle_absent(
         )
     elif reaction is Reaction.KEEP_UNTIL_FENCE or member.fenced_at_ms is not None:
         _lose_sight(hive, attempt, member)
+        stop_unseen(hive, hive.attempts[attempt.id])
     else:
         detail = f"{label} came back without it"
         _lost(hive, attempt, member, detail)

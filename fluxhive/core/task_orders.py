@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from . import holds
 from .arrays import find_task, member_spec, orphans
-from .attempt_end import stop_attempt
+from .attempt_end import stop_attempt, stop_unseen
 from .dependency import Change, Edit
 from .events import (
     TaskCancelRequested,
@@ -77,7 +77,10 @@ def cancel_requested(hive: HiveState, event: TaskCancelRequested) -> None:
         holds.cancel_waiting(hive, task, detail=f"by {event.by}, not running", reason=why)
         return
     hive.put_task(replace(task, cancelled_by=event.by, reason=f"being {why}"))
-    stop_attempt(hive, hive.attempts[hive.live_of[task.id]], StopCause.CANCEL, why)
+    attempt = hive.attempts[hive.live_of[task.id]]
+    # What is being stopped for another reason, and out of sight, is asked after now.
+    stop_unseen(hive, attempt)
+    stop_attempt(hive, attempt, StopCause.CANCEL, why)
 
 
 def _cancel_array(hive: HiveState, array: Task, by: str) -> None:

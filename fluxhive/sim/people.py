@@ -117,7 +117,7 @@ class People:
         name = chance.choice(list(self.specs))
         what = chance.random()
         if what < 0.5:
-            self._cancel(name)
+            self.cancel(name)
         elif what < 0.8:
 
             def was_held() -> None:
@@ -131,7 +131,8 @@ class People:
             priority = chance.choice(list(Priority))
             self.ask([TaskReprioritised(task_id=name, priority=priority, by="ann")])
 
-    def _cancel(self, name: TaskId) -> None:
+    def cancel(self, name: TaskId) -> None:
+        """Somebody does not want it any more."""
         world = self._world
 
         def answered() -> None:
@@ -144,7 +145,7 @@ class People:
         """One of the last few that are over in no time, whatever became of it."""
         names = [name for name, spec in self.specs.items() if spec.name == SHORT]
         if names:
-            self._cancel(self._regret.choice(names[-6:]))
+            self.cancel(self._regret.choice(names[-6:]))
 
     def _short_spec(self) -> TaskSpec:
         """One of many that are over in no time, so that they are sent ahead of free places."""

@@ -238,13 +238,18 @@ class ProtocolWorld:
 
     def _a_person_looks(self) -> None:
         """Where a journal was lost, an attempt that the node does not know may be running for ever:
-        without a failover length only a person can say that it is not."""
-        lost = {
-            member.node_id
-            for attempt in self.server.manager.snapshot().attempts
-            for member in attempt.members
-            if member.state is not AttemptState.ENDED and member.fenced_at_ms == NEVER_AT_MS
-        }
+        without a failover length only a person can say that it is not. Some cancel such tasks, the
+        others restart the machine."""
+        lost: dict[NodeId, list[TaskId]] = {}
+        for attempt in self.server.manager.snapshot().attempts:
+            for member in attempt.members:
+                if member.state is not AttemptState.ENDED and member.fenced_at_ms == NEVER_AT_MS:
+                    lost.setdefault(member.node_id, []).append(attempt.task_id)
+        if self.seed % 2:
+            for task_id in dict.fromkeys(name for names in lost.values() for name in names):
+                self.counters["a person cancelled what a lost journal left"] += 1
+                self.people.cancel(task_id)
+            lost.clear()
         for node in self.nodes:
             if node.id in lost:
                 self.counters["a person restarted a machine that had lost its journal"] += 1

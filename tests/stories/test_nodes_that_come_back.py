@@ -202,7 +202,24 @@ def test_every_state_is_kept_when_a_journal_was_made_anew(hive: Hive) -> None:
     hive.cancel("t2")
     lost(hive)
     hive.rejoins("n1", journal="rebuilt")
-    hive.sees("n1 ready", "t1.1 reserved: its node", "t2.1 stopping: its node")
+    hive.sees(
+        "n1 ready", "t1.1 reserved: its node", "t2.1 stopping: its node", "stop t2.1 on n1: cancel"
+    )
+
+
+def test_a_cancel_is_asked_for_again_of_a_node_that_does_not_know_the_task(hive: Hive) -> None:
+    placed(hive)
+    hive.accepts("t1.1")
+    hive.leaves("n1")
+    hive.cancel("t1")
+    hive.forgets()
+    # The word to stop was said to nobody, and no hello names what a lost journal does not know.
+    hive.rejoins("n1", journal="rebuilt")
+    hive.sees("n1 ready", "t1.1 stopping: its node", "stop t1.1 on n1: cancel")
+    hive.rejoins("n1")
+    hive.sees("n1 ready", "stop t1.1 on n1: cancel")
+    hive.ends("t1.1", "cancelled")
+    hive.sees("t1.1 ended: cancelled", "t1 cancelled", "forget t1.1 on n1")
 
 
 def test_two_nodes_cannot_have_the_same_gpu(hive: Hive) -> None:
