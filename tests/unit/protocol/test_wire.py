@@ -12,6 +12,7 @@ import pytest
 from fluxhive.protocol.agent import AgentMessage, ServerMessage
 from fluxhive.protocol.wire import (
     FRAME_BYTES_MAX,
+    STREAMS_MAX,
     LogChunk,
     WireError,
     decode_log,
@@ -42,7 +43,7 @@ def header(kind: int, stream: int = 0, offset: int = 0) -> bytes:
         b"",
         b"\x01",
         header(9) + b"x",
-        header(1, stream=5) + b"x",
+        header(1, stream=STREAMS_MAX) + b"x",
         header(1, offset=2**64 - 1) + b"x",
         header(2) + b"not zstd",
         header(2) + zstd.compress(b"\0" * (FRAME_BYTES_MAX + 1)),

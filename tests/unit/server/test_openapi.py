@@ -199,6 +199,8 @@ async def test_every_answer_is_what_the_document_says(
     await ask("show_blob", 200, sha256="0" * 64)
     await ask("put_blob", 422, sha256="0" * 64)
     await ask("read_code", 403, attempt="t-1.1")
+    await ask("list_code", 404, task=task["id"])
+    await ask("show_code", 404, query="?name=train.py", task=task["id"])
     await ask("set_secret", 200, name="K", body={"value": "x"})
     await ask("list_secrets", 200)
     await ask("remove_secret", 200, name="K")
