@@ -66,7 +66,7 @@ def test_gpu_hours_of_the_week_hold_a_task_until_the_limit_is_raised(
     hive.when(spender, "running", limit_s=90)
 
     def is_counted() -> bool:
-        (quota,) = hive.json("quota", "show")["quotas"]
+        (quota,) = hive.json("quota", "ls")["quotas"]
         return bool(quota["use"].get("weekly_gpu_hours", 0) >= 0.1)
 
     until(is_counted, limit_s=120, what="use of the week")
