@@ -389,7 +389,7 @@ def _closest(misfits: list[Misfit], request: Request) -> str:
     if best.code is MisfitCode.NOT_CHOSEN:
         return not_chosen(request)
     if best.code is MisfitCode.GPU_MODEL:
-        asked = _n(best.wanted, f"GPU of model {request.gpu_model}")
+        asked = f"{_n(best.wanted, 'GPU')} of model {request.gpu_model}"
         return f"it asks {asked}, and the most on one node is {best.found}"
     unit = "GPU" if best.code is MisfitCode.GPUS else "CPU"
     return f"it asks {_n(best.wanted, unit)}, and the most on one node is {best.found}"

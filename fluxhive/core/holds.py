@@ -35,7 +35,7 @@ def describe(task: Task, now_ms: int) -> str:
     if task.held_by is not None:
         parts.append(f"held by {task.held_by}")
     if task.begin_at_ms is not None:
-        parts.append(f"starts not before {show_ms(max(0, task.begin_at_ms - now_ms))} from now")
+        parts.append(f"starts in {show_ms(max(0, task.begin_at_ms - now_ms))} at the earliest")
     parts += [wanted(dependency) for dependency in task.waits_for]
     return "; ".join(parts)
 
