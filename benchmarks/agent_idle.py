@@ -20,6 +20,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 from own_hive import COMMAND, OwnHive, heading, own_hive
 
+from fluxhive import testing
 from fluxhive.core.request import Request
 from fluxhive.core.task import TaskSpec
 from fluxhive.protocol.rest import TaskBatch, TaskPage
@@ -77,7 +78,10 @@ def fill(hive: OwnHive, n_tasks: int) -> None:
         # More tasks than this machine has cores: they sleep.
         request=Request(cpus=0, gpus=1, gpu_memory_mib=4096),
     )
-    # One that ends first: whoever does not know how busy they keep a GPU puts few of them on it.
+    # They keep a GPU hardly busy, and one that ends first shows it: of busy ones few share a GPU.
+    directory = next(hive.home.rglob("gpu-0.json")).parent
+    for index, _ in testing.read_gpus(directory):
+        testing.set_gpu(directory, index, utilization_percent=4)
     first = replace(spec, env={"HOLD_S": "10"})
     submit = partial(hive.transport.call, "POST", "/api/v1/tasks/batch", TaskPage)
     task = submit(body=TaskBatch(tasks=[first])).items[0].id
