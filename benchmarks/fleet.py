@@ -25,7 +25,6 @@ from reconnect import HEARTBEAT_S, Agent, Server, until_all
 from fluxhive.core.node import GpuReport, Inventory
 from fluxhive.core.values import GpuUuid
 from fluxhive.protocol.agent import GpuSample, Heartbeat
-from fluxhive.protocol.rest import NodeCredentials, NodeRegistration
 
 N_GPUS, GPU_MIB = 8, 81_920
 
@@ -105,12 +104,10 @@ def fleet(n_agents: int, n_gpus: int, seconds: float) -> str:
         server = Server(Path(name))
         server.start()
         try:
-            transport = server.transport()
-            agents = []
-            for n in range(n_agents):
-                asked = NodeRegistration(label=f"gpu-{n}", machine_id=f"m-{n}", hostname=f"gpu-{n}")
-                given = transport.call("POST", "/api/v1/nodes", NodeCredentials, body=asked)
-                agents.append(GpuAgent(server.url, n, given.token, n_gpus=n_gpus))
+            agents = [
+                GpuAgent(server.url, n, token, n_gpus=n_gpus)
+                for n, token in enumerate(server.node_tokens(n_agents))
+            ]
             return asyncio.run(measure(server, agents, seconds))
         finally:
             server.kill()

@@ -72,6 +72,15 @@ class Server:
         token = (self.home / "state" / "server" / "admin-token").read_text().strip()
         return Transport(self.url, token=token)
 
+    def node_tokens(self, n_nodes: int) -> list[str]:
+        transport = self.transport()
+        tokens = []
+        for n in range(n_nodes):
+            asked = NodeRegistration(label=f"gpu-{n}", machine_id=f"m-{n}", hostname=f"gpu-{n}")
+            given = transport.call("POST", "/api/v1/nodes", NodeCredentials, body=asked)
+            tokens.append(given.token)
+        return tokens
+
     def rss_mib(self) -> float:
         assert self.process is not None
         return float(psutil.Process(self.process.pid).memory_info().rss / 2**20)
@@ -196,12 +205,8 @@ def main() -> None:
         server = Server(Path(name))
         server.start()
         try:
-            transport = server.transport()
-            agents = []
-            for n in range(options.agents):
-                asked = NodeRegistration(label=f"gpu-{n}", machine_id=f"m-{n}", hostname=f"gpu-{n}")
-                given = transport.call("POST", "/api/v1/nodes", NodeCredentials, body=asked)
-                agents.append(Agent(server.url, n, given.token))
+            tokens = server.node_tokens(options.agents)
+            agents = [Agent(server.url, n, token) for n, token in enumerate(tokens)]
             results = asyncio.run(measure(server, agents, options.rounds))
         finally:
             server.kill()

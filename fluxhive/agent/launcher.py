@@ -24,11 +24,12 @@ import time
 
 TYPE_CHECKING = False  # as in typing, which would cost every shim a megabyte
 if TYPE_CHECKING or __package__:
-    from fluxhive.agent import proctree, shim, shim_service, shim_start
+    from fluxhive.agent import proctree, shim, shim_record, shim_service, shim_start
 else:
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
     import proctree
     import shim
+    import shim_record
     import shim_service
     import shim_start
 
@@ -248,7 +249,7 @@ def rehearse() -> None:
     """
     folder = f"/tmp/fluxhive-rehearsal-{os.getpid()}-{os.urandom(8).hex()}"
     spec = {
-        "format": shim.FORMAT,
+        "format": shim_record.FORMAT,
         "attempt": "rehearsal",
         "argv": ["/bin/sh", "-c", ":"],
         "env": {"PATH": os.defpath, "FLUXHIVE_COOKIE": folder},

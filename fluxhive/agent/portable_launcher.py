@@ -19,7 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
@@ -186,35 +186,19 @@ def _start_apart(
     words: list[str], log: IO[bytes], run_dir: str, env: dict[str, str], bell: int
 ) -> subprocess.Popen[bytes]:
     """Start a supervisor so that nothing that ends the agent ends it."""
-    if sys.platform == "win32":
-        return _start_on_windows(words, log, run_dir, env)
-    return subprocess.Popen(
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        cwd=os.path.dirname(run_dir),
-        env=env,
-        start_new_session=True,
-        pass_fds=[bell],
-    )
-
-
-def _start_on_windows(
-    words: list[str], log: IO[bytes], run_dir: str, env: dict[str, str]
-) -> subprocess.Popen[bytes]:
-    """Out of the agent's job, where that job lets it."""
+    ways: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": log,
+        "stderr": log,
+        "cwd": os.path.dirname(run_dir),
+        "env": env,
+    }
+    if sys.platform != "win32":
+        return subprocess.Popen(words, start_new_session=True, pass_fds=[bell], **ways)
     from fluxhive.agent.tree_windows import SUPERVISOR_FLAGS, SUPERVISOR_FLAGS_IN_JOB
 
+    # Out of the agent's job, where that job lets it.
     for flags in (SUPERVISOR_FLAGS, SUPERVISOR_FLAGS_IN_JOB):
         with contextlib.suppress(PermissionError):
-            return subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=os.path.dirname(run_dir),
-                env=env,
-                creationflags=flags,
-            )
+            return subprocess.Popen(words, creationflags=flags, **ways)
     raise PermissionError(errno.EACCES, "Windows lets no supervisor be started")

@@ -56,6 +56,14 @@ def leave_word(run_dir: str, word: bytes) -> None:
         os.replace(path + ".new", path)
 
 
+def tell(run_dir: str, started: Started, word: bytes) -> bool:
+    """Leave a word for the supervisor; False when it is gone."""
+    if not is_shim(run_dir, started):
+        return False
+    leave_word(run_dir, word)
+    return True
+
+
 def watch(run_dir: str, started: Started) -> int | None:
     """None: there are no pidfds; look by ``inspect_run``, at once and then now and then."""
     return None

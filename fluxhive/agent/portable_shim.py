@@ -26,7 +26,6 @@ if sys.platform == "win32":
 else:
     from fluxhive.agent.tree_posix import Tree, start_of
 
-FORMAT = 1
 SETTLE_MS = 50
 """Processes that outlive the main one get this long to go on their own …"""
 LEFTOVER_GRACE_MS = 2_000
@@ -41,8 +40,6 @@ LEADER_KILLS_MS = 8_000
 STATUS_RECORDED, STATUS_CLAIMED_BY_ANOTHER, STATUS_NOT_RECORDED = 0, 3, 4
 KILL_WORD = b"kill"
 _SIGTERM, _SIGUSR1 = 15, 30 if sys.platform == "darwin" else 10
-_MAX_UNKILLABLE_LISTED = 16
-_MAX_DETAIL_CHARS = 300
 _WORD_BYTES = 64
 _BINARY = getattr(os, "O_BINARY", 0)
 
@@ -112,7 +109,7 @@ class PortableShim:
         try:
             descriptor = os.open(self.run_dir + "/spec.json", os.O_RDONLY | _BINARY)
             try:
-                self.spec = shim_spec.read_spec(descriptor, FORMAT)
+                self.spec = shim_spec.read_spec(descriptor, shim_record.FORMAT)
             finally:
                 os.close(descriptor)
             self._take_limits()
@@ -126,25 +123,12 @@ class PortableShim:
         return None
 
     def _take_limits(self) -> None:
-        spec = self.spec
-        if spec["time_limit_ms"] is not None:
-            self.time_limit_at = self.started_at + int(spec["time_limit_ms"])
-        if spec["failover_ms"] is not None and spec.get("contact_path") is not None:
-            self.lease_at = self._lease_end()
-            if self.lease_at is None:
-                raise Unprepared(errno.EINVAL, f"no contact time in {spec['contact_path']}")
-            if now_ms() >= self.lease_at:
-                text = "out of contact for its failover length before it was started"
-                raise Unprepared(errno.ECANCELED, text)
+        limits = shim_spec.limits_of(self.spec, self.started_at, now_ms())
+        self.time_limit_at, self.lease_at = limits
 
-    def _lease_end(self) -> int | None:
-        """The failover length after the node's last contact; None when nobody can say."""
-        try:
-            with open(self.spec["contact_path"], "rb") as file:
-                contact = int(file.read(_WORD_BYTES))
-        except (OSError, ValueError):
-            return None
-        return contact + int(self.spec["failover_ms"]) if contact <= now_ms() else None
+    def _lease_end(self) -> int:
+        """When the node's last contact makes the lease end; 0 when nobody can say."""
+        return shim_spec.lease_end(self.spec, now_ms()) or 0
 
     def _start_main(self) -> int:
         shim_spec.check_words(self.spec)
@@ -160,7 +144,7 @@ class PortableShim:
 
     def _announce(self, descriptor: int, pid: int) -> None:
         record = {
-            "format": FORMAT,
+            "format": shim_record.FORMAT,
             "attempt": self.spec["attempt"],
             "shim_pid": os.getpid(),
             "shim_start": round(start_of(os.getpid()) * 1000),
@@ -219,7 +203,7 @@ class PortableShim:
         if self.time_limit_at is not None and now >= self.time_limit_at:
             self._stop("time-limit", now)
         if self.lease_at is not None and now >= self.lease_at:
-            self.lease_at = max(self.lease_at, self._lease_end() or 0)
+            self.lease_at = max(self.lease_at, self._lease_end())
             if now >= self.lease_at:
                 self._stop("lease", now)
 
@@ -229,7 +213,7 @@ class PortableShim:
             self.stopped_by = cause
             if self.lease_at is not None:
                 # A host that slept through the lease has slept through the grace after it, too.
-                at = min(at, max(self.lease_at, self._lease_end() or 0))
+                at = min(at, max(self.lease_at, self._lease_end()))
             self.time_limit_at = self.lease_at = None
             self.kill_at = at + int(self.spec["grace_ms"])
             self._tree.ask(signo, main_only=self._is_led())
@@ -323,27 +307,18 @@ class PortableShim:
         return True
 
     def _exit_record(self) -> dict[str, Any]:
-        code, signo = self.end or (None, None)
-        number = self.failure.number if self.failure is not None else 0
-        record: dict[str, Any] = {
-            "format": FORMAT,
-            "attempt": self.spec["attempt"],
-            "code": code,
-            "signal": signo,
-            "exec_errno": number,
-            "exec_error": errno.errorcode.get(number) if number else None,
-            "stopped_by": self.stopped_by,
-            "started_boottime_ms": self.started_at,
-            "ended_boottime_ms": now_ms() if self.ended_at is None else self.ended_at,
-            "maxrss_kib": self._tree.maxrss_kib,
-            "cpu_ms": round(self._tree.cpu_s * 1000),
-            "leftovers": len(self.leftovers),
-            "unkillable": self.unkillable[:_MAX_UNKILLABLE_LISTED],
-        }
-        if self.failure is not None:
-            detail = self.failure.detail.encode("utf-8", "backslashreplace").decode()
-            record["detail"] = detail[:_MAX_DETAIL_CHARS]
-        return record
+        return shim_record.exit_record(
+            self.spec["attempt"],
+            self.end or (None, None),
+            self.failure,
+            stopped_by=self.stopped_by,
+            started_at=self.started_at,
+            ended_at=now_ms() if self.ended_at is None else self.ended_at,
+            maxrss_kib=self._tree.maxrss_kib,
+            cpu_ms=round(self._tree.cpu_s * 1000),
+            n_leftovers=len(self.leftovers),
+            unkillable=self.unkillable,
+        )
 
 
 def main() -> int:

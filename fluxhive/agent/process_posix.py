@@ -20,11 +20,11 @@ from fluxhive.agent.portable_process import (
     boottime_ms,
     cgroup_root,
     is_shim,
-    leave_word,
     machine_id,
     make_cgroup,
     remove_cgroup,
     sees_all_pids,
+    tell,
     watch,
 )
 from fluxhive.agent.portable_shim import KILL_WORD
@@ -114,9 +114,8 @@ def _session(started: Started | None) -> tuple[int, float] | None:
 
 
 def _tell(run_dir: str, started: Started, word: bytes) -> bool:
-    if not is_shim(run_dir, started):
+    if not tell(run_dir, started, word):
         return False
-    leave_word(run_dir, word)
     # The signal only wakes it, and one that somebody has stopped goes on.
     for signo in (signal.SIGTERM, signal.SIGCONT):
         try:

@@ -18,12 +18,11 @@ from fluxhive.agent.portable_process import (
     boot_id,
     boottime_ms,
     cgroup_root,
-    is_shim,
-    leave_word,
     machine_id,
     make_cgroup,
     remove_cgroup,
     sees_all_pids,
+    tell,
     watch,
 )
 from fluxhive.agent.portable_shim import KILL_WORD
@@ -52,18 +51,12 @@ _AGAIN_S = 0.05
 def stop(run_dir: str, started: Started, name: str | None = None) -> bool:
     """Ask the supervisor for the stop ladder, which begins with Ctrl-Break whatever ``name`` says.
     False when it is gone."""
-    if not is_shim(run_dir, started):
-        return False
-    leave_word(run_dir, b"")
-    return True
+    return tell(run_dir, started, b"")
 
 
 def kill_now(run_dir: str, started: Started) -> bool:
     """Ask the supervisor to end its job without grace. False as for ``stop``."""
-    if not is_shim(run_dir, started):
-        return False
-    leave_word(run_dir, KILL_WORD)
-    return True
+    return tell(run_dir, started, KILL_WORD)
 
 
 def wake(run_dir: str, started: Started) -> bool:

@@ -21,18 +21,18 @@ import time
 
 TYPE_CHECKING = False  # as in typing, which would cost every shim a megabyte
 if TYPE_CHECKING or __package__:
-    from fluxhive.agent import proctree, shim_record, shim_start
+    from fluxhive.agent import proctree, shim_record, shim_spec, shim_start
 else:
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
     import proctree
     import shim_record
+    import shim_spec
     import shim_start
 
     sys.path.pop()
 if TYPE_CHECKING:
     from typing import Any
 
-FORMAT = 1
 #: Processes that outlive the main one get this long to go on their own …
 SETTLE_MS = 50
 #: … and this long between SIGTERM and SIGKILL.
@@ -40,8 +40,6 @@ LEFTOVER_GRACE_MS = 2_000
 KILL_AGAIN_MS = 20
 #: What lives this long after SIGKILL is reported as unkillable (uninterruptible sleep).
 UNKILLABLE_AFTER_MS = 10_000
-MAX_UNKILLABLE_LISTED = 16
-MAX_DETAIL_CHARS = 300
 
 STATUS_RECORDED = 0
 STATUS_CLAIMED_BY_ANOTHER = 3
@@ -130,7 +128,7 @@ class Shim:
         """Read the spec and start the main process; sets ``failure`` when it cannot."""
         try:
             self.spec_fd = os.open(self.run_dir + "/spec.json", os.O_RDONLY)
-            self._take(shim_start.read_spec(self.spec_fd, FORMAT))
+            self._take(shim_start.read_spec(self.spec_fd, shim_record.FORMAT))
             if os.getsid(0) != self.shim_pid:
                 os.setsid()
             shim_start.become_subreaper()
@@ -144,34 +142,16 @@ class Shim:
 
     def _take(self, spec: dict[str, Any]) -> None:
         self.spec = spec
-        if spec["time_limit_ms"] is not None:
-            self.time_limit_at = self.started_at + int(spec["time_limit_ms"])
-        if spec["failover_ms"] is not None and spec.get("contact_path") is not None:
-            self.lease_at = self._lease_end()
-            if self.lease_at is None:
-                raise shim_start.Unprepared(
-                    errno.EINVAL, f"no contact time in {spec['contact_path']}"
-                )
-            if now_ms() >= self.lease_at:
-                # Whoever asked for it was paused on the way: by now it may run elsewhere.
-                text = "out of contact for its failover length before it was started"
-                raise shim_start.Unprepared(errno.ECANCELED, text)
+        self.time_limit_at, self.lease_at = shim_spec.limits_of(spec, self.started_at, now_ms())
 
-    def _lease_end(self) -> int | None:
-        """The failover length after the node's last contact; None when nobody can say.
-
-        A time ahead of the clock was written before a reboot and says nothing.
-        """
-        try:
-            contact = int(proctree.read_file(self.spec["contact_path"], 64))
-        except (OSError, ValueError):
-            return None
-        return contact + int(self.spec["failover_ms"]) if contact <= now_ms() else None
+    def _lease_end(self) -> int:
+        """When the node's last contact makes the lease end; 0 when nobody can say."""
+        return shim_spec.lease_end(self.spec, now_ms()) or 0
 
     def announce_start(self) -> None:
         """Write ``started`` and tell the agent."""
         record = {
-            "format": FORMAT,
+            "format": shim_record.FORMAT,
             "attempt": self.spec["attempt"],
             "shim_pid": self.shim_pid,
             "shim_start": proctree.start_ticks(self.shim_pid),
@@ -236,7 +216,7 @@ class Shim:
         if self.time_limit_at is not None and now >= self.time_limit_at:
             self._stop("time-limit")
         if self.lease_at is not None and now >= self.lease_at:
-            self.lease_at = max(self.lease_at, self._lease_end() or 0)
+            self.lease_at = max(self.lease_at, self._lease_end())
             if now >= self.lease_at:
                 self._stop("lease")
 
@@ -248,7 +228,7 @@ class Shim:
             noticed_at = now_ms()
             if self.lease_at is not None:
                 # A host that slept through the lease has slept through the grace after it, too.
-                noticed_at = min(noticed_at, max(self.lease_at, self._lease_end() or 0))
+                noticed_at = min(noticed_at, max(self.lease_at, self._lease_end()))
             self.time_limit_at = self.lease_at = None
             self.kill_at = noticed_at + int(self.spec["grace_ms"])
             # SIGTERM, or the signal to save work by, which the agent wrote down.
@@ -373,26 +353,18 @@ class Shim:
         if self.wait_status is not None:
             status = os.waitstatus_to_exitcode(self.wait_status)
             code, signo = (status, None) if status >= 0 else (None, -status)
-        number = self.failure.number if self.failure is not None else 0
-        record: dict[str, Any] = {
-            "format": FORMAT,
-            "attempt": self.spec["attempt"],
-            "code": code,
-            "signal": signo,
-            "exec_errno": number,
-            "exec_error": errno.errorcode.get(number) if number else None,
-            "stopped_by": self.stopped_by,
-            "started_boottime_ms": self.started_at,
-            "ended_boottime_ms": now_ms() if self.ended_at is None else self.ended_at,
-            "maxrss_kib": self.maxrss_kib,
-            "cpu_ms": round(self.cpu_s * 1000),
-            "leftovers": len(self.leftovers),
-            "unkillable": self.unkillable[:MAX_UNKILLABLE_LISTED],
-        }
-        if self.failure is not None:
-            detail = self.failure.detail.encode("utf-8", "backslashreplace").decode()
-            record["detail"] = detail[:MAX_DETAIL_CHARS]
-        return record
+        return shim_record.exit_record(
+            self.spec["attempt"],
+            (code, signo),
+            self.failure,
+            stopped_by=self.stopped_by,
+            started_at=self.started_at,
+            ended_at=now_ms() if self.ended_at is None else self.ended_at,
+            maxrss_kib=self.maxrss_kib,
+            cpu_ms=round(self.cpu_s * 1000),
+            n_leftovers=len(self.leftovers),
+            unkillable=self.unkillable,
+        )
 
 
 if __name__ == "__main__":

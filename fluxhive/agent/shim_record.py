@@ -15,7 +15,13 @@ TYPE_CHECKING = False  # as in typing, which would cost every shim a megabyte
 if TYPE_CHECKING:
     from typing import Any
 
+    from fluxhive.agent.shim_spec import Unprepared
+
+#: Of everything in a run directory.
+FORMAT = 1
 RECORD_BYTES = 1024
+MAX_UNKILLABLE_LISTED = 16
+MAX_DETAIL_CHARS = 300
 #: How long a failing disk is tried again for the exit record, which exists nowhere else.
 RECORD_RETRY_S = 60.0
 RESEND_FIRST_MS = 50
@@ -59,6 +65,42 @@ def write_started(descriptor: int, record: dict[str, Any]) -> None:
         os.write(descriptor, json.dumps(record).encode())
     except OSError:
         return  # a full disk: the lock and the exit record still tell the truth
+
+
+def exit_record(
+    attempt: str,
+    end: tuple[int | None, int | None],
+    failure: Unprepared | None,
+    *,
+    stopped_by: str | None,
+    started_at: int,
+    ended_at: int | None,
+    maxrss_kib: int,
+    cpu_ms: int,
+    n_leftovers: int,
+    unkillable: list[int],
+) -> dict[str, Any]:
+    """How an attempt ended: ``end`` is its exit code and signal, both None where none is known."""
+    number = failure.number if failure is not None else 0
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "attempt": attempt,
+        "code": end[0],
+        "signal": end[1],
+        "exec_errno": number,
+        "exec_error": errno.errorcode.get(number) if number else None,
+        "stopped_by": stopped_by,
+        "started_boottime_ms": started_at,
+        "ended_boottime_ms": ended_at,
+        "maxrss_kib": maxrss_kib,
+        "cpu_ms": cpu_ms,
+        "leftovers": n_leftovers,
+        "unkillable": unkillable[:MAX_UNKILLABLE_LISTED],
+    }
+    if failure is not None:
+        detail = failure.detail.encode("utf-8", "backslashreplace").decode()
+        record["detail"] = detail[:MAX_DETAIL_CHARS]
+    return record
 
 
 def write_record(run_dir: str, descriptor: int, record: dict[str, Any]) -> bool:

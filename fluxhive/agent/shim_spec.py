@@ -13,6 +13,8 @@ TYPE_CHECKING = False  # as in typing, which would cost every shim a megabyte
 if TYPE_CHECKING:
     from typing import Any
 
+#: A time in milliseconds is never longer.
+CONTACT_BYTES = 64
 _SPEC_NUMBERS = ("time_limit_ms", "failover_ms", "grace_ms", "linger_ms")
 _SPEC_KEYS = frozenset(
     ("attempt", "argv", "env", "cwd", "cookie", "merge_output", "oom_score_adj", "cgroup")
@@ -44,6 +46,38 @@ def read_spec(descriptor: int, version: int) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Unprepared(errno.EPROTO, f"spec.json cannot be used: {error!r}") from error
     return spec
+
+
+def limits_of(spec: dict[str, Any], started_at: int, now: int) -> tuple[int | None, int | None]:
+    """When its time limit and its lease are over, None for never. Raises Unprepared."""
+    time_limit_at = lease_at = None
+    if spec["time_limit_ms"] is not None:
+        time_limit_at = started_at + int(spec["time_limit_ms"])
+    if spec["failover_ms"] is not None and spec.get("contact_path") is not None:
+        lease_at = lease_end(spec, now)
+        if lease_at is None:
+            raise Unprepared(errno.EINVAL, f"no contact time in {spec['contact_path']}")
+        if now >= lease_at:
+            # Whoever asked for it was paused on the way: by now it may run elsewhere.
+            text = "out of contact for its failover length before it was started"
+            raise Unprepared(errno.ECANCELED, text)
+    return time_limit_at, lease_at
+
+
+def lease_end(spec: dict[str, Any], now: int) -> int | None:
+    """The failover length after the node's last contact; None when nobody can say.
+
+    A time ahead of the clock was written before a reboot and says nothing.
+    """
+    try:
+        descriptor = os.open(spec["contact_path"], os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        try:
+            contact = int(os.read(descriptor, CONTACT_BYTES))
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError):
+        return None
+    return contact + int(spec["failover_ms"]) if contact <= now else None
 
 
 def find_program(spec: dict[str, Any]) -> str:

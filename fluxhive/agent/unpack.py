@@ -14,8 +14,8 @@ import contextlib
 import os
 from typing import BinaryIO
 
-from fluxhive.core.archive import PAX, BadArchive, check_pax, header_of, padding, pax_name
-from fluxhive.core.code import BLOCK_BYTES, CodeSnapshot, Entry, entry_problem
+from fluxhive.core.archive import BadArchive, Entries, padding, shown
+from fluxhive.core.code import BLOCK_BYTES, CodeSnapshot, Entry
 
 COPY_BYTES = 1 << 20
 _SAFE = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -40,25 +40,14 @@ def unpack(archive: BinaryIO, target: str, code: CodeSnapshot) -> None:
 
 
 def _entries(archive: BinaryIO, root: int, code: CodeSnapshot) -> int:
-    n_files, n_bytes, long_name = 0, 0, None
+    entries = Entries(code)
     while (block := _block(archive)).strip(b"\0"):
-        header = header_of(block)
-        if header.kind == PAX and long_name is None:
-            long_name = _long_name(archive, header.n_bytes)
-            continue
-        entry = Entry(
-            name=header.name if long_name is None else long_name,
-            kind=header.kind,
-            mode=header.mode,
-            n_bytes=header.n_bytes,
-        )
-        long_name = None
-        problem = entry_problem(entry, n_before=n_files, bytes_before=n_bytes, limits=code)
-        if problem is not None:
-            raise BadArchive(f"entry `{_shown(entry.name)}` is refused: {problem}")
-        _make(archive, root, entry)
-        n_files, n_bytes = n_files + 1, n_bytes + entry.n_bytes
-    return n_files
+        entry = entries.entry(block)
+        if entry is None:
+            entries.name(_contents(archive, entries.pax_bytes))
+        else:
+            _make(archive, root, entry)
+    return entries.n_files
 
 
 def _make(archive: BinaryIO, root: int, entry: Entry) -> None:
@@ -72,9 +61,9 @@ def _make(archive: BinaryIO, root: int, entry: Entry) -> None:
         mode = 0o755 if entry.mode & 0o100 else 0o644
         descriptor = os.open(name, _NEW_FILE, mode, dir_fd=here)
     except FileExistsError as error:
-        raise BadArchive(f"entry `{_shown(entry.name)}` is refused: it comes twice") from error
+        raise BadArchive(f"entry `{shown(entry.name)}` is refused: it comes twice") from error
     except NotADirectoryError as error:
-        text = f"entry `{_shown(entry.name)}` is refused: it lies below a file"
+        text = f"entry `{shown(entry.name)}` is refused: it lies below a file"
         raise BadArchive(text) from error
     finally:
         os.close(here)
@@ -109,20 +98,15 @@ def _block(archive: BinaryIO) -> bytes:
     return block
 
 
-def _long_name(archive: BinaryIO, n_bytes: int) -> str:
-    check_pax(n_bytes)
+def _contents(archive: BinaryIO, n_bytes: int) -> bytes:
     data = archive.read(n_bytes)
     if len(data) != n_bytes:
         raise BadArchive("it ends in the middle of a header")
     _skip_padding(archive, n_bytes)
-    return pax_name(data)
+    return data
 
 
 def _skip_padding(archive: BinaryIO, n_bytes: int) -> None:
     rest = padding(n_bytes)
     if rest and len(archive.read(rest)) != rest:
         raise BadArchive("it ends in the middle of a file")
-
-
-def _shown(name: str) -> str:
-    return name.encode(errors="backslashreplace").decode()[:100]

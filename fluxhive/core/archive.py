@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .code import BLOCK_BYTES, REGULAR
+from .code import BLOCK_BYTES, REGULAR, CodeSnapshot, Entry, entry_problem
 
 #: The type flag of a pax header.
 PAX = "x"
 #: A pax header holds one name; more memory than this is never taken for one.
 PAX_BYTES_MAX = 16 * 1024
+#: Of a name that is refused.
+_SHOWN_CHARS = 100
 
 
 class BadArchive(Exception):
@@ -32,6 +34,53 @@ class Header(NamedTuple):
     n_bytes: int
 
 
+class Entries:
+    """The entries of an archive, header by header, against what was promised of it.
+
+    Whoever reads gives each header to ``entry``; where that answers None it was a pax header, whose
+    ``pax_bytes`` of contents go to ``name`` before the next.
+    """
+
+    def __init__(self, limits: CodeSnapshot) -> None:
+        self._limits = limits
+        self.n_files = 0
+        self._n_bytes = 0
+        self._long_name: str | None = None
+        self.pax_bytes = 0
+
+    def entry(self, block: bytes) -> Entry | None:
+        """The file that begins here, counted. Raises ``BadArchive`` for anything else."""
+        header = header_of(block)
+        if header.kind == PAX and self._long_name is None:
+            if header.n_bytes > PAX_BYTES_MAX:
+                raise BadArchive(f"a pax header of {header.n_bytes} bytes is refused")
+            self.pax_bytes = header.n_bytes
+            return None
+        entry = Entry(
+            name=header.name if self._long_name is None else self._long_name,
+            kind=header.kind,
+            mode=header.mode,
+            n_bytes=header.n_bytes,
+        )
+        self._long_name = None
+        problem = entry_problem(
+            entry, n_before=self.n_files, bytes_before=self._n_bytes, limits=self._limits
+        )
+        if problem is not None:
+            raise BadArchive(f"entry `{shown(entry.name)}` is refused: {problem}")
+        self.n_files, self._n_bytes = self.n_files + 1, self._n_bytes + entry.n_bytes
+        return entry
+
+    def name(self, data: bytes) -> None:
+        """The contents of the pax header that came last."""
+        self._long_name = pax_name(data)
+
+
+def shown(name: str) -> str:
+    """A name for a person: what is no text is told as such, and not more than fits on a line."""
+    return name.encode("utf-8", "backslashreplace").decode()[:_SHOWN_CHARS]
+
+
 def header_of(block: bytes) -> Header:
     """A ustar header (POSIX pax, section "ustar Interchange Format"). Raises ``BadArchive``."""
     if block[257:263] != b"ustar\0":
@@ -46,12 +95,6 @@ def header_of(block: bytes) -> Header:
         mode=_octal(block[100:108], "mode"),
         n_bytes=_octal(block[124:136], "size"),
     )
-
-
-def check_pax(n_bytes: int) -> None:
-    """Raises ``BadArchive`` for a pax header that is not worth reading."""
-    if n_bytes > PAX_BYTES_MAX:
-        raise BadArchive(f"a pax header of {n_bytes} bytes is refused")
 
 
 def pax_name(data: bytes) -> str:

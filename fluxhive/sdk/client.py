@@ -120,16 +120,7 @@ class Client:
 
             call = Call(args, dict(kwargs or {}))
             return self._submit(self._function(what, [call], modules, options), hold=hold)
-        if not isinstance(what, (str, Sequence)):
-            raise InputError(
-                f"neither a command nor a function: {what!r:.80}",
-                field="what",
-                value=what,
-                hint="give a line for the shell, a list of words, or a function: "
-                "client.submit('python', 'train.py')",
-            )
-        words = (what, *args) if isinstance(what, str) else (*what, *args)
-        return self._submit(self._command(tuple(str(word) for word in words), options), hold=hold)
+        return self._submit(self._command(_words(what, args), options), hold=hold)
 
     def map(
         self,
@@ -171,15 +162,7 @@ class Client:
         """Where and when a command would run if it were submitted now; nothing is submitted."""
         if isinstance(what, TaskSpec):
             return self.calls.dry_run(what)
-        if not isinstance(what, (str, Sequence)):
-            raise InputError(
-                f"neither a command nor a function: {what!r:.80}",
-                field="what",
-                value=what,
-                hint="give a line for the shell, a list of words, or a function: "
-                "client.submit('python', 'train.py')",
-            )
-        words = (what, *args) if isinstance(what, str) else (*what, *args)
+        words = _words(what, args)
         plain: Options = {**options}
         plain.pop("code", None)
         return self.calls.dry_run(self._spec(words, plain))
@@ -270,6 +253,20 @@ class Client:
         return tuple(
             [NodeGpu(node=node.label, gpu=gpu) for node in self.nodes() for gpu in node.gpus]
         )
+
+
+def _words(what: object, args: Iterable[object]) -> tuple[str, ...]:
+    """A command's words. Raises ``InputError`` for what is none."""
+    if not isinstance(what, (str, Sequence)):
+        raise InputError(
+            f"neither a command nor a function: {what!r:.80}",
+            field="what",
+            value=what,
+            hint="give a line for the shell, a list of words, or a function: "
+            "client.submit('python', 'train.py')",
+        )
+    words = (what, *args) if isinstance(what, str) else (*what, *args)
+    return tuple(str(word) for word in words)
 
 
 def _check_function(options: Options) -> None:

@@ -14,8 +14,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from fluxhive.core.archive import PAX, BadArchive, check_pax, header_of, padding, pax_name
-from fluxhive.core.code import BLOCK_BYTES, CodeSnapshot, Entry, entry_problem
+from fluxhive.core.archive import Entries, padding
+from fluxhive.core.code import BLOCK_BYTES, CodeSnapshot
 from fluxhive.core.errors import NotFound
 from fluxhive.protocol.code_view import CodeText
 
@@ -82,27 +82,15 @@ def _open(blobs: BlobStore, owner: str, code: CodeSnapshot) -> BinaryIO:
 
 
 def _entries(archive: BinaryIO, code: CodeSnapshot) -> Iterator[FileAt]:
-    n_files, n_bytes, long_name = 0, 0, None
+    entries = Entries(code)
     while (block := archive.read(BLOCK_BYTES)).strip(b"\0"):
-        header = header_of(block)
-        if header.kind == PAX and long_name is None:
-            check_pax(header.n_bytes)
-            long_name = pax_name(archive.read(header.n_bytes))
-            archive.seek(padding(header.n_bytes), 1)
+        entry = entries.entry(block)
+        if entry is None:
+            entries.name(archive.read(entries.pax_bytes))
+            archive.seek(padding(entries.pax_bytes), 1)
             continue
-        entry = Entry(
-            name=header.name if long_name is None else long_name,
-            kind=header.kind,
-            mode=header.mode,
-            n_bytes=header.n_bytes,
-        )
-        long_name = None
-        problem = entry_problem(entry, n_before=n_files, bytes_before=n_bytes, limits=code)
-        if problem is not None:
-            raise BadArchive(f"one of its entries is refused: {problem}")
         yield FileAt(entry.name, entry.n_bytes, archive.tell())
         archive.seek(entry.n_bytes + padding(entry.n_bytes), 1)
-        n_files, n_bytes = n_files + 1, n_bytes + entry.n_bytes
 
 
 def _text(data: bytes, *, is_cut: bool) -> str | None:

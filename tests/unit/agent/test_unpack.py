@@ -204,6 +204,13 @@ def test_a_file_in_place_of_a_directory_is_refused(attack: Callable[..., str]) -
     assert "it comes twice" in attack(data, replace(CODE, n_files=2))
 
 
+def test_files_that_are_too_much_together_are_refused(attack: Callable[..., str]) -> None:
+    code = CodeSnapshot(sha256="0" * 64, n_bytes=1_000, n_files=2)
+    said = attack(archive(member("a", b"x" * 600), member("b", b"x" * 600)), code)
+    assert said.startswith("entry `b` is refused")
+    assert "more than the 1000 bytes" in said
+
+
 @pytest.mark.parametrize("n_bytes", [0, 100, 512, 600, 1023])
 def test_one_that_was_cut_is_refused(attack: Callable[..., str], n_bytes: int) -> None:
     assert "it ends" in attack(archive(member("a", b"x" * 300))[:n_bytes])
