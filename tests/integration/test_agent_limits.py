@@ -151,7 +151,7 @@ def newer_package(tmp_path: Path) -> Path:
     for name, pattern, text in (
         ("agent/run_directory.py", r"^FORMAT = \d+", "FORMAT = 2"),
         ("agent/run_directory.py", r"^READABLE_FORMATS = .*", "READABLE_FORMATS = (1, 2)"),
-        ("agent/shim.py", r"^FORMAT = \d+", "FORMAT = 2"),
+        ("agent/shim_record.py", r"^FORMAT = \d+", "FORMAT = 2"),
         ("__init__.py", r'"1\.0\.0a1"', '"1.1.0"'),
     ):
         path = site / "fluxhive" / name

@@ -161,6 +161,13 @@ class Node:
         self.hands.launch(attempt_id, LAUNCH)
         self.hands.put(replace(dispatch(), attempt_id=attempt_id, task_id=task_id))
 
+    async def is_past(self, last: str) -> None:
+        """Waits until this has happened and looks away from all until then."""
+        with anyio.fail_after(30):
+            while last not in self.happened:  # noqa: ASYNC110  parts in threads
+                await anyio.sleep(0.002)
+        self.happened.clear()
+
     async def sees(self, *wanted: str) -> None:
         """Waits until exactly this has happened since the last look."""
         with anyio.move_on_after(10):
@@ -225,8 +232,7 @@ def test_a_start_waits_for_company_and_an_end_does_not() -> None:
 def test_a_start_is_told_soon_without_company_too() -> None:
     async def story(node: Node) -> None:
         node.receive_dispatch()
-        await anyio.sleep(0.1)
-        node.happened.clear()
+        await node.is_past("started")
         node.hands.put(ProcessStarted(attempt_id=ATTEMPT, pid=5, started_at_ms=now_ms()))
         await node.sees("written running said 2", "said AttemptStarted")
 
@@ -241,10 +247,9 @@ def test_a_forgotten_attempt_is_noted_first_and_its_name_goes_last(
 
     async def story(node: Node) -> None:
         node.receive_dispatch()
-        await anyio.sleep(0.1)
+        await node.is_past("started")
         node.hands.put(ProcessExited(attempt_id=ATTEMPT, facts=ExitFacts(exit_code=0)))
-        await anyio.sleep(0.1)
-        node.happened.clear()
+        await node.is_past("said AttemptEnded")
         node.hands.put(ForgetReceived(session=1, attempt_ids=(ATTEMPT,)), mark=9)
         await node.sees("written dropped", "forgotten", "committed 9", "discarded")
         assert node.hands.attempts == {}
@@ -266,10 +271,9 @@ def test_what_could_not_be_removed_is_tried_again_and_named_until_then(
     async def story(node: Node) -> None:
         node.is_stuck = True
         node.receive_dispatch()
-        await anyio.sleep(0.1)
+        await node.is_past("started")
         node.hands.put(ProcessExited(attempt_id=ATTEMPT, facts=ExitFacts(exit_code=0)))
-        await anyio.sleep(0.1)
-        node.happened.clear()
+        await node.is_past("said AttemptEnded")
         node.hands.put(ForgetReceived(session=1, attempt_ids=(ATTEMPT,)))
         await node.sees("written dropped", "forgotten", "discarded")
         node.is_stuck = False
@@ -289,10 +293,9 @@ def test_with_a_full_disk_nothing_starts_but_what_must_end_is_ended(
 
     async def story(node: Node) -> None:
         node.receive_dispatch()
-        await anyio.sleep(0.1)
+        await node.is_past("started")
         node.hands.put(ProcessStarted(attempt_id=ATTEMPT, pid=5, started_at_ms=now_ms()))
-        await anyio.sleep(0.1)
-        node.happened.clear()
+        await node.is_past("said AttemptStarted")
         node.is_full = True
         stop = StopReceived(session=1, attempt_id=ATTEMPT, epoch=1, cause=StopCause.CANCEL)
         node.hands.put(stop, mark=3)
@@ -463,8 +466,7 @@ def test_who_was_sent_ahead_starts_at_once_and_the_end_is_told_after_the_flush()
         )
         await anyio.sleep(0.2)
         node.hands.put(ProcessStarted(attempt_id=ATTEMPT, pid=5, started_at_ms=now_ms()))
-        await anyio.sleep(0.1)
-        node.happened.clear()
+        await node.is_past("said AttemptStarted")
         node.hold_flush.clear()
         node.hands.put(ProcessExited(attempt_id=ATTEMPT, facts=ExitFacts(exit_code=0)))
         await node.sees("written exited launching said 4", "started")

@@ -31,13 +31,16 @@ import msgspec
 from fluxhive.agent import nvml, nvml_errors
 if "retry" in sys.argv:
     nvml.INIT_AGAIN_S = nvml_errors.SLOW_LOOK_S = 0.0
-# A busy machine is no driver that hangs: only the test of one that does waits for so short.
-source = nvml.NvmlSource(time_limit_s=0.5 if "hurry" in sys.argv else 20.0)
+# A busy machine is no driver that hangs: only the test of one that does waits for so short, and
+# that once the driver has been loaded and has answered.
+source = nvml.NvmlSource(time_limit_s=20.0)
 source.start()
 for line in sys.stdin:
     with open(os.environ["FAKE_NVML"], "w") as file:
         file.write(json.loads(line))
     print(msgspec.json.encode(source.read()).decode(), flush=True)
+    if "hurry" in sys.argv:
+        source._time_limit_s = 0.5
 source.close()
 """
 
