@@ -235,7 +235,10 @@ class Transport:
             body = _body(answer)
         except Broken:
             body = b""  # the status alone has to do
-        return problem(self.base_url, answer.status, answer.headers, body)
+        found = problem(self.base_url, answer.status, answer.headers, body)
+        if answer.status == 401 and self.token is None and isinstance(found, errors.AuthError):
+            return _not_logged_in(self.base_url, found)
+        return found
 
 
 def _urllib3_sender(base_url: str, ca_file: str | None) -> Sender:
@@ -256,6 +259,13 @@ def nobody_answers(url: str, reason: str) -> Unreachable:
         f"no FlowHive server answers at {url} ({reason})",
         hint="start one with `fluxhive up`, or name yours: fluxhive config control_base_url URL",
     )
+
+
+def _not_logged_in(url: str, told: errors.AuthError) -> errors.AuthError:
+    """The same with the server's address: a login is one server's, and there may be several."""
+    if told.text != errors.NO_LOGIN:
+        return told
+    return errors.AuthError(f"you are not logged in to {url}", hint=told.hint)
 
 
 def problem(url: str, status: int, headers: Mapping[str, str], body: bytes) -> FluxhiveError:

@@ -144,8 +144,8 @@ def _log_in(transport: Transport, settings: Settings) -> str:
     if not settings.username or not settings.password:
         raise AuthError(
             "nothing to log in with: neither a token nor a name and a password are configured",
-            hint="log in first: fluxhive login, or: fluxhive config user.username NAME and "
-            "fluxhive config user.password -",
+            hint=f"log in first: fluxhive login --control-url {transport.base_url}, or: fluxhive "
+            "config user.username NAME and fluxhive config user.password -",
         )
     asked = Login(username=settings.username, password=settings.password, purpose="node")
     try:

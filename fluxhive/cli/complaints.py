@@ -10,7 +10,8 @@ import re
 
 import click
 
-from fluxhive.core.errors import InputError
+from fluxhive import env
+from fluxhive.core.errors import AuthError, InputError
 
 #: Words for the same deed; the parts of `quota`, `token` and others know one of each.
 _SAME = (
@@ -107,6 +108,18 @@ def in_options(error: InputError) -> InputError:
         return error
     text = f"{option}: {error.text[found.end() :]}"
     return InputError(text, field=option, value=error.value, hint=error.hint)
+
+
+def of_token(error: AuthError) -> AuthError:
+    """The same with what helps where the token that was refused stands in a variable."""
+    if error.http_status != 401 or env.get(env.TOKEN) is None or "token" not in error.text:
+        return error
+    name = env.TOKEN.name
+    return AuthError(
+        f"{error.text}; it came from {name}",
+        hint=f"unset {name}, which goes before what `fluxhive login` keeps, or give it another "
+        "token: fluxhive token create",
+    )
 
 
 def closest(name: str, known: list[str]) -> str | None:

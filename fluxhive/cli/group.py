@@ -11,7 +11,7 @@ from importlib import import_module
 import click
 
 from fluxhive.cli import messages
-from fluxhive.cli.complaints import closest, in_options, in_our_words
+from fluxhive.cli.complaints import closest, in_options, in_our_words, of_token
 from fluxhive.cli.fluxhive import (
     ALIASES,
     COMPLETION_VARIABLE,
@@ -19,7 +19,7 @@ from fluxhive.cli.fluxhive import (
     VERBS,
     overview,
 )
-from fluxhive.core.errors import FluxhiveError, InputError
+from fluxhive.core.errors import AuthError, FluxhiveError, InputError
 
 #: Words of other tools that mean one of our verbs.
 _SAME = {
@@ -114,6 +114,8 @@ def invoke(arguments: list[str]) -> int:
         result = lazy_group().main(args=arguments, prog_name="fluxhive", standalone_mode=False)
     except InputError as error:
         return messages.show(in_options(error) if verb in _SPEC_VERBS else error)
+    except AuthError as error:
+        return messages.show(error if verb == "login" else of_token(error))
     except FluxhiveError as error:
         return messages.show(error)
     except click.Abort:

@@ -30,7 +30,10 @@ def add(*, name: str, email: str, role: str, control_url: str | None, is_json: b
         output.one(invitation)
         return
     output.lines([invitation.link])
-    messages.say(f"the link above lets {name} set a password, once: send it to nobody else")
+    messages.say(
+        f"the link above lets {name} set a password, once, in a browser or with `fluxhive login "
+        "--link -`: send it to nobody else"
+    )
     if urlsplit(invitation.link).hostname in ("localhost", "127.0.0.1", "::1"):
         messages.warn(
             "it works on this machine alone, for the server listens here alone; for others start it"

@@ -20,6 +20,9 @@ of ours; everybody may import it.
 
 from __future__ import annotations
 
+NO_LOGIN = "no login was given"
+"""Text of the error where no token came: the client says which server it is not logged in to."""
+
 
 class FluxhiveError(Exception):
     """Anything FlowHive reports to a person; raise one of the kinds below."""
@@ -35,6 +38,8 @@ class FluxhiveError(Exception):
         """What happened, without a full stop unless it is more than one sentence."""
         self.hint = hint
         """What the reader can do about it; None when there is nothing to advise."""
+        if hint and hasattr(self, "add_note"):  # Python 3.11: a traceback ends with it
+            self.add_note(f"hint: {hint}")
 
     def __str__(self) -> str:
         return self.text

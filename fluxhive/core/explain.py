@@ -23,6 +23,7 @@ from .node_record import NodeRecord, serving
 from .placement import Misfit, MisfitCode, misfit
 from .quota import Blocked, QuotaScope
 from .request import Request, show_mib, show_ms
+from .retry import pause_text
 from .task import Attempt, AttemptState, Task, TaskSpec, TaskState
 from .values import Ms, TaskId, Value
 
@@ -240,9 +241,8 @@ def over_quota(hive: HiveState, blocked: Blocked) -> Reason:
 
 
 def _paused(hive: HiveState, task: Task) -> Reason:
-    left = show_ms(task.not_before_ms - hive.now_ms)
     code = WaitCode.AGENT_REFUSED if task.refusals else WaitCode.RETRY_BACKOFF
-    return Reason(code=code, text=f"{task.reason} (now in {left})")
+    return Reason(code=code, text=pause_text(task.reason, task.not_before_ms - hive.now_ms))
 
 
 def _adrift(hive: HiveState, task: Task) -> list[Reason]:

@@ -32,7 +32,7 @@ from .pieces import Pieces
 from .placement import MisfitCode, kept_as, lacks_memory
 from .remedies import Remedy, remedies, roomiest, where_of
 from .request import Estimate as MemoryEstimate
-from .request import Request, Reservation, show_mib, show_ms
+from .request import Request, Reservation, show_mib, spoken_range
 from .rollout import Waiter
 from .signature import signature
 from .start_record import Accuracy
@@ -258,10 +258,10 @@ def _when(hive: HiveState, estimate: Estimate | None) -> str:
         return "no telling when"
     if estimate.latest_at_ms == hive.now_ms:
         return f"on {estimate.where}" if estimate.where else "any moment"
-    early_ms = estimate.earliest_at_ms - hive.now_ms
-    text = f"about {show_ms(early_ms)}"
-    if estimate.latest_at_ms is not None and estimate.latest_at_ms > estimate.earliest_at_ms:
-        text += f" to {show_ms(estimate.latest_at_ms - hive.now_ms)}"
+    latest_at_ms = estimate.latest_at_ms or estimate.earliest_at_ms
+    text = "in about " + spoken_range(
+        estimate.earliest_at_ms - hive.now_ms, latest_at_ms - hive.now_ms
+    )
     if estimate.after is None:
         return text
     return f"{text}, when {estimate.after} ends ({estimate.basis})"

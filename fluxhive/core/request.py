@@ -208,3 +208,23 @@ def show_ms(duration_ms: Ms) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def spoken_range(least_ms: Ms, most_ms: Ms) -> str:
+    """A guess at a length of time, no finer than it can be: ``14 min``, ``14 to 20 min``."""
+    least, most = _spoken(least_ms), _spoken(most_ms)
+    if least == most or most_ms < least_ms:
+        return least
+    number, _, unit = least.partition(" ")
+    return f"{number if unit == most.partition(' ')[2] else least} to {most}"
+
+
+def _spoken(duration_ms: Ms) -> str:
+    seconds = -(-duration_ms // 1000)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours = round(minutes / 60, 1)
+    return f"{hours:g} h" if hours < 48 else f"{hours / 24:.1f} days"

@@ -7,6 +7,7 @@ back was never started and counts as neither.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from zlib import crc32
 
@@ -21,6 +22,8 @@ MAX_BACKOFF_MS: Ms = 5 * 60_000
 #: Pause after an attempt was handed back: from one second, doubling, to one minute.
 REFUSAL_BACKOFF_MS: Ms = 1_000
 MAX_REFUSAL_BACKOFF_MS: Ms = 60_000
+#: How the reasons below end where a pause follows, as `show_ms` writes it.
+_PAUSE_END = re.compile(r" in [\d:.]+(?: s)?$")
 #: A pause is shortened by up to a quarter, so that tasks that failed together come back apart.
 _JITTER_STEPS = 1024
 
@@ -139,6 +142,12 @@ def describe_detail(outcome: Outcome) -> str:
 def backoff_ms(task: Task, n_before: int, /) -> Ms:
     """The pause before the next attempt of a task that was tried again so often before."""
     return _backoff_ms(task.spec.backoff_ms, MAX_BACKOFF_MS, n_before + 1, task.id, task.attempts)
+
+
+def pause_text(reason: str, left_ms: Ms) -> str:
+    """The reason of a pause, its length replaced by what is left of it."""
+    said, is_pause = _PAUSE_END.subn(f" in {show_ms(left_ms)}", reason)
+    return said if is_pause else f"{reason}; next try in {show_ms(left_ms)}"
 
 
 def _again(task: Task, ended: str, counted: Counted, *, elsewhere: bool) -> RetryDecision:

@@ -33,6 +33,13 @@ class PeopleCalls:
         self.transport.token = grant.token
         return grant
 
+    def answer_invitation(self, code: str, password: str) -> rest.TokenGrant:
+        """Sets a new user's password by the code of the invitation's link, once, and logs in."""
+        body = rest.InvitationAnswer(code=code, password=password)
+        grant = self.transport.call("POST", f"{API}/auth/invitation", rest.TokenGrant, body=body)
+        self.transport.token = grant.token
+        return grant
+
     def add_user(
         self, username: str, *, email: str = "", role: rest.Role = rest.Role.MEMBER
     ) -> rest.Invitation:

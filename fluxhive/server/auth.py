@@ -20,7 +20,7 @@ from functools import partial
 import anyio
 from msgspec.structs import replace
 
-from fluxhive.core.errors import AuthError, Conflict, InputError, NotFound
+from fluxhive.core.errors import NO_LOGIN, AuthError, Conflict, InputError, NotFound
 from fluxhive.core.task import Task
 from fluxhive.core.values import Ms, NodeId, Value
 from fluxhive.protocol.rest import Role, TokenGrant, TokenRequest, TokenScope, TokenView
@@ -96,7 +96,7 @@ class Auth:
         """Who holds the token of an ``Authorization`` header. Raises ``AuthError``."""
         if not authorization:
             raise AuthError(
-                "no login was given",
+                NO_LOGIN,
                 hint="log in: fluxhive login; on a machine that is new here: fluxhive init",
             )
         kind, _, text = authorization.partition(" ")
@@ -108,9 +108,7 @@ class Auth:
             )
         caller = None if text.startswith(SESSION_PREFIX) else self._holder(text)
         if caller is None:
-            raise AuthError(
-                "this token is unknown, expired or revoked", hint="log in again: fluxhive login"
-            )
+            raise self._no_holder(text)
         self._used[caller.token_id] = self.clock.now_ms()
         return caller
 
@@ -145,6 +143,15 @@ class Auth:
             return None
         user = self.users[token.username]
         return Caller(username=user.username, role=user.role, scope=token.scope, token_id=token_id)
+
+    def _no_holder(self, text: str) -> AuthError:
+        """Why a token lets nobody in. Whoever has its secret is told that it has expired."""
+        token = self._tokens.get(text[5 : 5 + 2 * _ID_BYTES])
+        again = "log in again: fluxhive login"
+        is_theirs = token is not None and hmac.compare_digest(token.hash, hash_of(text))
+        if token is None or not is_theirs or self.is_valid(token.id):
+            return AuthError("this token is unknown, expired or revoked", hint=again)
+        return AuthError(f"the token `{token.name}` has expired", hint=again)
 
     def is_valid(self, token_id: str) -> bool:
         """Whether a token that opened something long-lived still works."""

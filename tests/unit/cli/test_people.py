@@ -58,6 +58,56 @@ def test_a_token_is_tried_before_it_is_kept(
     assert kept(tmp_path) == {"http://127.0.0.1:8001": "fh_u_mine"}
 
 
+def test_an_invitation_is_answered_without_a_browser(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("http://hive:8001/welcome#abc\nhunter2hunter2\n"))
+    cli.server.on("POST", "/auth/invitation", GRANT)
+    done = cli("login", "--link", "-", "--password", "-")
+    assert (done.code, done.out) == (0, "")
+    assert "logged in to http://hive:8001 as ada" in done.err
+    answered = cli.server.bodies("POST", "/auth/invitation")
+    assert answered == [{"code": "abc", "password": "hunter2hunter2"}]
+    assert kept(tmp_path) == {"http://hive:8001": "fh_u_new"}
+
+
+def test_what_is_no_invitation_is_not_sent_anywhere(cli: Cli) -> None:
+    done = cli("login", "--link", "http://hive:8001/welcome")
+    assert done.code == 2
+    assert "--link: not the link of an invitation: `http://hive:8001/welcome`" in done.err
+    assert cli.server.asked == []
+
+
+def test_the_server_of_the_first_login_is_kept(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the next command would ask a server on this machine, where nobody is logged in."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("hunter2\n" * 2))
+    cli.server.on("POST", "/auth/login", GRANT)
+    login = ("login", "-u", "ada", "--password", "-", "--control-url")
+    assert f"kept the address in {tmp_path / 'config.toml'}" in cli(*login, "http://hive:8001").err
+    assert cli("config", "control_base_url").out == "http://hive:8001\n"
+    second = cli(*login, "http://other:8001").err
+    assert (
+        f"commands go on talking to http://hive:8001 (from {tmp_path / 'config.toml'}); to change "
+        "that: fluxhive config control_base_url http://other:8001" in second
+    )
+    assert cli("config", "control_base_url").out == "http://hive:8001\n"
+
+
+def test_a_refused_token_of_the_environment_is_named(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logging in again would not help: the variable goes before the login."""
+    monkeypatch.setenv("FLOWHIVE_TOKEN", "fh_u_old")
+    refused = problem_answer({"detail": "the token `ci` has expired"}, 401)
+    cli.server.on("GET", "/auth/me", refused)
+    done = cli("whoami")
+    assert done.code == 4
+    assert "error: the token `ci` has expired; it came from FLOWHIVE_TOKEN" in done.err
+    assert "hint: unset FLOWHIVE_TOKEN, which goes before what `fluxhive login` keeps" in done.err
+
+
 def test_without_a_terminal_nobody_is_asked(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     done = cli("login")
@@ -73,7 +123,8 @@ def test_a_user_is_added_and_the_link_is_the_output(cli: Cli) -> None:
     assert done == (
         0,
         "http://hive/join#abc\n",
-        "the link above lets bob set a password, once: send it to nobody else\n",
+        "the link above lets bob set a password, once, in a browser or with "
+        "`fluxhive login --link -`: send it to nobody else\n",
     )
     assert cli.server.bodies("POST", "/users") == [{"username": "bob", "email": "bob@example.org"}]
     assert json.loads(cli("user", "add", "bob", "--json").out)["link"] == "http://hive/join#abc"

@@ -253,10 +253,14 @@ async def test_a_token_lives_until_it_expires_or_is_revoked(
         late_ms = made.json()["expires_at_ms"]
         with monkeypatch.context() as patch:
             patch.setattr(it.hive.clock, "now_ms", lambda: late_ms)
-            assert (await ci.get("/auth/me")).status_code == 401
+            refused = await ci.get("/auth/me")
+            assert refused.status_code == 401
+            assert refused.json()["detail"] == "the token `ci` has expired"
         left = await it.admin.delete(f"/tokens/{made.json()['id']}")
         assert all(token["id"] != made.json()["id"] for token in left.json()["items"])
-        assert (await ci.get("/auth/me")).status_code == 401
+        refused = await ci.get("/auth/me")
+        assert refused.status_code == 401
+        assert refused.json()["detail"] == "this token is unknown, expired or revoked"
     assert (await it.admin.delete(f"/tokens/{made.json()['id']}")).status_code == 404
 
 
