@@ -7,7 +7,9 @@ import click
 from fluxhive.cli import options, output, session
 from fluxhive.cli.completing import TASK_NAMES
 from fluxhive.cli.watch import watched
+from fluxhive.core.explain import WaitCode
 from fluxhive.core.outlook import Estimate, GpuStanding
+from fluxhive.protocol.rest import ReasonView
 from fluxhive.protocol.why import OutlookView
 from fluxhive.sdk.begin import show_time
 
@@ -45,8 +47,7 @@ def _facts(told: OutlookView) -> list[tuple[str, str]]:
     if not told.id:
         facts = [("task", f"{told.name or '-'}  {told.owner}  not submitted")]
     facts.append(("outlook", told.summary))
-    others = [reason.text for reason in told.reasons if reason.text not in told.summary]
-    facts += [("also", text) for text in others]
+    facts += [("also", reason.text) for reason in told.reasons if not _is_said(reason, told)]
     if told.memory:
         facts.append(("GPU memory", told.memory))
     if told.gpus:
@@ -59,6 +60,13 @@ def _facts(told: OutlookView) -> list[tuple[str, str]]:
     facts += [("would start now", f"with {each.option}, on {each.where}") for each in told.remedies]
     facts += [("what helps", each) for each in told.ways_out]
     return facts
+
+
+def _is_said(reason: ReasonView, told: OutlookView) -> bool:
+    """Whether the summary says it; of memory it may say more, with the very GPU."""
+    if reason.code == WaitCode.MEMORY.value and told.summary.startswith("needs "):
+        return True
+    return reason.text in told.summary
 
 
 def likely_start(estimate: Estimate | None) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from .effects import NodeAttempt
 from .events import DispatchReceived
 from .node import GpuReport, GpuState
 from .node_record import FOREIGN_MIB, FOREIGN_PER_CENT
-from .request import GpuShare, show_mib, show_ms
+from .request import GpuShare, say_ms, show_mib
 from .values import AttemptId, GpuUuid, Mib, Ms, NodeId
 
 
@@ -24,8 +24,8 @@ def contact_problem(now_ms: Ms, contact_at_ms: Ms | None, max_age_ms: Ms) -> str
     if age_ms <= max_age_ms:
         return None
     return (
-        f"the node's last contact with the server was {show_ms(age_ms)} ago; "
-        f"it starts nothing after {show_ms(max_age_ms)}"
+        f"the node's last contact with the server was {say_ms(age_ms)} ago; "
+        f"it starts nothing after {say_ms(max_age_ms)}"
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .quota import QuotaScope
-from .request import show_ms
+from .request import say_ms
 from .values import GpuUuid, Ms, Value
 
 
@@ -68,7 +68,7 @@ def show_booking(bookings: Iterable[Booking], now_ms: Ms) -> str:
     """The next of them as a reason to wait: ``booked for ann (b-3), for another 2 h``."""
     first = min(bookings, key=lambda booking: (booking.from_ms, booking.id))
     if first.from_ms > now_ms:
-        when = f"in {show_ms(first.from_ms - now_ms)}, and is needed longer"
+        when = f"in {say_ms(first.from_ms - now_ms)}, and is needed longer"
     else:
-        when = f"for another {show_ms(first.until_ms - now_ms)}"
+        when = f"for another {say_ms(first.until_ms - now_ms)}"
     return f"booked for {first.whose} ({first.id}), {when}"

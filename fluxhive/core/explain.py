@@ -22,7 +22,7 @@ from .node import GpuState, Node, NodeState
 from .node_record import NodeRecord, serving
 from .placement import Misfit, MisfitCode, misfit
 from .quota import Blocked, QuotaScope
-from .request import Request, show_mib, show_ms
+from .request import Request, say_ms, show_mib
 from .retry import pause_text
 from .task import Attempt, AttemptState, Task, TaskSpec, TaskState
 from .values import Ms, TaskId, Value
@@ -202,7 +202,7 @@ def _held(hive: HiveState, task: Task) -> list[Reason]:
         text = f"{wanted(dependency)}; it is {_now(hive, other)}"
         reasons.append(Reason(code=WaitCode.DEPENDS, text=text, blockers=(other.id,)))
     if task.begin_at_ms is not None:
-        left = show_ms(max(0, task.begin_at_ms - hive.now_ms))
+        left = say_ms(max(0, task.begin_at_ms - hive.now_ms))
         text, until_ms = f"its start time comes in {left}", task.begin_at_ms
         reasons.append(Reason(code=WaitCode.START_TIME, text=text, until_ms=until_ms))
     return reasons
@@ -257,7 +257,7 @@ def _adrift(hive: HiveState, task: Task) -> list[Reason]:
     if record.node.state is NodeState.READY:
         what = f"{label} lost its journal and does not know the attempt, which may still run"
     else:
-        quiet = show_ms(hive.now_ms - record.contact_at_ms)
+        quiet = say_ms(hive.now_ms - record.contact_at_ms)
         what = f"{label} has been out of contact for {quiet}; the attempt runs on there"
     remedy = f"bring {label} back, or give it up if the machine is off"
     return [Reason(code=WaitCode.ADRIFT, text=f"{what}: {remedy}")]

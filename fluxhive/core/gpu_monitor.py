@@ -19,7 +19,7 @@ from .gpu_use import BASELINE_MIB, ROUNDING_MIB, Use, split_use
 from .health import XidSeen
 from .node import AttemptUsage, GpuReport, GpuState
 from .outcome import GpuPeak
-from .request import show_mib, show_ms
+from .request import say_ms, show_mib
 from .values import AttemptId, GpuUuid, Mib, Ms, Value
 from .xid import fault_of
 
@@ -261,7 +261,7 @@ def _since(gpu: _Gpu, state: GpuState, reason: str, now_ms: Ms) -> str:
         return reason
     # In whole minutes: a reason that changes with each reading would be news each time.
     minutes_ms = waited_ms // 60_000 * 60_000
-    return f"{reason}, for {show_ms(minutes_ms)}: end what holds it (`nvidia-smi` names it)"
+    return f"{reason}, for {say_ms(minutes_ms)}: end what holds it (`nvidia-smi` names it)"
 
 
 def _is_on(attempt_id: AttemptId, gpu: _Gpu, use: Use) -> bool:

@@ -13,7 +13,7 @@ from .arrays import find_task, orphans
 from .dependency import Dependency, EndWanted
 from .hive_state import HiveState
 from .outcome import Outcome, OutcomeKind
-from .request import show_ms
+from .request import say_ms
 from .task import Task, TaskState
 from .values import TaskId
 
@@ -35,7 +35,7 @@ def describe(task: Task, now_ms: int) -> str:
     if task.held_by is not None:
         parts.append(f"held by {task.held_by}")
     if task.begin_at_ms is not None:
-        parts.append(f"starts in {show_ms(max(0, task.begin_at_ms - now_ms))} at the earliest")
+        parts.append(f"starts in {say_ms(max(0, task.begin_at_ms - now_ms))} at the earliest")
     parts += [wanted(dependency) for dependency in task.waits_for]
     return "; ".join(parts)
 

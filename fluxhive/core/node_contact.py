@@ -26,7 +26,7 @@ from .node import HeldAttempt, HeldPhase, Node, NodeState
 from .node_record import NodeRecord
 from .outcome import Outcome, OutcomeKind, StopCause
 from .reactions import ON_ABSENT, Reaction
-from .request import show_ms
+from .request import say_ms
 from .task import NEVER_AT_MS, Attempt, AttemptState, Member
 from .timers import TimerKind
 from .values import AttemptId, GpuUuid, NodeId
@@ -288,7 +288,7 @@ def check_silence(hive: HiveState, node_id: NodeId) -> None:
     if hive.now_ms < due_ms:
         hive.timers.set(TimerKind.SILENCE, node_id, due_ms)
         return
-    _go_silent(hive, record, f"not heard for {show_ms(hive.now_ms - record.contact_at_ms)}")
+    _go_silent(hive, record, f"not heard for {say_ms(hive.now_ms - record.contact_at_ms)}")
 
 
 # ── what people say about a node ──────────────────────────────────────────────────────────────

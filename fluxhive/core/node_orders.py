@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from .events import NodeAccepted, NodeDrained
 from .hive_state import HiveState
 from .node import Drain
-from .request import show_ms
+from .request import say_ms
 from .timers import TimerKind
 from .values import NodeId
 
@@ -67,5 +67,5 @@ def _said(hive: HiveState, event: NodeDrained) -> str:
         return f"undrained by {event.by}"
     said = f"drained by {event.by}"
     if event.until_ms is not None:
-        said += f" for {show_ms(max(0, event.until_ms - hive.now_ms))}"
+        said += f" for {say_ms(max(0, event.until_ms - hive.now_ms))}"
     return f"{said}: {event.reason}" if event.reason else said

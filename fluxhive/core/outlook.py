@@ -32,7 +32,7 @@ from .pieces import Pieces
 from .placement import MisfitCode, kept_as, lacks_memory
 from .remedies import Remedy, remedies, roomiest, where_of
 from .request import Estimate as MemoryEstimate
-from .request import Request, Reservation, show_mib, spoken_range
+from .request import Request, Reservation, say_range_ms, show_mib
 from .rollout import Waiter
 from .signature import signature
 from .start_record import Accuracy
@@ -238,13 +238,13 @@ def _basis(hive: HiveState, after: TaskId | None) -> str:
         return ""
     n_runs = len(runs_like(hive.book, task))
     if n_runs:
-        return f"{n_runs} earlier run{'s' if n_runs > 1 else ''} like {task.id}"
+        return f"judged by {n_runs} earlier run{'s' if n_runs > 1 else ''} like {task.id}"
     basis = basis_of(hive.book, task)
     if basis.author is not None and basis.author.durations_ms:
-        return f"other tasks of {task.owner}"
+        return f"judged by other tasks of {task.owner}"
     if basis.project is not None and basis.project.durations_ms:
-        return f"other tasks of project {task.project}"
-    return f"the time limit of {task.id}"
+        return f"judged by other tasks of project {task.project}"
+    return f"judged by the time limit of {task.id}"
 
 
 def _when(hive: HiveState, estimate: Estimate | None) -> str:
@@ -259,7 +259,7 @@ def _when(hive: HiveState, estimate: Estimate | None) -> str:
     if estimate.latest_at_ms == hive.now_ms:
         return f"on {estimate.where}" if estimate.where else "any moment"
     latest_at_ms = estimate.latest_at_ms or estimate.earliest_at_ms
-    text = "in about " + spoken_range(
+    text = "in about " + say_range_ms(
         estimate.earliest_at_ms - hive.now_ms, latest_at_ms - hive.now_ms
     )
     if estimate.after is None:

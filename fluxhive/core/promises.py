@@ -22,7 +22,7 @@ from .node import NodeState
 from .node_record import GpuRecord, NodeRecord
 from .placement import is_kept
 from .policy import Backfill, DurationFrom
-from .request import Promise, Request, show_ms
+from .request import Promise, Request, say_ms
 from .task import Attempt, Task, TaskState
 from .timers import TimerKind
 from .values import GpuUuid, Ms, TaskId
@@ -111,7 +111,7 @@ def promise_more(hive: HiveState) -> None:
         promise = _best(hive, line)
         if promise is None:
             return
-        by = show_ms(promise.at_ms - hive.now_ms)
+        by = say_ms(promise.at_ms - hive.now_ms)
         reason = f"promised {len(promise.gpus)} GPUs, which are expected to be free in {by}"
         hive.put_task(replace(task, promise=promise, reason=reason))
 

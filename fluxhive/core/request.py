@@ -210,21 +210,29 @@ def show_ms(duration_ms: Ms) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def spoken_range(least_ms: Ms, most_ms: Ms) -> str:
-    """A guess at a length of time, no finer than it can be: ``14 min``, ``14 to 20 min``."""
-    least, most = _spoken(least_ms), _spoken(most_ms)
-    if least == most or most_ms < least_ms:
-        return least
-    number, _, unit = least.partition(" ")
-    return f"{number if unit == most.partition(' ')[2] else least} to {most}"
-
-
-def _spoken(duration_ms: Ms) -> str:
-    seconds = -(-duration_ms // 1000)
+def say_ms(duration_ms: Ms) -> str:
+    """A length of time within a sentence, where ``12:04`` would read as a time of day:
+    ``0.4 s``, ``29 s``, ``12 min``, ``2 h 5 min``, ``3 days 4 h``."""
+    if duration_ms < 9_950:
+        return f"{duration_ms / 1000:.1f} s"
+    seconds = (duration_ms + 500) // 1000
     if seconds < 60:
         return f"{seconds} s"
-    minutes = round(seconds / 60)
-    if minutes < 120:
+    minutes = (seconds + 30) // 60
+    if minutes < 60:
         return f"{minutes} min"
-    hours = round(minutes / 60, 1)
-    return f"{hours:g} h" if hours < 48 else f"{hours / 24:.1f} days"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} days {hours} h" if hours else f"{days} days"
+
+
+def say_range_ms(from_ms: Ms, to_ms: Ms) -> str:
+    """From one length of time to another: ``14 to 20 min``, ``50 s to 2 min``, ``5 min``."""
+    first, last = say_ms(from_ms), say_ms(to_ms)
+    if first == last:
+        return last
+    number, _, unit = first.partition(" ")
+    # `2 h to 3 h 5 min`: a unit is left out only where it is all that the other end has too.
+    return f"{number if unit == last.partition(' ')[2] else first} to {last}"

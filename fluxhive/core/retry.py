@@ -12,7 +12,7 @@ from enum import Enum
 from zlib import crc32
 
 from .outcome import ExitFacts, Outcome, OutcomeKind, StopCause
-from .request import show_ms
+from .request import say_ms
 from .retry_cause import is_named
 from .task import OWN_FAILURES, Task, TaskState
 from .values import Ms, TaskId, Value
@@ -22,8 +22,8 @@ MAX_BACKOFF_MS: Ms = 5 * 60_000
 #: Pause after an attempt was handed back: from one second, doubling, to one minute.
 REFUSAL_BACKOFF_MS: Ms = 1_000
 MAX_REFUSAL_BACKOFF_MS: Ms = 60_000
-#: How the reasons below end where a pause follows, as `show_ms` writes it.
-_PAUSE_END = re.compile(r" in [\d:.]+(?: s)?$")
+#: How the reasons below end where a pause follows, as ``say_ms`` writes it.
+_PAUSE_END = re.compile(r" in [\d.]+ (?:s|min|h|days)(?: \d+ (?:min|h))?$")
 #: A pause is shortened by up to a quarter, so that tasks that failed together come back apart.
 _JITTER_STEPS = 1024
 
@@ -80,7 +80,7 @@ def decide(task: Task, outcome: Outcome, facts: ExitFacts | None) -> RetryDecisi
             to=TaskState.QUEUED,
             counted=Counted.REFUSAL,
             delay_ms=delay_ms,
-            reason=f"attempt {number} was {ended}; next try in {show_ms(delay_ms)}",
+            reason=f"attempt {number} was {ended}; next try in {say_ms(delay_ms)}",
         )
     if outcome.kind is OutcomeKind.PREEMPTED and is_made_room(facts):
         # Back to where it stood, at once: it was not its fault, and it may start elsewhere now.
@@ -146,8 +146,8 @@ def backoff_ms(task: Task, n_before: int, /) -> Ms:
 
 def pause_text(reason: str, left_ms: Ms) -> str:
     """The reason of a pause, its length replaced by what is left of it."""
-    said, is_pause = _PAUSE_END.subn(f" in {show_ms(left_ms)}", reason)
-    return said if is_pause else f"{reason}; next try in {show_ms(left_ms)}"
+    said, is_pause = _PAUSE_END.subn(f" in {say_ms(left_ms)}", reason)
+    return said if is_pause else f"{reason}; next try in {say_ms(left_ms)}"
 
 
 def _again(task: Task, ended: str, counted: Counted, *, elsewhere: bool) -> RetryDecision:
@@ -168,7 +168,7 @@ def _again(task: Task, ended: str, counted: Counted, *, elsewhere: bool) -> Retr
         counted=counted,
         delay_ms=delay_ms,
         reason=f"attempt {number} ended: {ended}; "
-        f"{word} {used + 1} of {limit} in {show_ms(delay_ms)}",
+        f"{word} {used + 1} of {limit} in {say_ms(delay_ms)}",
         elsewhere=elsewhere,
     )
 

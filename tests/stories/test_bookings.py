@@ -27,7 +27,7 @@ def test_booked_gpus_are_for_whom_they_were_booked() -> None:
     hive = booked_gpus_are_for_whom_they_were_booked()
     assert hive.why("other") == ["BOOKED"]
     assert hive.why_text("other") == (
-        "what is free on 1 node is booked for project vision (b-1), for another 4:00:00"
+        "what is free on 1 node is booked for project vision (b-1), for another 4 h"
     )
     hive.submit("theirs", gpus=1, owner="bob", project="vision")
     assert (hive.task("other").attempts, hive.task("theirs").attempts) == (0, 1)
@@ -54,7 +54,7 @@ def test_before_it_begins_the_gpus_are_used_by_who_will_be_done(hive: Hive) -> N
     assert hive.why_text("long").startswith("needs 1 free GPU")
     hive.ends("short.1")
     assert hive.why_text("long") == (
-        "what is free on 1 node is booked for bob (b-1), in 30:00, and is needed longer"
+        "what is free on 1 node is booked for bob (b-1), in 30 min, and is needed longer"
     )
 
 

@@ -116,7 +116,7 @@ def test_a_person_a_time_and_a_task_hold_together(hive: Hive) -> None:
     hive.ends("t1.1")
     hive.release("t2", by="bob")
     hive.forgets()
-    assert hive.task("t2").reason == "released by bob; starts in 10:00 at the earliest"
+    assert hive.task("t2").reason == "released by bob; starts in 10 min at the earliest"
     hive.waits("10m")
     hive.sees("t2 queued: its start time has come", "dispatch t2.1 on n1")
 

@@ -225,7 +225,7 @@ def test_a_task_adrift_says_what_can_be_done(hive: Hive) -> None:
     hive.waits("10m")
     assert hive.why("t1") == ["ADRIFT"]
     assert hive.why_text("t1") == (
-        "n1 has been out of contact for 10:00; the attempt runs on there: "
+        "n1 has been out of contact for 10 min; the attempt runs on there: "
         "bring n1 back, or give it up if the machine is off"
     )
 

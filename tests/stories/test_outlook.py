@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from fluxhive.core.array import ArraySpec
 from fluxhive.core.outlook import Outlook, dry_run, outlook
 from fluxhive.core.pieces import whole
-from fluxhive.core.request import Request, spoken_range
+from fluxhive.core.request import Request
 from fluxhive.core.retry import pause_text
 from fluxhive.core.task import TaskSpec
 from fluxhive.core.values import TaskId
@@ -31,7 +29,7 @@ def test_a_task_that_lacks_memory_is_told_where_how_much_and_when(hive: Hive) ->
     told = look(hive, "t2")
     assert told.summary == (
         "needs 20.0 GiB on one GPU; the most free is 9.5 GiB on n1:0; "
-        "in about 20 min, when t1 ends (the time limit of t1)"
+        "in about 20 min, when t1 ends (judged by the time limit of t1)"
     )
     assert told.memory == "20.0 GiB on one GPU: as declared"
     assert [(count.standing.value, count.n_gpus) for count in told.gpus] == [("memory", 1)]
@@ -52,7 +50,7 @@ def test_earlier_runs_make_the_estimate_a_range(hive: Hive) -> None:
     hive.waits("1m")
     hive.submit("t2", gpus=1, exclusive=True)
     told = look(hive, "t2")
-    assert told.summary.endswith("to 24 min, when t1 ends (5 earlier runs like t1)")
+    assert told.summary.endswith("to 24 min, when t1 ends (judged by 5 earlier runs like t1)")
     assert told.estimate is not None
     assert told.estimate.likely_at_ms is not None
     assert told.estimate.latest_at_ms == hive.now_ms + 24 * 60_000
@@ -135,7 +133,7 @@ def test_a_dry_run_says_where_and_when_and_leaves_no_trace(hive: Hive) -> None:
     hive.starts("t1.1")
     assert whole(dry_run(hive.manager.hive, spec, "ann")).summary == (
         "needs 20.0 GiB on one GPU, and none can be shared now; "
-        "in about 5 min, when t1 ends (the time limit of t1)"
+        "in about 5 min, when t1 ends (judged by the time limit of t1)"
     )
 
 
@@ -155,7 +153,7 @@ def test_a_member_of_an_array_is_told_like_its_array(hive: Hive) -> None:
     hive.starts("t1[0].1")
     told = look(hive, "t1[2]")
     assert told.position == 1
-    assert told.summary.endswith("when t1[0] ends (the time limit of t1[0])")
+    assert told.summary.endswith("when t1[0] ends (judged by the time limit of t1[0])")
 
 
 def test_where_no_node_has_a_gpu_it_is_told_what_helps(hive: Hive) -> None:
@@ -222,22 +220,6 @@ def test_nodes_that_were_not_chosen_say_the_least_and_alone_end_in_no_estimate(h
     assert told.summary == "it asks the node `n9`, and no such node is there"
     assert told.estimate is None
     assert told.ways_out == ("nodes that are there: `n1`, `n2` and `n3`",)
-
-
-@pytest.mark.parametrize(
-    ("least_s", "most_s", "said"),
-    [
-        (40, 40, "40 s"),
-        (840, 1200, "14 to 20 min"),
-        (37, 1440, "37 s to 24 min"),
-        (3600, 9000, "60 min to 2.5 h"),
-        (180_000, 260_000, "2.1 to 3.0 days"),
-    ],
-)
-def test_a_guess_is_said_so_that_no_time_of_day_is_read_in_it(
-    least_s: int, most_s: int, said: str
-) -> None:
-    assert spoken_range(least_s * 1000, most_s * 1000) == said
 
 
 def test_a_pause_says_once_how_long_it_lasts_yet() -> None:

@@ -24,7 +24,7 @@ WAITING = OutlookView(
     word="queued",
     submitted_at_ms=NOON_MS,
     summary="needs 20.0 GiB on one GPU; the most free is 11.0 GiB on gpu-b:0; "
-    "in about 14 to 20 min, when t-7d01 ends (6 earlier runs like t-7d01)",
+    "in about 14 to 20 min, when t-7d01 ends (judged by 6 earlier runs like t-7d01)",
     reasons=(
         ReasonView(code="MEMORY", text="needs 20.0 GiB on one GPU"),
         ReasonView(code="PRIORITY", text="2 tasks that ask the same go first"),
@@ -57,7 +57,7 @@ def test_why_tells_it_all(cli: Cli) -> None:
     assert cli.on_terminal("why", "vit").out == (
         "task             t-7f3k  vit  ada  queued\n"
         "outlook          needs 20.0 GiB on one GPU; the most free is 11.0 GiB on gpu-b:0; "
-        "in about 14 to 20 min, when t-7d01 ends (6 earlier runs like t-7d01)\n"
+        "in about 14 to 20 min, when t-7d01 ends (judged by 6 earlier runs like t-7d01)\n"
         "also             2 tasks that ask the same go first\n"
         "GPU memory       20.0 GiB on each GPU, as the author asked\n"
         "GPUs             32: 21 too little free memory, 11 in use\n"

@@ -231,7 +231,7 @@ def test_memory_that_does_not_come_back_for_a_minute_calls_for_a_person() -> Non
     card.now_ms += 2_000
     told = card.shows({7: 20_000}).state_reason
     assert told == (
-        "19.5 GiB of t-1.1 have not come back, for 1:00: end what holds it (`nvidia-smi` names it)"
+        "19.5 GiB of t-1.1 have not come back, for 1 min: end what holds it (`nvidia-smi` names it)"
     )
     assert card.shows({}).state is GpuState.HEALTHY
     card.holders = ("t-1.1",)
