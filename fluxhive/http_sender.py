@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fluxhive.core.errors import InputError, Unreachable
-from fluxhive.transport import Answer, Broken, Request, Unsent
+from fluxhive.transport import BY_PROXY, Answer, Broken, Request, Unsent
 
 if TYPE_CHECKING:
     import urllib3
@@ -21,6 +21,8 @@ CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
 STREAM_TIMEOUT_S = 60.0
 """The server sends a sign of life every 15 s on a stream; four missed mean that it is gone."""
+#: OpenSSL's words where the answer to its greeting is no TLS; they differ between versions.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
 STREAM_PIECE_BYTES = 1 << 16
 
 
@@ -49,14 +51,12 @@ class Urllib3Sender:
                 timeout=Timeout(connect=CONNECT_TIMEOUT_S, read=read_s),
             )
         except trouble.SSLError as error:
-            raise Unreachable(
-                f"no trusted connection to {self._base_url}: {error}",
-                hint="for a certificate of your own: fluxhive config tls.ca_file FILE",
-            ) from error
+            raise _untrusted(self._base_url, str(error)) from error
         except (trouble.NewConnectionError, trouble.ConnectTimeoutError) as error:
             raise Unsent(_reason(error)) from error
         except trouble.ProxyError as error:
-            raise Unsent(f"the proxy failed: {_reason(error)}") from error
+            proxy = proxy_for(self._base_url)
+            raise Unsent(f"{BY_PROXY} {proxy} failed: {_reason(error)}") from error
         except (trouble.HTTPError, OSError) as error:
             raise Broken(_reason(error)) from error
         headers = {name.lower(): value for name, value in response.headers.items()}
@@ -86,6 +86,20 @@ class Urllib3Sender:
                 else urllib3.ProxyManager(proxy, cert_reqs="CERT_REQUIRED", ca_certs=self._ca_file)
             )
         return self._pool
+
+
+def _untrusted(url: str, why: str) -> Unreachable:
+    """The error for a connection that TLS did not make."""
+    if any(word in why for word in _NO_TLS):
+        plain = url.replace("https://", "http://", 1)
+        return Unreachable(
+            f"{url} does not speak https",
+            hint=f"is it a server with plain http? Then its address is {plain}",
+        )
+    return Unreachable(
+        f"no trusted connection to {url}: {why}",
+        hint="for a certificate of your own: fluxhive config tls.ca_file FILE",
+    )
 
 
 def _pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
@@ -26,6 +26,8 @@ TRIES_MAX = 4
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.2, 2.0
 RETRY_AFTER_MAX_S = 30.0
 """A server that asks for a longer wait gets its answer passed on instead."""
+BY_PROXY = "the proxy"
+"""How the reason begins where a proxy stands between."""
 BODY_BYTES_MAX = 64 << 20
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
@@ -215,7 +217,7 @@ class Transport:
                         f"the connection to {self.base_url} broke: {error}",
                         hint="whether it was carried out is not known: look with `fluxhive ps`"
                         if not may_repeat
-                        else "is the server running? See its log",
+                        else _is_it_tls(self.base_url),
                     ) from error
             else:
                 asked_s = _retry_after_s(answer.headers)
@@ -255,10 +257,25 @@ def new_idempotency_key() -> str:
 
 def nobody_answers(url: str, reason: str) -> Unreachable:
     """The error for a server that cannot be reached."""
+    if reason.startswith(BY_PROXY):
+        host = urlsplit(url).hostname or "HOST"
+        return Unreachable(
+            f"no FlowHive server answers at {url} ({reason})",
+            hint="the proxy is named by a variable such as http_proxy: unset it, or leave the "
+            f"server out: export no_proxy={host}",
+        )
     return Unreachable(
         f"no FlowHive server answers at {url} ({reason})",
         hint="start one with `fluxhive up`, or name yours: fluxhive config control_base_url URL",
     )
+
+
+def _is_it_tls(url: str) -> str:
+    """What to look for where a connection breaks again and again."""
+    log = "is the server running? See its log"
+    if url.startswith("https:"):
+        return log
+    return f"{log}. One with a certificate wants {url.replace('http://', 'https://', 1)}"
 
 
 def _not_logged_in(url: str, told: errors.AuthError) -> errors.AuthError:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from fluxhive.core.request import parse_duration_ms
 from fluxhive.core.task import TaskSpec
-from fluxhive.sdk.array_text import read_array
+from fluxhive.sdk.array_text import check_places, read_array
 from fluxhive.sdk.begin import parse_dependency, parse_time_ms
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -57,7 +57,7 @@ def queue_options(command: Command) -> Command:
 def queued(spec: TaskSpec, given: dict[str, Any]) -> TaskSpec:
     """The spec with what these options say, by their ``QUEUE_NAMES``."""
     begin, causes, backoff = given["begin"], given["retry_on"], given["backoff"]
-    return replace(
+    asked = replace(
         _with_room(spec, given),
         begin_at_ms=None if begin is None else parse_time_ms(begin),
         # A list: Python 3.10 makes an empty tuple of a generator anew, which is no default then.
@@ -69,6 +69,7 @@ def queued(spec: TaskSpec, given: dict[str, Any]) -> TaskSpec:
         else parse_duration_ms(backoff, field="--backoff"),
         array=read_array(given["array"], is_zip=given["is_zip"], at_most=given["at_most"]),
     )
+    return check_places(asked)
 
 
 def _with_room(spec: TaskSpec, given: dict[str, Any]) -> TaskSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -24,6 +25,7 @@ from fluxhive.core.task import Priority, TaskSpec
 from fluxhive.sdk.environment import gather, gather_secrets, with_rank_prefix
 from fluxhive.sdk.program import mount, program, workdir
 
+SCRIPT_ENDS = (".sh", ".py", ".bash", ".sbatch", ".slurm")
 PRIORITIES = [priority.value for priority in Priority]
 
 
@@ -176,6 +178,7 @@ def command(**given: Any) -> int:
             field="-f",
             hint="leave it out, and follow one with `fluxhive logs -f 't-…[0]'`",
         )
+    _tell_of_missing_script(asked)
     client = session.client(asked.control_url)
     if is_tried:
         show(client.dry_run(spec), asked.form)
@@ -260,6 +263,15 @@ def _at_least(least: int, option: str, number: int) -> int:
             hint=f"give {least} or more",
         )
     return number
+
+
+def _tell_of_missing_script(asked: Asked) -> None:
+    """A script that is not here is hardly on the node, which runs it in this directory."""
+    script = asked.words[0]
+    elsewhere = asked.workdir or asked.code or asked.image or asked.is_shell
+    if elsewhere or " " in script or not script.endswith(SCRIPT_ENDS) or os.path.exists(script):
+        return
+    messages.warn(f"there is no `{script}` here; the task fails unless its node has one")
 
 
 def _check_text(words: tuple[str, ...], name: str) -> None:

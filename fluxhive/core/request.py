@@ -122,6 +122,8 @@ class Rendezvous(Value, frozen=True, kw_only=True):
 
 
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b)?\s*", re.IGNORECASE)
+BARE_MIB_MIN: Mib = 256
+"""A number without a unit is MiB; a smaller one was hardly meant so, and no program fits in it."""
 _SIZE_MIB = {"k": 1 / 1024, "m": 1.0, "": 1.0, "g": 1024.0, "t": 1024.0 * 1024}
 _TIME_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|min|h|d|w)", re.IGNORECASE)
 _TIME_MS = {
@@ -149,6 +151,13 @@ def parse_mib(text: str, *, field: str = "size") -> Mib:
             value=text,
         )
     mib = math.ceil(float(match[1]) * _SIZE_MIB[match[2].lower()])
+    if not match[2] and 0 < mib < BARE_MIB_MIN:
+        raise InputError(
+            f"{field}: `{text}` has no unit and would be {mib} MiB",
+            hint=f"write `{match[1]}G`, or `{match[1]}M` if that is meant",
+            field=field,
+            value=text,
+        )
     if mib <= 0:
         raise InputError(
             f"{field}: must be above zero: `{text}`",
@@ -171,7 +180,7 @@ def parse_duration_ms(text: str, *, field: str = "time") -> Ms:
     if total is None or total <= 0:
         raise InputError(
             f"{field}: not a length of time: `{text}`",
-            hint="write it as `90s`, `4h`, `1h30m` or `1:30:00`",
+            hint="write it as `90s`, `4h`, `1h30m`, `1:30:00` or `2d`",
             field=field,
             value=text,
         )

@@ -136,7 +136,13 @@ def describe_detail(outcome: Outcome) -> str:
         return outcome.detail
     if outcome.signal is not None:
         return f"signal {outcome.signal}"
-    return f"exit code {outcome.exit_code}" if outcome.exit_code else ""
+    return exit_words(outcome.exit_code) if outcome.exit_code else ""
+
+
+def exit_words(exit_code: int) -> str:
+    """An exit code, with what a shell means by it where it means something (POSIX, sh, 2.8.2)."""
+    meant = {126: " (found, but not executable)", 127: " (command not found)"}
+    return f"exit code {exit_code}{meant.get(exit_code, '')}"
 
 
 def backoff_ms(task: Task, n_before: int, /) -> Ms:

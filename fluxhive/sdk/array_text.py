@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from fluxhive.core.array import ArraySpec, SweepVariable, check_array
 from fluxhive.core.errors import InputError
+from fluxhive.core.task import TaskSpec
 
 _RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})(?:%([0-9]{1,9}))?")
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _NUMBERS = re.compile(r"(-?[0-9]{1,15})\.\.(-?[0-9]{1,15})")
+#: Begins like a range, and is none.
+_NO_NUMBERS = re.compile(r"-?[0-9][0-9.]*\.\.")
+#: A value's place in a command; `${name}` is the shell's.
+_PLACE = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _HINT = "write `0-99`, `0-99%8`, or variables such as `lr=1e-3,1e-4 seed=0..4`"
 
 
@@ -46,6 +52,28 @@ def read_array(
     return check_array(array)
 
 
+def check_places(spec: TaskSpec) -> TaskSpec:
+    """The spec, unless its command names an array's variable wrongly. Raises ``InputError``.
+
+    Braces mean much in a command: refused is only what almost names a variable that is used
+    nowhere else.
+    """
+    if spec.array is None:
+        return spec
+    places = dict.fromkeys(_PLACE.findall(" ".join(spec.command)))
+    unused = [each.name for each in spec.array.variables if each.name not in places]
+    for place in places:
+        near = get_close_matches(place, unused, n=1, cutoff=0.6)
+        if near and place not in {each.name for each in spec.array.variables}:
+            raise InputError(
+                f"the command names `{{{place}}}`, and the array has no such variable",
+                field="--array",
+                value=place,
+                hint=f"did you mean `{{{near[0]}}}`",
+            )
+    return spec
+
+
 def _variable(word: str) -> SweepVariable:
     match = _VARIABLE.fullmatch(word)
     if match is None:
@@ -54,6 +82,13 @@ def _variable(word: str) -> SweepVariable:
     numbers = _NUMBERS.fullmatch(text)
     if numbers is not None:
         return SweepVariable(name=name, first=int(numbers[1]), last=int(numbers[2]))
+    if not text or _NO_NUMBERS.match(text):
+        raise InputError(
+            f"`--array` gives `{name}` no value" if not text else f"not a range: `{word}`",
+            field="--array",
+            value=word,
+            hint=f"list the values, as `{name}=1,2,5`, or give two whole numbers, as `{name}=0..4`",
+        )
     return SweepVariable(name=name, values=tuple(text.split(",")))
 
 

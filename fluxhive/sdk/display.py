@@ -34,7 +34,9 @@ def html_of(task: TaskView, url: str) -> str:
     """A table of what there is to say, with a link to its page."""
     sign, colour = _LOOKS.get(task.state, _WAITS)
     word = f'<b style="color:{colour}">{sign} {escape(task.word)}</b>'
-    rows = [("state", word + (f": {escape(task.reason)}" if task.reason else ""))]
+    is_told = task.reason == ("submitted" if task.waiting else "success")
+    rows = [("state", word + (f": {escape(task.reason)}" if task.reason and not is_told else ""))]
+    rows += [("waits", escape(reason.text)) for reason in task.waiting]
     if task.spec.function:
         rows.append(("function", f"<code>{escape(task.spec.function)}</code>"))
     if place := _where(task):

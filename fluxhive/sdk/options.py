@@ -18,7 +18,7 @@ from fluxhive.core.errors import InputError
 from fluxhive.core.request import Request, parse_duration_ms, parse_mib
 from fluxhive.core.task import ExecutorKind, Priority, TaskSpec
 
-from .array_text import read_array
+from .array_text import check_places, read_array
 from .begin import parse_dependency, parse_time_ms
 from .environment import gather, gather_secrets, with_rank_prefix
 from .program import Program, mount, workdir
@@ -99,7 +99,7 @@ def check_names(options: Mapping[str, object]) -> None:
             raise InputError(
                 f"there is no option `{name}`",
                 field=name,
-                hint=f"did you mean `{close[0]}`?" if close else "see docs/sdk.md for all of them",
+                hint=f"did you mean `{close[0]}`" if close else "see docs/sdk.md for all of them",
             )
 
 
@@ -107,7 +107,7 @@ def spec_of(program: Program, options: Options) -> TaskSpec:
     """The spec that a program and these options make. Raises ``InputError``."""
     check_names(options)
     with words_of_python():
-        return _with_times(_plain(program, options), options)
+        return check_places(_with_times(_plain(program, options), options))
 
 
 def _plain(program: Program, given: Options) -> TaskSpec:

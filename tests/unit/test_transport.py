@@ -221,6 +221,22 @@ def test_a_port_where_nobody_listens_is_said_in_words() -> None:
         transport.call("GET", "/x", dict)
 
 
+def test_a_server_without_tls_is_told_from_one_that_is_not_trusted(url: str) -> None:
+    secure = url.replace("http:", "https:")
+    with pytest.raises(errors.Unreachable, match="does not speak https") as caught:
+        Transport(secure).call("GET", "/x", dict)
+    assert (caught.value.hint or "").endswith(f"its address is {url}")
+
+
+def test_a_proxy_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(errors.Unreachable) as caught:
+        Transport("http://hive:8001", sleep=lambda _: None).call("GET", "/x", dict)
+    assert "(the proxy http://127.0.0.1:1 failed: connection refused)" in caught.value.text
+    assert (caught.value.hint or "").endswith("export no_proxy=hive")
+
+
 def test_a_file_of_certificates_that_is_missing_is_named() -> None:
     transport = Transport("https://127.0.0.1:1", ca_file="/no/such.pem")
     with pytest.raises(errors.InputError, match=r"/no/such\.pem"):

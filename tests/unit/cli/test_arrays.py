@@ -65,6 +65,9 @@ def test_an_array_is_sent_as_it_was_written(cli: Cli, line: str, sent: object) -
         "--array 9-0",
         "--array 0-9 lr=1,2",
         "--array lr",
+        "--array lr=",
+        "--array lr=1..x",
+        "--array lr=0.1..0.5",
         "--array 0-999999",
         "--array lr=1,2 seed=0..4 --zip",
         "--at-most 3",
@@ -76,6 +79,17 @@ def test_a_bad_array_is_refused_before_it_is_sent(cli: Cli, line: str) -> None:
     assert done.code == 2
     assert "\nhint: " in done.err
     assert not cli.server.asked
+
+
+def test_a_misspelt_place_is_refused_and_other_braces_are_not(cli: Cli) -> None:
+    done = cli("submit", "--array", "seed=0..4", "--", "train --seed {sede}")
+    assert done.code == 2
+    assert "the command names `{sede}`, and the array has no such variable" in done.err
+    assert "hint: did you mean `{seed}`" in done.err
+    assert not cli.server.asked
+    cli.server.on("POST", "/tasks", views.task())
+    for command in ("awk '{print}' {seed} {seed2}", "echo ${sede}", "echo {other}"):
+        assert cli("submit", "--array", "seed=0..4", "--", command).code == 0
 
 
 def test_an_array_cannot_be_followed(cli: Cli) -> None:

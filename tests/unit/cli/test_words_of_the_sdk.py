@@ -100,8 +100,9 @@ def test_every_flag_has_its_option() -> None:
 @pytest.mark.parametrize(
     ("options", "field", "text", "hint"),
     [
-        ({"gpu_men": "2G"}, "gpu_men", "there is no option `gpu_men`", "did you mean `gpu_mem`?"),
+        ({"gpu_men": "2G"}, "gpu_men", "there is no option `gpu_men`", "did you mean `gpu_mem`"),
         ({"gpus": 1, "gpu_mem": "2X"}, "gpu_mem", "gpu_mem: not a size: `2X`", "with M, G or T"),
+        ({"mem": 20}, "mem", "mem: `20` has no unit and would be 20 MiB", "write `20G`"),
         ({"gpu_mem": "2G"}, "gpu_mem", "`gpu_mem` says how much", "add `gpus=1`"),
         ({"at_most": 2}, "at_most", "`at_most` is about an array", "add `array=…`"),
         ({"after": "t-1:never"}, "after", "`after` is not a task", "t-7f3k:any"),

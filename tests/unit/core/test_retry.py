@@ -78,6 +78,8 @@ def test_ends_are_said_in_one_clause() -> None:
     kind = OutcomeKind.FAILURE
     assert describe(Outcome(kind=OutcomeKind.SUCCESS, exit_code=0)) == "success"
     assert describe(Outcome(kind=kind, exit_code=3)) == "exit code 3"
+    told = describe(Outcome(kind=kind, exit_code=127))
+    assert told == "exit code 127 (command not found)"
     assert describe(Outcome(kind=kind, signal=9)) == "signal 9"
     assert describe(Outcome(kind=kind, exit_code=3, detail="no disk")) == "no disk"
     assert describe(Outcome(kind=OutcomeKind.NODE_LOST)) == "node-lost"

@@ -10,10 +10,11 @@ import pytest
 from msgspec.structs import replace
 
 from fluxhive import AuthError, Client, ResultLost, TaskFailed
+from fluxhive.core.explain import WaitCode
 from fluxhive.core.request import Reservation
 from fluxhive.core.task import AttemptState, TaskState
 from fluxhive.core.values import NodeId
-from fluxhive.protocol.rest import AttemptView, Me, Role, TokenScope
+from fluxhive.protocol.rest import AttemptView, Me, ReasonView, Role, TokenScope
 from fluxhive.sdk.display import html_of, line_of
 from fluxhive.sdk.failures import failure_of
 from fluxhive.sdk.task_handle import Task
@@ -31,6 +32,13 @@ def test_what_people_wrote_is_escaped() -> None:
     assert "<img" not in html
     assert "&lt;script&gt;" in html
     assert 'href="http://hive/tasks/&quot;&gt;&lt;b&gt;"' in html
+
+
+def test_a_task_that_waits_says_for_what() -> None:
+    waiting = (ReasonView(code=WaitCode.NEVER.value, text="needs 9 GPUs; <the> most is 4"),)
+    html = html_of(task(reason="submitted", waiting=waiting), "http://hive/t/t-7f3k")
+    assert "needs 9 GPUs; &lt;the&gt; most is 4" in html
+    assert "submitted" not in html
 
 
 def test_a_line_says_what_and_where() -> None:
