@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from . import hello_check, nodes_off, unknown_attempts, use_watch
+from . import attempt_reports, heartbeat, hello_check, nodes_off, unknown_attempts
 from .attempt_end import end_member, stop_unseen
 from .capability import missing, needed, too_old
 from .effects import TurnAway, Welcome
@@ -19,6 +19,7 @@ from .events import (
     NodeLeft,
     NodeRemoved,
     NodeReported,
+    NodeSaid,
 )
 from .gang import member_of, with_members
 from .hive_state import HiveState
@@ -39,6 +40,18 @@ def is_current(hive: HiveState, node_id: NodeId, session: int) -> bool:
     """Whether a message of this session still counts."""
     record = hive.nodes.get(node_id)
     return record is not None and record.is_open and record.node.session == session
+
+
+def heard(hive: HiveState, event: NodeReported | NodeSaid | NodeLeft) -> None:
+    """What a node says, or its leaving; nothing when it is of another session."""
+    if not is_current(hive, event.node_id, event.session):
+        return
+    if isinstance(event, NodeReported):
+        heartbeat.reported(hive, event)
+    elif isinstance(event, NodeSaid):
+        attempt_reports.said(hive, event)
+    else:
+        left(hive, event)
 
 
 # ── hello ─────────────────────────────────────────────────────────────────────────────────────
@@ -87,7 +100,7 @@ def joined(hive: HiveState, event: NodeJoined) -> None:
     record.contact_at_ms = hive.now_ms
     hive.effects.append(Welcome(node_id=node.id, session=node.session))
     hive.timers.set(TimerKind.SILENCE, node.id, hive.now_ms + hive.settings.silent_after_ms)
-    _unblock_all(hive, record)
+    nodes_off.unblock_all(hive, record)
     held: dict[AttemptId, None] = {}
     for claim in event.held:
         if not unknown_attempts.took(hive, event, claim) and _settle_held(hive, record, claim):
@@ -239,37 +252,7 @@ def _turn_away(hive: HiveState, event: NodeJoined, rival: tuple[NodeRecord, str]
     )
 
 
-# ── heartbeat, silence, loss ──────────────────────────────────────────────────────────────────
-
-
-def reported(hive: HiveState, event: NodeReported) -> None:
-    """A heartbeat: contact, and the GPUs as they are."""
-    record = hive.nodes[event.node_id]
-    record.contact_at_ms = hive.now_ms
-    before = {uuid: gpu.report for uuid, gpu in record.gpus.items()}
-    grew, differs = record.read(event.gpus)
-    if record.node.state is not NodeState.READY:
-        hive.put_node(replace(record.live(), state=NodeState.READY), "heard again")
-        hive.timers.set(
-            TimerKind.SILENCE, record.node.id, hive.now_ms + hive.settings.silent_after_ms
-        )
-    changes = [
-        f"GPU {gpu.report.index} is {gpu.report.state.value}"
-        + (f": {gpu.report.state_reason}" if gpu.report.state_reason else "")
-        for uuid, gpu in record.gpus.items()
-        if uuid in before and before[uuid].state is not gpu.report.state
-    ]
-    if changes:
-        hive.put_node(record.live(), "; ".join(changes))
-    if grew:
-        hive.roomy[record.node.id] = record
-    use_watch.noted(hive, record)
-    if differs:
-        _unblock_all(hive, record)
-    elif record.blocked_tasks:
-        for task_id in list(record.blocked_tasks):
-            if not hive.tasks[task_id].spec.request.gpus:
-                nodes_off.unblock(hive, task_id, record.node.id)
+# ── silence, loss ─────────────────────────────────────────────────────────────────────────────
 
 
 def left(hive: HiveState, event: NodeLeft) -> None:
@@ -318,7 +301,7 @@ def removed(hive: HiveState, event: NodeRemoved) -> None:
         return
     label = record.node.label
     _close(hive, record, f"{label} was removed by {event.by}")
-    _unblock_all(hive, record)
+    nodes_off.unblock_all(hive, record)
     hive.drop_node(replace(record.live(), state=NodeState.LOST, removed=True), event.by)
 
 
@@ -374,8 +357,3 @@ def _close(hive: HiveState, record: NodeRecord, reason: str) -> None:
         hive.effects.append(
             TurnAway(node_id=node.id, session=node.session, reason=reason, hint=_REJOIN_HINT)
         )
-
-
-def _unblock_all(hive: HiveState, record: NodeRecord) -> None:
-    for task_id in list(record.blocked_tasks):
-        nodes_off.unblock(hive, task_id, record.node.id)

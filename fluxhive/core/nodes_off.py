@@ -1,7 +1,7 @@
 """Which nodes are no choice for a task: for good, or until their next different reading.
 
 The tables are the hive's. Called where attempts are handed back (attempt_end.py), nodes are heard
-(node_contact.py), lines are made (line_up.py) and records change (hive_state.py).
+(node_contact.py, heartbeat.py), lines are made (line_up.py) and records change (hive_state.py).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from .values import NodeId, TaskId
 
 if TYPE_CHECKING:
     from .hive_state import HiveState
+    from .node_record import NodeRecord
 
 
 def of_task(hive: HiveState, task_id: TaskId) -> tuple[NodeId, ...]:
@@ -50,6 +51,12 @@ def unblock(hive: HiveState, task_id: TaskId, node_id: NodeId) -> None:
     if task_id in hive.queue:
         hive.dequeue(task_id)
         hive.enqueue(hive.tasks[task_id])
+
+
+def unblock_all(hive: HiveState, record: NodeRecord) -> None:
+    """The node is a choice again for every task that it was kept from for a while."""
+    for task_id in list(record.blocked_tasks):
+        unblock(hive, task_id, record.node.id)
 
 
 def retire(hive: HiveState, task_id: TaskId) -> None:

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Iterator
 
 from . import (
-    attempt_reports,
     booking_desk,
+    heartbeat,
     node_contact,
     node_orders,
     nodes_off,
@@ -206,6 +206,15 @@ class TaskManager:
         """The attempts that a node holds and that have not ended, oldest first."""
         return self.hive.live_on(node_id) if node_id in self.hive.nodes else []
 
+    def is_news(self, report: NodeReported) -> bool:
+        """Whether a heartbeat says more than that its node is there; else it may wait a moment."""
+        return heartbeat.is_news(self.hive, report)
+
+    def holds_any(self, node_id: NodeId) -> bool:
+        """Whether a node holds an attempt."""
+        record = self.hive.nodes.get(node_id)
+        return record is not None and bool(record.holders)
+
     def reserved_on(self, node_id: NodeId) -> Reserved:
         """What attempts hold of a node."""
         return Reserved() if node_id not in self.hive.nodes else self.hive.nodes[node_id].reserved()
@@ -320,15 +329,8 @@ class TaskManager:
                 task_orders.edited(hive, event)
             case NodeJoined():
                 node_contact.joined(hive, event)
-            case NodeReported():
-                if node_contact.is_current(hive, event.node_id, event.session):
-                    node_contact.reported(hive, event)
-            case NodeSaid():
-                if node_contact.is_current(hive, event.node_id, event.session):
-                    attempt_reports.said(hive, event)
-            case NodeLeft():
-                if node_contact.is_current(hive, event.node_id, event.session):
-                    node_contact.left(hive, event)
+            case NodeReported() | NodeSaid() | NodeLeft():
+                node_contact.heard(hive, event)
             case NodeDrained():
                 node_orders.drained(hive, event)
             case NodeAccepted():

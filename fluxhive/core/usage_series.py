@@ -25,12 +25,16 @@ TIERS = (
     Tier(step_s=10, keep_s=86_400, chunk_s=1_800),
     Tier(step_s=300, keep_s=30 * 86_400, chunk_s=28_800),
 )
+_STEPS_S = tuple(tier.step_s for tier in TIERS)
 #: Largest answer: more points than a screen has columns help nobody.
 POINTS_MAX = 2_000
 
 
-class Point(Value, frozen=True, kw_only=True):
-    """One slot. ``at_s`` is its beginning, in seconds of hive time."""
+class Point(Value, frozen=True):
+    """One slot. ``at_s`` is its beginning, in seconds of hive time.
+
+    Made once for each reading of each GPU, so that its fields may be given by place.
+    """
 
     at_s: int
     used_mib: Mib
@@ -39,11 +43,15 @@ class Point(Value, frozen=True, kw_only=True):
 
 
 class _Slot:
-    """A slot that is still being filled."""
+    """A slot that is still being filled; empty while ``n`` is 0."""
 
     __slots__ = ("at_s", "n", "n_percent", "peak_mib", "sum_mib", "sum_percent")
 
-    def __init__(self, at_s: int) -> None:
+    def __init__(self, at_s: int = -1) -> None:
+        self.begin(at_s)
+
+    def begin(self, at_s: int) -> None:
+        """Empty, and of another time."""
         self.at_s = at_s
         self.n = self.sum_mib = self.peak_mib = self.n_percent = self.sum_percent = 0
 
@@ -57,19 +65,18 @@ class _Slot:
             self.sum_percent += percent
 
     def point(self) -> Point:
-        return Point(
-            at_s=self.at_s,
-            used_mib=self.sum_mib // self.n,
-            peak_mib=self.peak_mib,
-            utilization_percent=self.sum_percent // self.n_percent if self.n_percent else None,
-        )
+        n, n_percent = self.n, self.n_percent
+        percent = self.sum_percent // n_percent if n_percent else None
+        return Point(self.at_s, self.sum_mib // n, self.peak_mib, percent)
 
 
 class Series:
     """One series as it grows. ``taken`` gives what has closed since, to be stored."""
 
+    __slots__ = ("_closed", "_open", "newest_s")
+
     def __init__(self) -> None:
-        self._open: list[_Slot | None] = [None] * len(TIERS)
+        self._open = [_Slot() for _ in TIERS]
         self._closed: list[list[Point]] = [[] for _ in TIERS]
         #: When the newest reading was taken.
         self.newest_s = 0
@@ -93,25 +100,27 @@ class Series:
     def pending(self) -> list[list[Point]]:
         """What is not taken yet, by tier, open slots included."""
         return [
-            [*closed, *([] if slot is None else [slot.point()])]
+            [*closed, *([slot.point()] if slot.n else [])]
             for closed, slot in zip(self._closed, self._open, strict=True)
         ]
 
     def _add(self, tier: int, at_s: int, used: Mib, peak: Mib, percent: int | None) -> None:
-        begin_s = at_s - at_s % TIERS[tier].step_s
+        begin_s = at_s - at_s % _STEPS_S[tier]
         slot = self._open[tier]
-        if slot is None or slot.at_s != begin_s:
-            self._close(tier)
-            slot = self._open[tier] = _Slot(begin_s)
+        if slot.at_s != begin_s:
+            if slot.n:
+                self._close(tier)
+            slot.at_s = begin_s
         slot.add(used, peak, percent)
 
     def _close(self, tier: int) -> None:
-        slot, self._open[tier] = self._open[tier], None
-        if slot is None:
+        slot = self._open[tier]
+        if not slot.n:
             return
         point = slot.point()
+        slot.begin(slot.at_s)
         self._closed[tier].append(point)
-        if tier + 1 < len(TIERS):
+        if tier + 1 < len(_STEPS_S):
             self._add(
                 tier + 1, point.at_s, point.used_mib, point.peak_mib, point.utilization_percent
             )

@@ -2,7 +2,7 @@
 
 Use beyond a reservation raises it at once, be it past what the GPU has. Once use has settled (three
 minutes after the start, two after it last grew) a reservation that is larger than needed shrinks.
-A peak is learned at a good end alone: one in ten tasks grows late. Called by node_contact.py for
+A peak is learned at a good end alone: one in ten tasks grows late. Called by heartbeat.py for
 readings, by task_manager.py when a timer is due, by attempt_end.py at the end. Only the brain
 changes a reservation.
 """
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from .learning import Peak
 from .memory import reserve_for, rounded
+from .node import AttemptUsage, GpuReport
 from .node_record import GpuRecord, NodeRecord
 from .outcome import ExitFacts, Outcome, OutcomeKind
 from .request import EstimateSource, Reservation, show_mib
@@ -51,14 +52,19 @@ def noted(hive: HiveState, record: NodeRecord) -> None:
     """A node's readings: who grew is written down, who outgrew his reservation gets more."""
     for gpu in record.gpus.values():
         for use in gpu.report.attempts:
-            reserved_mib = gpu.shares.get(use.attempt_id)
-            if reserved_mib is None:
-                continue
-            attempt = hive.attempts[use.attempt_id]
-            grew = use.used_mib * 100 > attempt.seen_mib * (100 + GROWTH_PER_CENT)
-            beyond = use.used_mib > reserved_mib and _follows(hive, attempt)
-            if grew or beyond:
-                _grow(hive, attempt, use.used_mib, beyond=beyond, grew=grew)
+            if use.attempt_id in gpu.shares:
+                grew, beyond = _growth(hive, gpu, use)
+                if grew or beyond:
+                    _grow(
+                        hive, hive.attempts[use.attempt_id], use.used_mib, beyond=beyond, grew=grew
+                    )
+
+
+def has_grown(hive: HiveState, gpu: GpuRecord, report: GpuReport) -> bool:
+    """Whether ``noted`` would find anything in this report of a GPU."""
+    return any(
+        use.attempt_id in gpu.shares and any(_growth(hive, gpu, use)) for use in report.attempts
+    )
 
 
 def settle(hive: HiveState, attempt_id: AttemptId) -> None:
@@ -93,6 +99,14 @@ def ended(hive: HiveState, attempt: Attempt, outcome: Outcome, facts: ExitFacts 
     estimate = attempt.estimate
     if estimate is not None and estimate.source is EstimateSource.LEARNED and peak_mib:
         hive.book.count_placed(task.signature, exceeded=peak_mib > estimate.reserved_mib)
+
+
+def _growth(hive: HiveState, gpu: GpuRecord, use: AttemptUsage) -> tuple[bool, bool]:
+    """Whether an attempt that holds a share uses more than was seen, and more than is reserved."""
+    attempt = hive.attempts[use.attempt_id]
+    grew = use.used_mib * 100 > attempt.seen_mib * (100 + GROWTH_PER_CENT)
+    beyond = use.used_mib > gpu.shares[use.attempt_id] and _follows(hive, attempt)
+    return grew, beyond
 
 
 def _settles_at(attempt: Attempt) -> Ms:

@@ -36,7 +36,7 @@ from fluxhive.core.effects import (
 )
 from fluxhive.core.errors import InternalError, QuotaExceeded
 from fluxhive.core.events import HiveEvent, TimePassed
-from fluxhive.core.hive_settings import HiveSettings
+from fluxhive.core.hive_settings import DEFAULT_SETTINGS, HiveSettings
 from fluxhive.core.task import Task, TaskSpec
 from fluxhive.core.task_manager import TaskManager
 from fluxhive.core.values import TaskId
@@ -44,6 +44,7 @@ from fluxhive.core.values import TaskId
 from .advice import Advice
 from .brain_journal import BrainJournal
 from .clock import HiveClock
+from .heartbeats import Heartbeats
 from .quarantine import TIME, Quarantine, event_key, set_aside
 from .store.failures import StoreUnavailable
 from .store.queries import Loaded
@@ -63,8 +64,6 @@ JOURNAL_LINES_MAX = 200
 STORE_RETRY_S = 1.0
 #: Pause before the next step after time itself broke a law.
 BROKEN_TIME_S = 1.0
-
-_SETTINGS = HiveSettings()
 
 NodeEffect = Welcome | TurnAway | Dispatch | Stop | Forget
 Done = Callable[[Exception | None], None]
@@ -97,7 +96,7 @@ class Brain:
         clock: HiveClock,
         journal: BrainJournal,
         *,
-        settings: HiveSettings = _SETTINGS,
+        settings: HiveSettings = DEFAULT_SETTINGS,
     ) -> None:
         self.settings = settings
         self.manager = TaskManager(settings=settings)
@@ -106,6 +105,8 @@ class Brain:
         self._journal = journal
         self._inbox: deque[_Entry] = deque()
         self._news = asyncio.Event()
+        #: Those without news; the others are posted.
+        self.heartbeats = Heartbeats(lambda: self.manager, self._news.set)
         self._next_number = 0
         #: Submissions on their way to the hive, by their first task.
         self._coming: dict[TaskId, NewTasks] = {}
@@ -268,6 +269,7 @@ class Brain:
         taken: list[_Entry] = []
         effects: list[HiveEffect] = []
         broken: tuple[_Entry, Exception] | None = None
+        self._inbox.extendleft(_Entry((heard,)) for heard in self.heartbeats.gathered())
         if not self._inbox:
             self._inbox.append(_Entry((TimePassed(),)))
         began_s = time.monotonic()

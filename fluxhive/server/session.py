@@ -1,9 +1,10 @@
 """One agent's connection at the server's end: frames in, frames out, bounded on both sides.
 
 The reader never waits for the disk: heartbeats are answered at once, reports go to the brain and
-are acknowledged when it has stored them, output goes to the log writer. The writer sends what
-waits; a peer that does not take it is cut off, so that nobody else ever waits for it. Which
-sessions there are, and what they are told, is sessions.py's business.
+are acknowledged when it has stored them, output goes to the log writer. So frames are taken where
+they come in and answered where they are taken (frame_door.py). Where a peer does not take what is
+said, a writer sends what waits, and cuts it off in the end, so that nobody else ever waits for it.
+Which sessions there are, and what they are told, is sessions.py's business.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Protocol
 
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -33,25 +33,17 @@ from fluxhive.protocol.agent import (
 from fluxhive.protocol.link import Link
 from fluxhive.protocol.wire import FRAME_BYTES_MAX, Codec, WireError
 
+from . import close_codes
 from .brain import Brain
+from .frame_door import door_of
 from .log_writer import AttemptLogs, mark
 from .logs import LogStore
 from .node_checks import BadNode, ForeignAttempt, check
 from .node_clock import NodeClock
+from .registry import Registry
 from .store.failures import StoreUnavailable
 
 log = logging.getLogger(__name__)
-
-#: Why a connection was closed (RFC 6455 §7.4; 4000 and up are ours).
-CLOSE_GOODBYE = 1000
-CLOSE_PROTOCOL = 1002
-CLOSE_FORBIDDEN = 1008
-CLOSE_RESTART = 1012
-CLOSE_REPLACED = 4001
-CLOSE_REVOKED = 4002
-CLOSE_SILENT = 4003
-CLOSE_SLOW = 4004
-CLOSE_TURNED = 4005
 
 #: Bytes that may wait to be sent to one node.
 OUTBOX_BYTES_MAX = 32 * 1024 * 1024
@@ -68,16 +60,6 @@ REFUSE_AGAIN_S = 1.0
 FRAMES_AT_ONCE = 16
 #: A close reason has at most 123 bytes (RFC 6455 §5.5).
 _REASON_BYTES = 123
-
-
-class Registry(Protocol):
-    """What a session asks of the registry."""
-
-    def ended(self, session: Session, report: AttemptEnded) -> None:
-        """A node reported an end; its logs have these lengths."""
-
-    def heard(self, session: Session, heartbeat: Heartbeat) -> None:
-        """A heartbeat came and was answered."""
 
 
 class Session:
@@ -114,6 +96,11 @@ class Session:
         self._registry = registry
         self._link: Link[AgentMessage] = Link(codec)
         self._scope = anyio.CancelScope()
+        #: None: all goes by ASGI.
+        self._door = door_of(websocket.scope)
+        self._flush_due = False
+        #: The writer has frames in its hands: nothing goes past it.
+        self._is_writing = False
         self._wake = anyio.Event()
         self._outbox_bytes = 0
         self._n_unstored = 0
@@ -122,7 +109,7 @@ class Session:
         self._marks_due = False
         self._reported: NodeReported | None = None
         self._is_reporting = False
-        self.close_code = CLOSE_GOODBYE
+        self.close_code = close_codes.GOODBYE
         self.close_reason = ""
 
     @property
@@ -157,7 +144,27 @@ class Session:
     def _queued(self, n_bytes: int) -> None:
         self._outbox_bytes += n_bytes
         if self._outbox_bytes > OUTBOX_BYTES_MAX or self._link.is_full:
-            self.close(CLOSE_SLOW, "too much waits for this node: it does not keep up")
+            self.close(close_codes.SLOW, "too much waits for this node: it does not keep up")
+        self._send_soon()
+
+    def _send_soon(self) -> None:
+        """What is said in one turn of the loop goes out together."""
+        if self._door is None or self._is_writing:
+            self._wake.set()
+        elif not self._flush_due:
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Sends what waits, as far as the peer takes it; the rest is the writer's."""
+        self._flush_due = False
+        door = self._door
+        while door is not None and door.is_open and not self._is_writing:
+            frames = self._link.frames(most=1)
+            if not frames:
+                self._outbox_bytes = 0
+                return
+            door.write(frames[0])
         self._wake.set()
 
     # ── running ───────────────────────────────────────────────────────────────────────────────
@@ -184,17 +191,19 @@ class Session:
                 return
             async with anyio.create_task_group() as group:
                 group.start_soon(self._write)
+                if self._door is not None:
+                    self._door.taker = self._take_now
                 try:
-                    await self._read()
+                    while self.is_open:
+                        self._take(await self._receive())
                 except WebSocketDisconnect as error:
-                    self.close(CLOSE_GOODBYE, f"the node closed the connection ({error.code})")
-                except ForeignAttempt as error:
-                    self.forbid(str(error))
-                except (WireError, BadNode) as error:
-                    self.close(CLOSE_PROTOCOL, str(error))
+                    self.close(
+                        close_codes.GOODBYE, f"the node closed the connection ({error.code})"
+                    )
 
     async def finish(self) -> None:
         """Sends what is queued and the close frame, as far as the peer takes them."""
+        self._is_writing = True
         with anyio.move_on_after(CLOSE_S, shield=True):
             try:
                 for frame in self._link.frames(most=FRAMES_AT_ONCE):
@@ -207,16 +216,18 @@ class Session:
     def forbid(self, reason: str) -> None:
         """Closes for an attempt to touch what is another node's: an audit line."""
         log.warning("node refused", extra={"audit": True, "node": self.node_id, "reason": reason})
-        self.close(CLOSE_FORBIDDEN, reason)
+        self.close(close_codes.FORBIDDEN, reason)
 
     async def _write(self) -> None:
         while True:
             frames = self._link.frames(most=FRAMES_AT_ONCE)
             if not frames:
                 self._outbox_bytes = 0
+                self._is_writing = False
                 self._wake = anyio.Event()
                 await self._wake.wait()
                 continue
+            self._is_writing = True
             for frame in frames:
                 self._outbox_bytes = max(0, self._outbox_bytes - len(frame))
                 with anyio.move_on_after(WRITE_S) as scope:
@@ -225,17 +236,29 @@ class Session:
                     except (RuntimeError, WebSocketDisconnect):
                         return  # The reader hears of it, too, and closes.
                 if scope.cancelled_caught:
-                    self.close(CLOSE_SLOW, f"a frame was not taken within {WRITE_S:.0f} s")
+                    self.close(close_codes.SLOW, f"a frame was not taken within {WRITE_S:.0f} s")
                     return
 
-    async def _read(self) -> None:
-        while self.is_open:
-            frame = await self._receive()
-            self.last_heard_s = time.monotonic()
+    def _take_now(self, frame: str | bytes) -> None:
+        """A frame that came by the door."""
+        if self.is_open:
+            self._flush_due = True
+            try:
+                self._take(frame)
+            finally:
+                self._flush()
+
+    def _take(self, frame: str | bytes) -> None:
+        self.last_heard_s = time.monotonic()
+        try:
             if isinstance(frame, bytes):
                 self._take_log(frame)
             else:
                 self._take_messages(self._link.receive(frame))
+        except ForeignAttempt as error:
+            self.forbid(str(error))
+        except (WireError, BadNode) as error:
+            self.close(close_codes.PROTOCOL, str(error))
 
     async def _receive(self) -> str | bytes:
         message = await self._websocket.receive()
@@ -270,7 +293,7 @@ class Session:
                 case LogGap():
                     self._take_log(message)
                 case Goodbye():
-                    self.close(CLOSE_GOODBYE, f"goodbye: {message.reason}")
+                    self.close(close_codes.GOODBYE, f"goodbye: {message.reason}")
                 case Hello():
                     raise BadNode("a second hello on one connection")
         if events:
@@ -281,7 +304,7 @@ class Session:
     def _post(self, events: list[HiveEvent], last_n: int) -> None:
         self._n_unstored += len(events)
         if self._n_unstored > REPORTS_MAX:
-            self.close(CLOSE_SLOW, "too many reports wait to be stored")
+            self.close(close_codes.SLOW, "too many reports wait to be stored")
             return
 
         def done(error: Exception | None) -> None:
@@ -295,13 +318,14 @@ class Session:
 
     def _stored(self, n: int) -> None:
         self._link.committed(n)
-        self._wake.set()
+        self._send_soon()
 
     def _heartbeat(self, heartbeat: Heartbeat) -> None:
         self._registry.heard(self, heartbeat)
-        self._reported = NodeReported(
-            node_id=self.node_id, session=self.number, gpus=heartbeat.gpus
-        )
+        report = NodeReported(node_id=self.node_id, session=self.number, gpus=heartbeat.gpus)
+        if not self._is_reporting and self._brain.heartbeats.takes(report):
+            return
+        self._reported = report
         if not self._is_reporting:
             self._report(None)
 
@@ -316,7 +340,7 @@ class Session:
 
     def _take_log(self, frame: bytes | LogGap) -> None:
         if not self._logs.offer(self, frame):
-            self.close(CLOSE_SLOW, "more output than the server has answered for")
+            self.close(close_codes.SLOW, "more output than the server has answered for")
 
     def log_arrived(self, where: AttemptLogs, stream: int, *, refused: bool) -> None:
         """Bytes were written, or a frame was refused: the node goes back to the mark."""
@@ -339,7 +363,7 @@ class Session:
         if foreign:
             self.forbid(problem)
         else:
-            self.close(CLOSE_PROTOCOL, problem)
+            self.close(close_codes.PROTOCOL, problem)
 
     def forget_mark(self, channel: int, stream: int) -> None:
         """Nothing more is said about this stream."""

@@ -41,6 +41,7 @@ from fluxhive.protocol.wire import (
     agent_codec,
 )
 
+from . import close_codes
 from .brain import Brain, NodeEffect
 from .dispatching import encoded_dispatch
 from .hello import NodeIdentity, joined
@@ -48,15 +49,7 @@ from .live_readings import LiveReadings, newer
 from .log_writer import AttemptLogs
 from .logs import LogStore, lengths_of
 from .node_checks import BadNode
-from .session import (
-    CLOSE_PROTOCOL,
-    CLOSE_REPLACED,
-    CLOSE_RESTART,
-    CLOSE_REVOKED,
-    CLOSE_SILENT,
-    CLOSE_TURNED,
-    Session,
-)
+from .session import Session
 from .store.failures import StoreUnavailable
 from .store.queries import read_attempt
 from .store.store import Store
@@ -137,7 +130,7 @@ class Sessions:
         except WebSocketDisconnect as error:
             session.close(1000, f"the node closed the connection ({error.code})")
         except (WireError, BadNode) as error:
-            session.close(CLOSE_PROTOCOL, str(error))
+            session.close(close_codes.PROTOCOL, str(error))
         except StoreUnavailable as error:
             self._turn(session, error.text, try_again=True)
         finally:
@@ -151,7 +144,7 @@ class Sessions:
         if scope.cancelled_caught:
             raise WireError(f"no hello within {HELLO_S:.0f} s")
         if self._is_closing:
-            session.close(CLOSE_RESTART, "the server is stopping")
+            session.close(close_codes.RESTART, "the server is stopping")
             return
         refused = refusal(hello, node.machine_id, self._live.get(session.node_id))
         if refused is not None:
@@ -210,7 +203,7 @@ class Sessions:
     ) -> None:
         log.info("node turned away", extra={"node": session.node_id, "reason": reason})
         session.say_unnumbered(Turned(reason=reason, hint=hint, try_again=try_again))
-        session.close(CLOSE_TURNED, reason)
+        session.close(close_codes.TURNED, reason)
         session.greeted.set()
 
     def _leave(self, session: Session) -> None:
@@ -229,7 +222,7 @@ class Sessions:
             left = NodeLeft(node_id=session.node_id, session=session.number, reason=reason)
             self._brain.post((left,))
 
-    # ── what sessions tell (session.Registry) ─────────────────────────────────────────────────────
+    # ── what sessions tell (registry.py) ──────────────────────────────────────────────────────────
 
     def ended(self, session: Session, report: AttemptEnded) -> None:
         """A node reported an end; its logs have these lengths."""
@@ -285,7 +278,7 @@ class Sessions:
         if older is not None and older.number < effect.session:
             # Also when the newer one is gone already: what the older says does not count any more,
             # and its node must not take our answers for contact.
-            older.close(CLOSE_REPLACED, "a newer connection of this node took its place")
+            older.close(close_codes.REPLACED, "a newer connection of this node took its place")
         if session is None or not session.is_open:
             return
         self._live[effect.node_id] = session
@@ -351,14 +344,14 @@ class Sessions:
         """Ends a node's connection, such as when its token was revoked."""
         for session in [*self._greeting.values(), *self._live.values()]:
             if session.node_id == node_id:
-                session.close(CLOSE_REVOKED, reason)
+                session.close(close_codes.REVOKED, reason)
                 session.greeted.set()
 
     def close_all(self, reason: str) -> None:
         """Ends every connection; the agents dial again and everything is settled anew."""
         self._parked.clear()
         for session in [*self._greeting.values(), *self._live.values()]:
-            session.close(CLOSE_RESTART, reason)
+            session.close(close_codes.RESTART, reason)
             session.greeted.set()
 
     async def run(self) -> None:
@@ -375,4 +368,4 @@ class Sessions:
         oldest_s = time.monotonic() - SILENCE_S
         for session in self._live.values():
             if session.last_heard_s < oldest_s:
-                session.close(CLOSE_SILENT, f"not heard for {SILENCE_S:.0f} s")
+                session.close(close_codes.SILENT, f"not heard for {SILENCE_S:.0f} s")

@@ -2,9 +2,9 @@
 
 Kept beside the hive's database in a file of its own, ``usage.db``, like logs are: nothing is
 decided by it, and a disk that does not take it costs history and nothing else. Points are in memory
-for some seconds (lost with a killed server) and then in packed chunks; what is older than its tier
-keeps, and the oldest beyond ``KEEP_BYTES``, is removed. ``note`` belongs to the loop's thread, all
-that touches the file to a thread of its own.
+for some seconds, in large hives for a minute (lost with a killed server), and then in packed
+chunks; what is older than its tier keeps, and the oldest beyond ``KEEP_BYTES``, is removed.
+``note`` belongs to the loop's thread, all that touches the file to a thread of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ from fluxhive.protocol.agent import GpuSample, Heartbeat, HostSample
 log = logging.getLogger(__name__)
 
 FILE = "usage.db"
-FLUSH_S = 10.0
+#: How often what has closed is written. A row costs as much for two points as for sixty: a large
+#: hive writes ``SERIES_A_S`` series a second, and each of them once a minute at the latest.
+FLUSH_S, FLUSH_S_MAX = 10.0, 60.0
+SERIES_A_S = 100
 #: A series that nothing was added to for so long is closed and leaves the memory.
 QUIET_S = 120
 EXPIRE_S = 300.0
@@ -71,8 +74,11 @@ class UsageStore:
         self._is_of = is_of
         self._keep_bytes = keep_bytes
         self._series: dict[str, Series] = {}
+        #: Of them, those of GPUs, found by node without making their names; some may be missing.
+        self._of_gpus: dict[NodeId, dict[GpuUuid, Series]] = {}
         #: The newest sample of each node, by its own clock: what is not newer is a repeat.
-        self._newest_ms: dict[tuple[NodeId, str], Ms] = {}
+        self._newest_ms: dict[NodeId, Ms] = {}
+        self._newest_host_ms: dict[NodeId, Ms] = {}
         self._part = now_ms()
         self._threads = anyio.CapacityLimiter(1)
         self._db: sqlite3.Connection | None = None
@@ -83,34 +89,37 @@ class UsageStore:
 
     def note(self, node_id: NodeId, heartbeat: Heartbeat) -> None:
         """Take the samples of a heartbeat that has just come."""
-        now_ms = self._now_ms()
-        for kind, samples in (("gpus", heartbeat.samples), ("host", heartbeat.host_samples)):
-            newest_ms = self._newest_ms.get((node_id, kind), 0)
-            if newest_ms > heartbeat.sent_at_ms:
-                newest_ms = 0  # the node was restarted, and its clock with it
-            highest_ms = newest_ms
-            for sample in samples:
-                age_ms = heartbeat.sent_at_ms - sample.at_ms
-                if sample.at_ms <= newest_ms or not 0 <= age_ms <= PAST_MAX_MS:
-                    continue
-                highest_ms = max(highest_ms, sample.at_ms)
-                at_s = (now_ms - age_ms) // 1000
-                if isinstance(sample, HostSample):
-                    self._note_host(node_id, sample, at_s)
-                else:
-                    self._note(node_id, sample, at_s)
-            self._newest_ms[node_id, kind] = highest_ms
+        sent_at_ms, now_ms = heartbeat.sent_at_ms, self._now_ms()
+        since_ms = highest_ms = _known(self._newest_ms, node_id, sent_at_ms)
+        for sample in heartbeat.samples:
+            at_ms = sample.at_ms
+            if at_ms > since_ms and 0 <= sent_at_ms - at_ms <= PAST_MAX_MS:
+                self._note(node_id, sample, (now_ms - sent_at_ms + at_ms) // 1000)
+                if at_ms > highest_ms:
+                    highest_ms = at_ms
+        self._newest_ms[node_id] = highest_ms
+        since_ms = highest_ms = _known(self._newest_host_ms, node_id, sent_at_ms)
+        for host in heartbeat.host_samples:
+            at_ms = host.at_ms
+            if at_ms > since_ms and 0 <= sent_at_ms - at_ms <= PAST_MAX_MS:
+                self._note_host(node_id, host, (now_ms - sent_at_ms + at_ms) // 1000)
+                highest_ms = max(highest_ms, at_ms)
+        self._newest_host_ms[node_id] = highest_ms
 
     def _note(self, node_id: NodeId, sample: GpuSample, at_s: int) -> None:
         percent = sample.utilization_percent
-        if percent is not None:
-            percent = min(max(percent, 0), 100)
-        name = _gpu_name(node_id, sample.uuid)
-        self._open(name).add(at_s, sample.used_mib or 0, percent)
+        if percent is not None and percent > 100:
+            percent = 100
+        uuid = sample.uuid
+        try:
+            series = self._of_gpus[node_id][uuid]
+        except KeyError:
+            series = self._open(_gpu_name(node_id, uuid))
+            self._of_gpus.setdefault(node_id, {})[uuid] = series
+        series.add(at_s, sample.used_mib or 0, percent)
         for use in sample.attempts:
             if self._is_of(use.attempt_id, node_id):
-                name = _attempt_name(use.attempt_id, sample.uuid)
-                self._open(name).add(at_s, use.used_mib, percent)
+                self._open(_attempt_name(use.attempt_id, uuid)).add(at_s, use.used_mib, percent)
 
     def _note_host(self, node_id: NodeId, sample: HostSample, at_s: int) -> None:
         if not self._is_of(sample.attempt_id, node_id):
@@ -200,7 +209,7 @@ class UsageStore:
         """Writes now and then, and at the end."""
         try:
             while True:
-                await anyio.sleep(FLUSH_S)
+                await anyio.sleep(min(max(FLUSH_S, len(self._series) / SERIES_A_S), FLUSH_S_MAX))
                 await self.flush()
         finally:
             with anyio.CancelScope(shield=True):
@@ -215,6 +224,7 @@ class UsageStore:
             if is_last or series.newest_s < now_s - QUIET_S:
                 series.end()
                 del self._series[name]
+                self._of_gpus.clear()
             rows += [(name, tier, points) for tier, points in enumerate(series.taken()) if points]
         await anyio.to_thread.run_sync(partial(self._write, rows, now_s), limiter=self._threads)
 
@@ -304,6 +314,12 @@ class UsageStore:
             db.close()
 
 
+def _known(newest_ms: dict[NodeId, Ms], node_id: NodeId, sent_at_ms: Ms) -> Ms:
+    """The newest sample that is known of a node; 0 where its clock was begun anew since."""
+    found_ms = newest_ms.get(node_id, 0)
+    return found_ms if found_ms <= sent_at_ms else 0
+
+
 def _gpu_name(node_id: NodeId, uuid: GpuUuid) -> str:
     return f"gpu/{node_id}/{uuid}"
 
@@ -343,14 +359,17 @@ def _merge(db: sqlite3.Connection, tier: int, before_s: int, part: int) -> None:
 
 
 def _pack(points: Iterable[Point]) -> bytes:
+    packed, most = _PACKED.pack, _MIB_MAX
     return b"".join(
-        _PACKED.pack(
-            point.at_s,
-            min(point.used_mib, _MIB_MAX),
-            min(point.peak_mib, _MIB_MAX),
-            _NO_PERCENT if point.utilization_percent is None else point.utilization_percent,
-        )
-        for point in points
+        [
+            packed(
+                point.at_s,
+                point.used_mib if point.used_mib < most else most,
+                point.peak_mib if point.peak_mib < most else most,
+                _NO_PERCENT if point.utilization_percent is None else point.utilization_percent,
+            )
+            for point in points
+        ]
     )
 
 

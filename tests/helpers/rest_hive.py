@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fluxhive.protocol.rest import InvitationAnswer, NewUser, NodeRegistration, Role, TokenRequest
 from fluxhive.server.auth import Caller
 from fluxhive.server.first_start import local_administrator
+from fluxhive.server.frame_door import FrameDoor
 from fluxhive.server.hive import Hive, open_hive
 from fluxhive.server.services import Services
 from fluxhive.server.web import create_app, open_services
@@ -79,7 +80,7 @@ class RestHive(NamedTuple):
         listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
             self.app,
-            ws="websockets-sansio",
+            ws=FrameDoor,
             ws_max_size=1024 * 1024,
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=2,

@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket
 
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.values import NodeId
+from fluxhive.server.frame_door import FrameDoor
 from fluxhive.server.hello import NodeIdentity
 from fluxhive.server.hive import Hive, open_hive
 
@@ -43,7 +44,7 @@ async def serving(
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                ws="websockets-sansio",
+                ws=FrameDoor,
                 ws_max_size=1024 * 1024,
                 ws_per_message_deflate=False,
                 timeout_graceful_shutdown=2,

@@ -11,7 +11,15 @@ from fluxhive.core.reports import AttemptEnded, AttemptStarted
 from fluxhive.core.task_manager import TaskManager
 from fluxhive.core.values import AttemptId, GpuUuid, NodeId
 from fluxhive.protocol.agent import AgentMessage, GpuSample, Heartbeat, Hello
-from fluxhive.server.node_checks import BadNode, check
+from fluxhive.server.node_checks import (
+    GPUS_MAX,
+    INTEGER_MAX,
+    MIB_MAX,
+    PERCENT_MAX,
+    POWER_W_MAX,
+    BadNode,
+    check,
+)
 
 GPU = GpuReport(uuid=GpuUuid("g0"), index=0, model="H100", total_mib=81_920)
 HELLO = Hello(
@@ -98,3 +106,48 @@ def test_this_lie_is_refused_by_name(lie: str) -> None:
 @pytest.mark.parametrize("message", [HELLO, BEAT, ENDED], ids=lambda each: type(each).__name__)
 def test_what_an_honest_node_says_passes(message: AgentMessage) -> None:
     check(message, NodeId("n1"), TaskManager())
+
+
+MOST = {
+    "index": GPUS_MAX * 1024,
+    "total_mib": MIB_MAX,
+    "foreign_mib": MIB_MAX,
+    "used_mib": MIB_MAX,
+    "utilization_percent": PERCENT_MAX,
+    "power_w": POWER_W_MAX,
+    "power_limit_w": INTEGER_MAX,
+    "ecc_corrected": INTEGER_MAX,
+    "ecc_uncorrected": INTEGER_MAX,
+}
+
+
+def beat_with(field: str, value: object) -> Heartbeat:
+    return replace(BEAT, gpus=(replace(GPU, **{field: value}),))
+
+
+@pytest.mark.parametrize("field", MOST)
+def test_each_number_of_a_gpu_has_its_bounds_at_a_glance_too(field: str) -> None:
+    for value in (0, MOST[field]):
+        check(beat_with(field, value), NodeId("n1"), TaskManager())
+    for value in (-1, MOST[field] + 1):
+        with pytest.raises(BadNode, match=field):
+            check(
+                replace(BEAT, gpus=(replace(GPU, **{field: value}),)), NodeId("n1"), TaskManager()
+            )
+
+
+@pytest.mark.parametrize("field", ["uuid", "model", "state_reason"])
+def test_each_text_of_a_gpu_has_its_bounds_at_a_glance_too(field: str) -> None:
+    with pytest.raises(BadNode, match=field):
+        check(
+            replace(BEAT, gpus=(replace(GPU, **{field: "x" * 5_000}),)), NodeId("n1"), TaskManager()
+        )
+
+
+@pytest.mark.parametrize("field", ["at_ms", "used_mib", "utilization_percent"])
+def test_each_number_of_a_sample_has_its_bounds_at_a_glance_too(field: str) -> None:
+    sample = GpuSample(at_ms=1, uuid=GPU.uuid)
+    for value in (-1, HUGE):
+        lie = replace(BEAT, samples=(replace(sample, **{field: value}),))
+        with pytest.raises(BadNode, match=field):
+            check(lie, NodeId("n1"), TaskManager())
