@@ -31,7 +31,7 @@ from websockets.typing import Subprotocol
 
 from fluxhive.core.errors import FluxhiveError
 from fluxhive.core.node import Inventory
-from fluxhive.protocol.agent import Heartbeat, Hello, Welcome
+from fluxhive.protocol.agent import Heartbeat, Hello, ServerMessage, Welcome
 from fluxhive.protocol.link import Link
 from fluxhive.protocol.rest import NodeCredentials, NodeRegistration, TaskPage
 from fluxhive.protocol.wire import SUBPROTOCOL, encode_envelope, encode_message, server_codec
@@ -101,6 +101,9 @@ class Agent:
     def heartbeat(self) -> Heartbeat:
         return Heartbeat(sent_at_ms=time.monotonic_ns() // 1_000_000)
 
+    def hears(self, link: Link[ServerMessage], message: ServerMessage) -> None:
+        """Something was said to it; what it answers is queued on the link."""
+
     async def run(self) -> None:
         pause_s = BACKOFF_S_MIN
         incarnation = 1
@@ -142,6 +145,9 @@ class Agent:
                     for _, message in link.receive(frame):
                         if isinstance(message, Welcome):
                             self.welcome_at_s = time.monotonic()
+                        self.hears(link, message)
+                    for text in link.frames():
+                        await dialled.send(text)
 
 
 def ask(server: Server, latencies_ms: list[float], until_s: float) -> None:
