@@ -28,7 +28,7 @@ from .quota import QuotaBook
 from .request import Promise
 from .room_index import RoomIndex
 from .score import Ranking
-from .shares import charge, count_gpus, name_gpus, open_task
+from .shares import Charge, charge, count_node, name_gpus, open_task, reopen_task
 from .start_record import StartRecord
 from .task import (
     Attempt,
@@ -81,9 +81,9 @@ class HiveState(NodeWords):
         #: By node its GPUs' memory; how many GPUs there are of each size.
         self.gpus_of_node: dict[NodeId, tuple[Mib, ...]] = {}
         self.n_gpus_of_size: dict[Mib, int] = {}
-        #: What the hive has and each live attempt costs, in thousandths of a GPU.
-        self.capacity_rate = 0
-        self.rates: dict[AttemptId, int] = {}
+        #: CPUs of each node that counts; what each live attempt costs whom.
+        self.cpus_of_node: dict[NodeId, int] = {}
+        self.charges: dict[AttemptId, Charge] = {}
         #: True while stored records are taken in: nothing of it is news.
         self.is_loading = False
         self.promises: dict[TaskId, Promise] = {}
@@ -139,6 +139,8 @@ class HiveState(NodeWords):
         promises.keep(self, task)
         if old is None:
             open_task(self, task)
+        else:
+            reopen_task(self, old, task)
         if task.state.is_final:
             self.just_ended.append(task)
             open_task(self, task, by=-1)
@@ -277,7 +279,7 @@ class HiveState(NodeWords):
         if node.only_for != only_for:
             nodes_off.count_private_owners(self)
         name_gpus(self, node.id, node.inventory.gpus)
-        count_gpus(self, node.id)
+        count_node(self, node.id)
         if node.state is NodeState.READY:
             self.roomy[node.id] = record
         return record
@@ -292,7 +294,7 @@ class HiveState(NodeWords):
             Publish(node_id=node.id, state=node.state.value, reason=f"removed by {by}")
         )
         nodes_off.count_private_owners(self)
-        count_gpus(self, node.id)
+        count_node(self, node.id)
 
     def load_node(self, node: Node) -> None:
         """Take a stored node: out of contact until it joins, its contact counted from now."""
@@ -302,7 +304,7 @@ class HiveState(NodeWords):
         if node.only_for is not None:
             nodes_off.count_private_owners(self)
         name_gpus(self, node.id, node.inventory.gpus)
-        count_gpus(self, node.id)
+        count_node(self, node.id)
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────
 

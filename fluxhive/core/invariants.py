@@ -35,6 +35,8 @@ in the simulator, and once when a hive is restored. The numbers are those used a
    each for another, and will hold no more than that one
 27 nobody is placed on a GPU that is booked for others, unless expected to be done before; two
    bookings never have one GPU at once
+28 what users and projects are charged is what their live attempts cost, and what the hive has is
+   what its nodes have
 
 Law 11 speaks of repair after running out of memory, 20, 22 and 23 of what comes in the end (tests);
 16 (restore behaves the same), 17 and 19 need two runs and stand in tests.
@@ -58,6 +60,7 @@ from .placement import find
 from .policy import Backfill
 from .quota_laws import check_quotas
 from .retry import is_uncounted
+from .share_laws import check_shares
 from .task import Attempt, AttemptState, Task, TaskState
 from .timers import TimerKind
 from .turn_laws import check_turns
@@ -103,6 +106,7 @@ def check(manager: TaskManager, *, full: bool) -> None:
         check_array(hive, array)
     check_quotas(hive)
     check_bookings(hive)
+    check_shares(hive)
     _check_queue(manager)
 
 

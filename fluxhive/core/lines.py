@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
+from .fairshare import Of, kind_of
 from .learning import Basis, Expected
 from .request import Estimate, Request
 from .values import Mib, Ms, NodeId, TaskId, Value
@@ -34,6 +35,15 @@ class LineKey(NamedTuple):
     alone: bool = False
     #: What an agent must be able to do for it (capability.py).
     capabilities: tuple[str, ...] = ()
+
+
+#: Whose shares a line goes by: its user's and project's, of GPUs or of CPUs.
+ShareKey: TypeAlias = tuple[str, str, Of]
+
+
+def share_key(key: LineKey) -> ShareKey:
+    """The shares that a line with this key goes by."""
+    return key.owner, key.project, kind_of(key.request)
 
 
 class Place(NamedTuple):
@@ -102,12 +112,14 @@ class Line:
         "places",
         "rank",
         "shape",
+        "share_key",
         "sources",
         "stretch_ms",
     )
 
     def __init__(self, key: LineKey) -> None:
         self.key = key
+        self.share_key = share_key(key)
         self.places: dict[TaskId, Place] = {}
         #: Who is first; None when nobody waits.
         self.head: Place | None = None

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from .fairshare import Accounts, project_key, user_key
+from .fairshare import Accounts, Of, keys_of, projects_of, users_of
 from .learning import Expected
-from .lines import Line, LineKey, Place
+from .lines import Line, LineKey, Place, ShareKey, share_key
 from .policy import DAY_MS, Order, Policy
 from .request import Request
 from .values import Ms
@@ -34,22 +34,23 @@ class Ranking:
     def __init__(self, policy: Policy, accounts: Accounts, now_ms: Ms) -> None:
         self._policy = policy
         self._now_ms = now_ms
-        weighs = policy.order in (Order.HIVE, Order.FAIR)
-        self._users = accounts.factors("user:", now_ms) if weighs else {}
-        self._projects = accounts.factors("project:", now_ms) if weighs else {}
-        self._factors: dict[tuple[str, str], float] = {}
+        self._parts: dict[str, float] = {}
+        if policy.order in (Order.HIVE, Order.FAIR):
+            for of in Of:
+                for kind in (users_of(of), projects_of(of)):
+                    self._parts.update(accounts.factors(kind, now_ms))
+        self._factors: dict[ShareKey, float] = {}
 
-    def share_factor(self, owner: str, project: str) -> float:
+    def share_factor(self, key: ShareKey) -> float:
         """At most 1: how far user and project stay within their shares."""
-        pair = owner, project
-        if pair not in self._factors:
-            policy = self._policy
-            user = self._users.get(user_key(owner), 1.0)
-            of_project = self._projects.get(project_key(project), 1.0)
-            self._factors[pair] = float(
-                user**policy.user_exponent * of_project**policy.project_exponent
+        if key not in self._factors:
+            policy, (owner, project, of) = self._policy, key
+            user, of_project = keys_of(owner, project, of)
+            self._factors[key] = float(
+                self._parts.get(user, 1.0) ** policy.user_exponent
+                * self._parts.get(of_project, 1.0) ** policy.project_exponent
             )
-        return self._factors[pair]
+        return self._factors[key]
 
     def rank(self, line: Line) -> int:
         """Of the line's head as of now."""
@@ -66,13 +67,11 @@ class Ranking:
 
     def _score(self, line: Line, head: Place) -> int:
         """As ``rank_of`` with ``hive``, by what the line keeps."""
-        key = line.key
-        pair = key.owner, key.project
-        factor = self._factors.get(pair)
+        factor = self._factors.get(line.share_key)
         if factor is None:
-            factor = self.share_factor(*pair)
+            factor = self.share_factor(line.share_key)
         ratio = 1.0 + (self._now_ms - head.submitted_at_ms) / line.stretch_ms
-        return -int(CLASS_BOOST[key.priority] * factor * ratio * _GRAIN)
+        return -int(CLASS_BOOST[line.key.priority] * factor * ratio * _GRAIN)
 
     def rank_of(self, key: LineKey, expected: Expected, submitted_at_ms: Ms) -> int:
         """Of a task of this line, submitted then."""
@@ -81,11 +80,11 @@ class Ranking:
         if order is Order.FIFO:
             return key.priority
         if order is Order.HIVE:
-            factor = self.share_factor(key.owner, key.project)
+            factor = self.share_factor(share_key(key))
             ratio = response_ratio(self._policy, key.request, expected, waited_ms)
             return -int(CLASS_BOOST[key.priority] * factor * ratio * _GRAIN)
         if order is Order.FAIR:
-            within = self.share_factor(key.owner, key.project) + waited_ms / _FAIR_AGE_MS
+            within = self.share_factor(share_key(key)) + waited_ms / _FAIR_AGE_MS
             return key.priority * _CLASS_STEP - int(within * _GRAIN)
         work = expected.duration_ms * n_gpus(key.request)
         return key.priority * _CLASS_STEP + int(work - self._policy.sjf_aging * waited_ms)
@@ -94,7 +93,7 @@ class Ranking:
         """``rank_of`` for many tasks of one line: by when they were submitted."""
         if self._policy.order is not Order.HIVE:
             return partial(self.rank_of, key, expected)
-        factor = CLASS_BOOST[key.priority] * self.share_factor(key.owner, key.project)
+        factor = CLASS_BOOST[key.priority] * self.share_factor(share_key(key))
         stretch, now_ms = stretch_ms(self._policy, key.request, expected), self._now_ms
 
         def rank(submitted_at_ms: Ms) -> int:
@@ -106,7 +105,7 @@ class Ranking:
         """By how much such a task's rank changes while it waits, against who does not age."""
         if self._policy.order is not Order.HIVE:
             return 0.0  # All change alike, or none does.
-        factor = self.share_factor(key.owner, key.project)
+        factor = self.share_factor(share_key(key))
         stretch = stretch_ms(self._policy, key.request, expected)
         return -CLASS_BOOST[key.priority] * factor * _GRAIN / stretch
 

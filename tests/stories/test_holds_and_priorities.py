@@ -105,6 +105,8 @@ def test_a_task_is_submitted_once(hive: Hive) -> None:
 def test_what_an_end_has_taught_counts_for_who_starts_after_it(hive: Hive) -> None:
     """Ann's tasks turn out to be short: hers goes before one of which nobody knows."""
     hive.node("n1", cpus=1)
+    # So much stands idle that neither is above his share.
+    hive.node("n2", cpus=64, only_for="cid")
     hive.submit("t1")
     hive.starts("t1.1")
     hive.submit("t2", owner="bob")

@@ -276,9 +276,9 @@ def test_a_share_of_a_gpu_that_is_gone_costs_the_same_after_a_restart(hive: Hive
     hive.submit("t1", gpu_memory="20G")
     hive.loses_gpu("n1", "n1-gpu0")
     hive.rejoins("n1", "t1.1 running")
-    before = dict(hive.manager.hive.rates)
+    before = dict(hive.manager.hive.charges)
     hive.restarts()
-    assert hive.manager.hive.rates == before
+    assert hive.manager.hive.charges == before
 
 
 def test_a_journal_made_anew_is_news_only_once(hive: Hive) -> None:

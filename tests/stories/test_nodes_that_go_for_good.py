@@ -64,5 +64,7 @@ def test_a_removed_node_is_no_part_of_what_the_hive_has(hive: Hive) -> None:
     hive.node("n2", gpus=["40G"])
     hive.leaves("n2")
     removed(hive, "n2")
-    assert hive.manager.hive.capacity_rate == 1000
+    counted = hive.manager.hive.accounts.counted()
+    assert counted["capacity"] == (1_000, 0)
+    assert counted["cpu-capacity"] == (8_000, 0)
     assert hive.manager.hive.gpu_sizes == (81_920, 81_920, 81_920)

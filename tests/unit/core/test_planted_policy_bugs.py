@@ -11,14 +11,27 @@ from typing import Any
 
 import pytest
 
-from fluxhive.core import line_up, need, oom_repair, placement, promises, score, use_watch
-from fluxhive.core.fairshare import Accounts
+from fluxhive.core import (
+    hive_state,
+    line_up,
+    lines,
+    need,
+    oom_repair,
+    placement,
+    promises,
+    score,
+    share_laws,
+    shares,
+    use_watch,
+)
+from fluxhive.core.fairshare import Accounts, Of
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.outcome import Blame, GpuOom
 from tests.helpers.factories import gpu
 from tests.helpers.hive import Hive
 from tests.stories import test_learned_memory as learned_memory
 from tests.stories import test_preemption as preemption
+from tests.stories import test_shares_of_cpus as shares_of_cpus
 
 Patch = pytest.MonkeyPatch
 
@@ -69,6 +82,31 @@ def test_fair_share_is_not_reversed(monkeypatch: Patch) -> None:
 
     monkeypatch.setattr(Accounts, "factors", reversed_)
     fails(who_used_much_goes_after_who_used_little)
+    fails(lambda: shares_of_cpus.test_who_used_many_cpus_goes_behind(Hive()))
+
+
+def test_use_of_cpus_counts(monkeypatch: Patch) -> None:
+    without_aging(monkeypatch)
+    shares_of_cpus.test_who_used_many_cpus_goes_behind(Hive())
+    monkeypatch.setattr(shares, "_cost_of_cpus", lambda *_: 0)
+    fails(lambda: shares_of_cpus.test_who_used_many_cpus_goes_behind(Hive()))
+
+
+def test_use_of_cpus_does_not_count_for_gpus(monkeypatch: Patch) -> None:
+    without_aging(monkeypatch)
+    shares_of_cpus.test_use_of_cpus_sets_nobody_behind_for_gpus(Hive())
+    # All in the accounts of GPUs, as so many thousandths.
+    for module in (shares, lines, share_laws):
+        monkeypatch.setattr(module, "kind_of", lambda _: Of.GPUS)
+    fails(lambda: shares_of_cpus.test_use_of_cpus_sets_nobody_behind_for_gpus(Hive()))
+
+
+def test_what_an_edit_changes_is_moved_between_accounts(monkeypatch: Patch) -> None:
+    name = "test_an_edit_that_takes_its_gpu_away_moves_a_task_to_the_other_accounts"
+    getattr(shares_of_cpus, name)(Hive())
+    monkeypatch.setattr(hive_state, "reopen_task", lambda *_: None)
+    with pytest.raises(AssertionError, match="law 28"):
+        getattr(shares_of_cpus, name)(Hive())
 
 
 def a_victim_is_tried_again_free_of_charge() -> None:
