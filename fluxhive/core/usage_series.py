@@ -83,9 +83,16 @@ class Series:
 
     def add(self, at_s: int, used_mib: Mib, percent: int | None) -> None:
         """Take a reading; what is older than the newest comes too late."""
-        if at_s >= self.newest_s:
-            self.newest_s = at_s
-            self._add(0, at_s, used_mib, used_mib, percent)
+        if at_s < self.newest_s:
+            return
+        self.newest_s = at_s
+        # The finest tier has a slot for each second.
+        slot = self._open[0]
+        if slot.at_s != at_s:
+            if slot.n:
+                self._close(0)
+            slot.at_s = at_s
+        slot.add(used_mib, used_mib, percent)
 
     def taken(self) -> list[list[Point]]:
         """Points closed since the last call, by tier."""

@@ -52,19 +52,25 @@ def noted(hive: HiveState, record: NodeRecord) -> None:
     """A node's readings: who grew is written down, who outgrew his reservation gets more."""
     for gpu in record.gpus.values():
         for use in gpu.report.attempts:
-            if use.attempt_id in gpu.shares:
-                grew, beyond = _growth(hive, gpu, use)
-                if grew or beyond:
-                    _grow(
-                        hive, hive.attempts[use.attempt_id], use.used_mib, beyond=beyond, grew=grew
-                    )
+            reserved_mib = gpu.shares.get(use.attempt_id)
+            if reserved_mib is None:
+                continue
+            attempt = hive.attempts[use.attempt_id]
+            grew = _grew(attempt, use)
+            beyond = use.used_mib > reserved_mib and _follows(hive, attempt)
+            if grew or beyond:
+                _grow(hive, attempt, use.used_mib, beyond=beyond, grew=grew)
 
 
 def has_grown(hive: HiveState, gpu: GpuRecord, report: GpuReport) -> bool:
     """Whether ``noted`` would find anything in this report of a GPU."""
-    return any(
-        use.attempt_id in gpu.shares and any(_growth(hive, gpu, use)) for use in report.attempts
-    )
+    for use in report.attempts:
+        reserved_mib = gpu.shares.get(use.attempt_id)
+        if reserved_mib is not None:
+            attempt = hive.attempts[use.attempt_id]
+            if _grew(attempt, use) or (use.used_mib > reserved_mib and _follows(hive, attempt)):
+                return True
+    return False
 
 
 def settle(hive: HiveState, attempt_id: AttemptId) -> None:
@@ -101,12 +107,8 @@ def ended(hive: HiveState, attempt: Attempt, outcome: Outcome, facts: ExitFacts 
         hive.book.count_placed(task.signature, exceeded=peak_mib > estimate.reserved_mib)
 
 
-def _growth(hive: HiveState, gpu: GpuRecord, use: AttemptUsage) -> tuple[bool, bool]:
-    """Whether an attempt that holds a share uses more than was seen, and more than is reserved."""
-    attempt = hive.attempts[use.attempt_id]
-    grew = use.used_mib * 100 > attempt.seen_mib * (100 + GROWTH_PER_CENT)
-    beyond = use.used_mib > gpu.shares[use.attempt_id] and _follows(hive, attempt)
-    return grew, beyond
+def _grew(attempt: Attempt, use: AttemptUsage) -> bool:
+    return use.used_mib * 100 > attempt.seen_mib * (100 + GROWTH_PER_CENT)
 
 
 def _settles_at(attempt: Attempt) -> Ms:

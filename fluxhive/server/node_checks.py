@@ -7,7 +7,7 @@ connection of that node and is written to the log as an audit line; nothing else
 from __future__ import annotations
 
 from fluxhive.core.health import NodeHealth
-from fluxhive.core.node import GpuReport, Inventory
+from fluxhive.core.node import AttemptUsage, GpuReport, Inventory
 from fluxhive.core.outcome import ExitFacts, GpuScene, Outcome
 from fluxhive.core.reports import AttemptAccepted, AttemptEnded, AttemptRefused, AttemptStarted
 from fluxhive.core.task_manager import TaskManager
@@ -145,8 +145,15 @@ def _is_usual(gpu: GpuReport) -> bool:
         and len(gpu.model) <= LABEL_MAX
         and not gpu.state_reason
         and not gpu.slowed_by
-        and not gpu.attempts
+        and (not gpu.attempts or _are_usual(gpu.attempts))
     )
+
+
+def _are_usual(uses: tuple[AttemptUsage, ...]) -> bool:
+    for use in uses:
+        if not 0 <= use.used_mib <= MIB_MAX or len(use.attempt_id) > LABEL_MAX:
+            return False
+    return True
 
 
 def _gpu(gpu: GpuReport) -> None:
@@ -201,7 +208,7 @@ def _samples(samples: tuple[GpuSample, ...]) -> None:
             and 0 <= (sample.used_mib or 0) <= MIB_MAX
             and 0 <= (sample.utilization_percent or 0) <= PERCENT_MAX
             and len(sample.uuid) <= LABEL_MAX
-            and not sample.attempts
+            and (not sample.attempts or _are_usual(sample.attempts))
         ):
             continue
         _text("uuid", sample.uuid, LABEL_MAX)

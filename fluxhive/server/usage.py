@@ -74,8 +74,10 @@ class UsageStore:
         self._is_of = is_of
         self._keep_bytes = keep_bytes
         self._series: dict[str, Series] = {}
-        #: Of them, those of GPUs, found by node without making their names; some may be missing.
+        #: Some of them, found without making their names: those of a node's GPUs, and those of what
+        #: its own attempts take of one.
         self._of_gpus: dict[NodeId, dict[GpuUuid, Series]] = {}
+        self._of_attempts: dict[tuple[NodeId, AttemptId, GpuUuid], Series] = {}
         #: The newest sample of each node, by its own clock: what is not newer is a repeat.
         self._newest_ms: dict[NodeId, Ms] = {}
         self._newest_host_ms: dict[NodeId, Ms] = {}
@@ -118,8 +120,13 @@ class UsageStore:
             self._of_gpus.setdefault(node_id, {})[uuid] = series
         series.add(at_s, sample.used_mib or 0, percent)
         for use in sample.attempts:
-            if self._is_of(use.attempt_id, node_id):
-                self._open(_attempt_name(use.attempt_id, uuid)).add(at_s, use.used_mib, percent)
+            key = node_id, use.attempt_id, uuid
+            own = self._of_attempts.get(key)
+            if own is None:
+                if not self._is_of(use.attempt_id, node_id):
+                    continue
+                own = self._of_attempts[key] = self._open(_attempt_name(use.attempt_id, uuid))
+            own.add(at_s, use.used_mib, percent)
 
     def _note_host(self, node_id: NodeId, sample: HostSample, at_s: int) -> None:
         if not self._is_of(sample.attempt_id, node_id):
@@ -225,6 +232,7 @@ class UsageStore:
                 series.end()
                 del self._series[name]
                 self._of_gpus.clear()
+                self._of_attempts.clear()
             rows += [(name, tier, points) for tier, points in enumerate(series.taken()) if points]
         await anyio.to_thread.run_sync(partial(self._write, rows, now_s), limiter=self._threads)
 
