@@ -197,6 +197,7 @@ def _bad_value(error: click.BadParameter, path: str) -> InputError | None:
         value, kind = match["value"], "whole number" if match["kind"] == "integer" else "number"
         text = f"`{name}` must be a {kind}: `{value}`"
         if name == "--gpus":
+            text = f"`--gpus` must be a whole number{_or_all(parameter.metavar)}: `{value}`"
             hint = "say how many: `fluxhive gpus` lists what there is"
     elif match := _OUT_OF_RANGE.match(said):
         value, low, high = match["value"], match["low"] or match["least"], match["high"]
@@ -211,6 +212,11 @@ def _bad_value(error: click.BadParameter, path: str) -> InputError | None:
     else:
         return None
     return InputError(text, field=name, value=value, hint=hint)
+
+
+def _or_all(metavar: str | None) -> str:
+    """Where `all` is a number too, as it is to `submit`."""
+    return " or `all`" if metavar is not None and "all" in metavar else ""
 
 
 def _range(low: str | None, high: str | None) -> str:

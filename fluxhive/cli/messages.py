@@ -10,10 +10,14 @@ import os
 import sys
 from typing import TextIO
 
+import click
+
 from fluxhive.core.errors import FluxhiveError
 
 RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN = "31", "32", "33", "34", "35", "36"
 BOLD, DIM = "1", "2"
+COLOUR = "fluxhive.colour"
+"""What `--color` said, by this name in click's context; without it the stream decides."""
 
 #: The same everywhere, and never the only sign: the word stands there too.
 STATE_COLOURS = {
@@ -39,6 +43,10 @@ STATE_COLOURS = {
 
 def has_colour(stream: TextIO) -> bool:
     """Whether escape sequences for colour belong into this stream."""
+    context = click.get_current_context(silent=True)
+    chosen = None if context is None else context.meta.get(COLOUR)
+    if chosen in ("always", "never"):
+        return bool(chosen == "always")
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from fluxhive.cli.messages import BOLD, STATE_COLOURS, paint, say, visible
+from fluxhive.cli.messages import BOLD, COLOUR, STATE_COLOURS, paint, say, visible
 
 SCHEMA = 1
 """Raised when the JSON of a command changes in a way that readers notice."""
@@ -46,7 +46,15 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `-o`, `--json` and `-q` to a command, which gets what they say as `form`."""
 
     @wraps(command)
-    def formed(*given: Any, kind: str | None, is_json: bool, is_quiet: bool, **named: Any) -> Any:
+    def formed(
+        *given: Any,
+        kind: str | None,
+        is_json: bool,
+        is_quiet: bool,
+        colour: str,
+        **named: Any,
+    ) -> Any:
+        click.get_current_context().meta[COLOUR] = colour
         form = Form(
             is_json=is_json or kind == "json",
             is_quiet=is_quiet or kind == "name",
@@ -59,7 +67,14 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
     form_option = click.option(
         "-o", "--output", "kind", type=click.Choice(FORMS), help="How to print it."
     )
-    return form_option(json_option(quiet_option(formed)))
+    colour_option = click.option(
+        "--color",
+        "colour",
+        type=click.Choice(("auto", "always", "never")),
+        default="auto",
+        help="Default: auto, on a terminal.",
+    )
+    return form_option(json_option(quiet_option(colour_option(formed))))
 
 
 def json_option(command: Command) -> Command:

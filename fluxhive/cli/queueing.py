@@ -12,6 +12,7 @@ import click
 from msgspec.structs import replace
 
 from fluxhive.core.request import parse_duration_ms
+from fluxhive.core.spec import OnOom
 from fluxhive.core.task import TaskSpec
 from fluxhive.sdk.array_text import check_places, read_array
 from fluxhive.sdk.begin import parse_dependency, parse_time_ms
@@ -30,6 +31,12 @@ _OPTIONS = (
         "--retry-on", metavar="CAUSES", help="Only for exit:3,signal:9,time-limit,host-oom…"
     ),
     click.option("--retry-elsewhere", is_flag=True, help="Another node first, after a failure."),
+    click.option(
+        "--oom",
+        type=click.Choice([each.value for each in OnOom]),
+        default=OnOom.GROW.value,
+        help="Out of GPU memory: try again with more, or fail. Default: grow.",
+    ),
     click.option("--backoff", metavar="TIME", help="First pause before a retry; doubles. As 10s."),
     click.option("--preemptible", is_flag=True, help="May make room for urgent tasks."),
     click.option("--min-run", metavar="TIME", help="Not before it ran so long. Default: 10m."),
@@ -42,7 +49,7 @@ _OPTIONS = (
     click.option("--hold", is_flag=True, help="Not before it is released."),
 )
 ROOM_NAMES = ("preemptible", "min_run", "checkpoint_signal", "grace")
-RETRY_NAMES = ("retry_on", "retry_elsewhere", "backoff")
+RETRY_NAMES = ("retry_on", "retry_elsewhere", "oom", "backoff")
 #: What these options are called in what click has read; `hold` goes beside the spec.
 QUEUE_NAMES = ("begin", "after", "array", "is_zip", "at_most", *RETRY_NAMES, *ROOM_NAMES)
 
@@ -64,6 +71,7 @@ def queued(spec: TaskSpec, given: dict[str, Any]) -> TaskSpec:
         after=tuple([parse_dependency(text) for text in given["after"]]),
         retry_on=() if causes is None else tuple(each.strip() for each in causes.split(",")),
         retry_elsewhere=given["retry_elsewhere"],
+        oom=OnOom(given["oom"]),
         backoff_ms=spec.backoff_ms
         if backoff is None
         else parse_duration_ms(backoff, field="--backoff"),

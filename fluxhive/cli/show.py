@@ -19,6 +19,7 @@ from fluxhive.core.dependency import Dependency, Edit
 from fluxhive.core.errors import NotFound
 from fluxhive.core.request import Request, show_mib, show_ms
 from fluxhive.core.retry import describe
+from fluxhive.core.spec import OnOom
 from fluxhive.core.task import TaskSpec, TaskState
 from fluxhive.protocol.rest import AttemptView, MemberView, TaskView
 from fluxhive.sdk import tasks
@@ -182,7 +183,8 @@ def _retry(spec: TaskSpec) -> str:
     text = str(spec.retry)
     if spec.retry_on:
         text += f", for {', '.join(spec.retry_on)}"
-    return f"{text}, elsewhere first" if spec.retry_elsewhere else text
+    text = f"{text}, elsewhere first" if spec.retry_elsewhere else text
+    return f"{text}; not when it runs out of GPU memory" if spec.oom is OnOom.FAIL else text
 
 
 def _dependency(dependency: Dependency) -> str:

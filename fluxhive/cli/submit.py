@@ -15,6 +15,7 @@ from fluxhive.cli.code import upload_code
 from fluxhive.cli.completing import NODE_NAMES
 from fluxhive.cli.fluxhive import AS_SBATCH
 from fluxhive.cli.follow import follow
+from fluxhive.cli.gpu_count import ALL_GPUS, GpuCount, all_gpus
 from fluxhive.cli.headers import Head, head_of, slurm_line
 from fluxhive.cli.queueing import QUEUE_NAMES, queue_options, queued
 from fluxhive.cli.told import line_of, tell_submitted
@@ -110,7 +111,13 @@ class _Submit(click.Command):
 
 
 @click.command(cls=_Submit, context_settings={"allow_interspersed_args": False})
-@click.option("--gpus", type=int, default=0, metavar="N", help="How many GPUs. Default: none.")
+@click.option(
+    "--gpus",
+    type=GpuCount(),
+    default=0,
+    metavar="N|all",
+    help="How many GPUs; all of one node's. Default: none.",
+)
 @click.option("--gpu-mem", metavar="SIZE", help="Memory per GPU, as 8G, until more is known.")
 @click.option("--strict", "is_strict", is_flag=True, help="Reserve --gpu-mem, whatever is learned.")
 @click.option("--gpu-model", metavar="NAME", help="Only GPUs of this model, as a100.")
@@ -145,7 +152,13 @@ class _Submit(click.Command):
 @click.option("--torchrun", "is_torchrun", is_flag=True, help="Start it with PyTorch's torchrun.")
 @click.option("--nproc-per-node", type=int, metavar="N", help="Processes. Default: one a GPU.")
 @click.option("--prefix-ranks", is_flag=True, help="Each line of torchrun's behind its rank.")
-@click.option("--nodes", type=int, default=1, metavar="N", help="On N nodes at once; all is each.")
+@click.option(
+    "--nodes",
+    type=int,
+    default=1,
+    metavar="N",
+    help="On N nodes at once; --gpus and all else is of each.",
+)
 @click.option("--shell", "is_shell", is_flag=True, help="Read the words as one shell line.")
 @click.option("--merge-output", is_flag=True, help="Errors into the output, in their order.")
 @click.option("--dry-run", is_flag=True, help="Say where and when it would run; submit nothing.")
@@ -171,6 +184,8 @@ def command(**given: Any) -> int:
     asked = msgspec.convert(given, Asked)  # one typed value instead of twenty arguments
     if asked.is_followed and asked.form.is_data and not asked.form.is_quiet:
         raise InputError("`--json` and `-f` exclude each other", field="--json")
+    if asked.gpus == ALL_GPUS:
+        asked = replace(asked, gpus=_all_gpus(asked))
     spec = queued(_spec(asked), asks_when)
     if spec.array is not None and asked.is_followed:
         raise InputError(
@@ -194,6 +209,13 @@ def command(**given: Any) -> int:
     if not asked.form.is_quiet:
         messages.say(line_of(task))
     return follow(client, task.id)
+
+
+def _all_gpus(asked: Asked) -> int:
+    nodes = session.client(asked.control_url).nodes()
+    n_gpus = all_gpus(nodes, labels=asked.on_nodes, tags=asked.tags, model=asked.gpu_model)
+    messages.say(f"--gpus all: {n_gpus}, as many as one node has now")
+    return n_gpus
 
 
 def _spec(asked: Asked) -> TaskSpec:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from .outcome import Blame, GpuOom, Outcome
 from .request import show_mib
 from .retry import Counted, RetryDecision, backoff_ms, decide, describe
+from .spec import OnOom
 from .task import Attempt, Task, TaskState
 from .values import Mib, Value
 
@@ -52,7 +53,10 @@ def repair(
         least_mib = min(largest_mib, max(least_mib, gpu_mib + 1 if whole else had_mib))
     alone = whole or task.own_ooms > 1
     decision = decide(task, outcome, None)
-    if decision.to is TaskState.QUEUED:
+    if task.spec.oom is OnOom.FAIL:
+        reason = f"{describe(outcome)}; it was to fail then (oom: fail)"
+        decision = RetryDecision(to=TaskState.FAILED, reason=reason)
+    elif decision.to is TaskState.QUEUED:
         what = _next(least_mib, gpu_mib, alone=alone, larger=whole)
         used = f" at {show_mib(wanted_mib)}" if wanted_mib else ""
         reason = f"attempt {task.attempts} ran out of GPU memory{used}; next {what}"

@@ -61,6 +61,15 @@ class SecretForm(Enum):
     FILE = "file"
 
 
+class OnOom(Enum):
+    """What follows when a task runs out of GPU memory by its own doing."""
+
+    #: It is tried again with more (oom_repair.py).
+    GROW = "grow"
+    #: It fails.
+    FAIL = "fail"
+
+
 class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the author wrote; never changes. Checked by ``spec_check.check_spec``."""
 
@@ -123,3 +132,5 @@ class TaskSpec(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     array: ArraySpec | None = None
     #: Name of the Python function that it calls and whose result it gives back; empty: a command.
     function: str = ""
+    #: What follows when it runs out of GPU memory by its own doing.
+    oom: OnOom = OnOom.GROW

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from fluxhive.core.array import ArraySpec, SweepVariable, check_array
 from fluxhive.core.errors import InputError
 from fluxhive.core.request import Request, parse_duration_ms, parse_mib
+from fluxhive.core.spec import OnOom
 from fluxhive.core.task import ExecutorKind, Priority, TaskSpec
 
 from .array_text import check_places, read_array
@@ -55,6 +56,8 @@ class Options(TypedDict, total=False):
     retry: int
     retry_on: Texts
     retry_elsewhere: bool
+    #: Out of GPU memory by its own doing: ``grow``, tried again with more, or ``fail``.
+    oom: str
     backoff: str | float | None
     #: Never start it a second time; run elsewhere after so long out of contact.
     at_most_once: bool
@@ -182,10 +185,20 @@ def _with_times(spec: TaskSpec, given: Options) -> TaskSpec:
         after=tuple([parse_dependency(text) for text in _after(after)]),
         retry_on=tuple(causes.split(",")) if isinstance(causes, str) and causes else tuple(causes),
         retry_elsewhere=given.get("retry_elsewhere", False),
+        oom=_on_oom(given.get("oom", OnOom.GROW.value)),
         preemptible=given.get("preemptible", False),
         checkpoint_signal=None if signal is None else signal.upper().removeprefix("SIG"),
         array=_array(given),
     )
+
+
+def _on_oom(word: str) -> OnOom:
+    known = [each.value for each in OnOom]
+    if word not in known:
+        raise InputError(
+            f"`--oom` is not one of {', '.join(known)}: `{word}`", field="--oom", value=word
+        )
+    return OnOom(word)
 
 
 def _array(given: Options) -> ArraySpec | None:

@@ -21,7 +21,7 @@ from fluxhive.core.events import (
 )
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.quota import Quota, QuotaScope
-from fluxhive.core.spec import DEFAULT_MIN_RUN_MS, ExecutorKind
+from fluxhive.core.spec import DEFAULT_MIN_RUN_MS, ExecutorKind, OnOom
 from fluxhive.core.spec_check import apply_defaults, check_spec
 from fluxhive.core.task import Priority, TaskSpec
 from fluxhive.core.values import NodeId, TaskId
@@ -71,6 +71,7 @@ class PeopledHive(ToldHive):
         min_run: str | None = None,
         executor: str = "exec",
         image: str | None = None,
+        oom: str = "grow",
     ) -> None:
         """A task is submitted; its id is the name. ``begin`` from now, ``after`` as ``t1:any``."""
         spec = TaskSpec(
@@ -100,6 +101,7 @@ class PeopledHive(ToldHive):
             retry_on=retry_on,
             retry_elsewhere=retry_elsewhere,
             preemptible=preemptible,
+            oom=OnOom(oom),
             min_run_ms=DEFAULT_MIN_RUN_MS if min_run is None else ms(min_run) or 0,
         )
         check_spec(spec)

@@ -102,6 +102,20 @@ def test_a_victim_of_a_neighbour_is_tried_again_free_of_charge_three_times(hive:
     assert hive.task("t1").state.value == "failed"
 
 
+def test_out_of_gpu_memory_a_task_fails_where_that_was_asked(hive: Hive) -> None:
+    """Its own doing, that is: what a neighbour did to it is made good for it as for any other."""
+    hive.node("n1", gpus=["80G"])
+    hive.submit("t1", gpu_memory="8G", oom="fail")
+    hive.submit("t2", gpu_memory="8G")
+    hive.says(out_of_memory_by_a_neighbour("t1.1"))
+    hive.waits("10m")
+    hive.ends("t1.2", "gpu-oom", exit_code=1)
+    hive.ends("t2.1", "gpu-oom", exit_code=1)
+    assert hive.task("t1").state.value == "failed"
+    assert hive.task("t1").reason.endswith("; it was to fail then (oom: fail)")
+    assert not hive.task("t2").state.is_final
+
+
 def out_of_memory_by_a_neighbour(attempt: str) -> AttemptEnded:
     oom = GpuOom(blame=Blame.NEIGHBOUR, culprit=AttemptId("t9.1"))
     number = int(attempt.split(".")[1])

@@ -84,7 +84,7 @@ def test_a_value_of_the_wrong_kind_is_named(cli: Cli) -> None:
     done = cli("submit", "--gpus", "two", "--", "x")
     assert done.code == 2
     assert done.err == (
-        "error: `--gpus` must be a whole number: `two`\n\n"
+        "error: `--gpus` must be a whole number or `all`: `two`\n\n"
         "hint: say how many: `fluxhive gpus` lists what there is\n"
     )
 

@@ -18,7 +18,7 @@ from tests.unit.cli.conftest import Cli
 #: Flags that are about the command line, and those of others' words.
 NOT_OPTIONS = {
     "dry_run", "is_followed", "kind", "control_url", "is_json", "is_quiet", "words",
-    "output", "columns",
+    "output", "columns", "colour",
 }  # fmt: skip
 IN_OTHER_WORDS = {
     "time_limit": "time",
@@ -62,6 +62,7 @@ def both(cli: Cli, flags: str, words: tuple[str, ...], options: dict[str, Any]) 
         ("-n vit --project p -p high", {"name": "vit", "project": "p", "priority": "high"}),
         ("--retry 3 --retry-on exit:3,signal:9", {"retry": 3, "retry_on": ["exit:3", "signal:9"]}),
         ("--retry 1 --retry-elsewhere", {"retry": 1, "retry_elsewhere": True}),
+        ("--gpus 1 --oom fail", {"gpus": 1, "oom": "fail"}),
         ("--env A=1 --secret K --secret F=file", {"env": {"A": "1"}, "secret": ["K", "F=file"]}),
         ("--workdir sub --at-most-once", {"workdir": "sub", "at_most_once": True}),
         ("--failover 30m --merge-output", {"failover": "30m", "merge_output": True}),
@@ -108,6 +109,7 @@ def test_every_flag_has_its_option() -> None:
         ({"after": "t-1:never"}, "after", "`after` is not a task", "t-7f3k:any"),
         ({"prefix_ranks": True}, "prefix_ranks", "`prefix_ranks` is about", "add `torchrun=…`"),
         ({"priority": "top"}, "priority", "`priority` is not one of low, normal", ""),
+        ({"oom": "shrink"}, "oom", "`oom` is not one of grow, fail: `shrink`", ""),
         ({"time": "soon"}, "time", "time: not a length of time: `soon`", "1h30m"),
     ],
 )
