@@ -1,11 +1,13 @@
 """How long a line takes from the program that writes it to a person who follows it.
 
-    python benchmarks/log_latency.py [--lines 1000] [--every-ms 20]
+    python benchmarks/log_latency.py [--lines 1000] [--every-ms 20] [--beside 0]
 
 A task writes a line every so often, each with the clock of the machine in it; another process'
 follower reads it as `fluxhive logs -f` does. Between them: the task's file, the agent, a frame on
 the socket, the server and its file, an event on the follower's stream. Beside it, in the same run:
-the same program read through a pipe, which is the least that two processes can do.
+the same program read through a pipe, which is the least that two processes can do. With
+``--beside`` so many more tasks print likewise meanwhile, which nobody follows. On a busy machine
+run it by `chrt -r 1`: then what is measured is the way, not who gets a core.
 """
 
 from __future__ import annotations
@@ -51,14 +53,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lines", type=int, default=1_000)
     parser.add_argument("--every-ms", type=float, default=20.0)
+    parser.add_argument("--beside", type=int, default=0, metavar="TASKS")
     options = parser.parse_args()
     program = PROGRAM.format(lines=options.lines, every_s=options.every_ms / 1000)
     heading("log latency")
-    with own_hive() as hive:
+    # A pretended GPU for each: so many run at once, whatever cores there are.
+    with own_hive(FLOWHIVE_FAKE_GPUS=f"{options.beside + 1}x8G") as hive:
         client = fluxhive.Client(transport=hive.transport)
-        task = client.submit([sys.executable, "-c", program], name="lines")
+        for _ in range(options.beside):
+            client.submit([sys.executable, "-c", program], name="beside", cpus=0, gpus=1)
+        task = client.submit([sys.executable, "-c", program], name="lines", cpus=0, gpus=1)
+        before, began = hive.cpu_s(), time.monotonic()
         followed = delays_ms(task.logs(follow=True))
+        took_s, after = time.monotonic() - began, hive.cpu_s()
     print(told("FlowHive", followed))
+    for process in ("agent", "server"):
+        print(f"  {process:12} {(after[process] - before[process]) / took_s:.1%} of a core")
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, bufsize=0
     ) as piped:

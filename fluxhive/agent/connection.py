@@ -306,7 +306,10 @@ class Connection:
 
     async def _send_logs(self, socket: ClientConnection) -> None:
         compress = self._zstd and self._logs.window.is_slow
-        reads = await self._disk.run(partial(self._logs.read, self._logs.plan(), compress=compress))
+        pieces = self._logs.plan()
+        reads = self._logs.read_at_once(pieces)
+        if reads is None:
+            reads = await self._disk.run(partial(self._logs.read, pieces, compress=compress))
         self._logs.sent(reads)
         for each in reads:
             if each.frame is not None:

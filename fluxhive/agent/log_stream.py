@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 #: Kinds of trouble that are noted of one stream.
 FLAGS_MAX = 8
+#: Read in the loop: so much of a stream, so many streams at once.
+AT_ONCE_BYTES, AT_ONCE_STREAMS = 16 * 1024, 8
 QUOTA_REASON = "the server keeps no more of one stream (log quota)"
 
 
@@ -38,9 +40,11 @@ class Stream:
         "number",
         "on_flag",
         "quiet",
+        "read_at",
         "received",
         "rests_until",
         "sent",
+        "step",
         "watch",
     )
 
@@ -66,8 +70,12 @@ class Stream:
         self.is_muted = False
         #: Places where output may be missing, with the reason: told again in each session.
         self.flags: list[LogGap] = []
+        #: Of the watch: looks without growth, when it was read to its end last, when it is looked
+        #: at next, how far its bunches have grown, and its number at inotify.
         self.quiet = 0
+        self.read_at = 0.0
         self.rests_until = 0.0
+        self.step = 0
         self.watch: int | None = None
 
     def size(self) -> int:
@@ -151,21 +159,41 @@ def read_piece(piece: Piece, compress: bool) -> Read:
         reason, resumes = gone.reason, gone.end
     except OSError as error:
         reason = error.strerror or "cannot be read"
-    frame = None
-    if data:
-        chunk = LogChunk(
-            channel=stream.channel,
-            stream=stream.number,
-            offset=piece.offset,
-            time_ms=time.time_ns() // 1_000_000,
-            data=data,
-        )
-        frame = encode_log(chunk, compress=compress)
     gap = None
     reached = piece.offset + len(data)
     if resumes is not None and len(data) < piece.length and resumes > reached:
         gap = _gap(stream, reached, resumes, reason)
-    return Read(piece, len(data), frame, gap)
+    return Read(piece, len(data), _frame(piece, data, compress) if data else None, gap)
+
+
+def read_at_once(pieces: Iterable[Piece]) -> list[Read] | None:
+    """What little there is of few running streams, without waiting for a disk; or None."""
+    reads: dict[Stream, Read] = {}
+    for piece in pieces:
+        stream = piece.stream
+        if stream in reads:
+            continue
+        n_bytes = stream.file.end() - piece.offset
+        is_little = 0 < n_bytes < min(AT_ONCE_BYTES, piece.length)
+        is_told = stream.is_full or stream.end is not None
+        if is_told or not is_little or len(reads) == AT_ONCE_STREAMS:
+            return None
+        data = stream.file.read_at_once(piece.offset, n_bytes)
+        if not data:
+            return None
+        reads[stream] = Read(piece, len(data), _frame(piece, data, compress=False), None)
+    return list(reads.values())
+
+
+def _frame(piece: Piece, data: bytes, compress: bool) -> bytes:
+    chunk = LogChunk(
+        channel=piece.stream.channel,
+        stream=piece.stream.number,
+        offset=piece.offset,
+        time_ms=time.time_ns() // 1_000_000,
+        data=data,
+    )
+    return encode_log(chunk, compress=compress)
 
 
 def bound(stream: Stream, backlog_bytes: int) -> None:

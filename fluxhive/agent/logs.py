@@ -1,9 +1,9 @@
 """Ships what tasks print: tails their files from the server's mark on, never faster than it takes.
 
 The tailer keeps no cursor of its own over a reconnect: ``resume`` tells it where the server stands.
-A stream is looked at by the clock while it grows, and by inotify once it is quiet, so that quiet
-tasks cost nothing. The loop's thread calls everything here except ``read``, which does the reading
-in a worker thread; one read is under way at a time (the connection's writer does it).
+When a stream is looked at is the watch's business (log_watch.py). The loop's thread calls
+everything here except ``read``, which does the reading in a worker thread; one read is under way at
+a time (the connection's writer does it).
 """
 
 from __future__ import annotations
@@ -19,18 +19,14 @@ from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import LogGap, LogUpTo
 from fluxhive.protocol.wire import EXTRAS, FIRST_OF_PROCESSES, METRICS, STDERR, STDOUT, STREAMS_MAX
 
-from .bell import Bell
-from .inotify import Inotify
 from .log_file import is_disk_full
-from .log_stream import Piece, Read, Stream, bound, read_piece, share_out
+from .log_stream import Piece, Read, Stream, bound, read_at_once, read_piece, share_out
+from .log_watch import LogWatch
 from .log_window import Window
 from .output_files import numbers_apart, output_path, processes_apart
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.025
-#: A stream that did not grow for so many looks is left to inotify.
-QUIET_POLLS = 8
 #: Everything is looked at this often, should a notification get lost (queue overflow, inotify(7)).
 SWEEP_S = 5.0
 #: Read at a time, so that control messages get their turn in between.
@@ -67,14 +63,10 @@ class LogTailer:
         self._streams: dict[tuple[int, int], Stream] = {}
         self._channels: dict[AttemptId, int] = {}
         self._is_paused = True
-        #: Looked at by the clock.
-        self._hot: dict[Stream, None] = {}
         #: Have bytes to send, in the order in which it is their turn.
         self._ready: dict[Stream, None] = {}
-        self._watched: dict[int, Stream] = {}
-        self._inotify = Inotify()
+        self._watch = LogWatch(self._make_ready)
         self._leaving: list[Stream] = []
-        self._bell = Bell()
 
     # ── which streams there are ───────────────────────────────────────────────────────────────
 
@@ -108,8 +100,7 @@ class LogTailer:
             stream.end = length
             if not stream.file.is_itself:
                 stream.flag("the log file was deleted or replaced by the task")
-            self._hot.pop(stream, None)
-            self._unwatch(stream)
+            self._watch.drop(stream)
             self._consider(stream)
 
     def lengths(self, attempt_id: AttemptId) -> tuple[int, ...] | None:
@@ -136,10 +127,9 @@ class LogTailer:
             stream = self._streams.pop((channel, number), None)
             if stream is None:
                 continue
-            self._hot.pop(stream, None)
             self._ready.pop(stream, None)
             self._freeable.pop(stream, None)
-            self._unwatch(stream)
+            self._watch.drop(stream)
             self.window.drop(stream.sent - stream.received)
             stream.received = stream.sent
             if stream.file.is_open:
@@ -155,7 +145,7 @@ class LogTailer:
         ``way_s``: how long the hello and its answer took. ``only_marked``: what the server names no
         mark of it does not know (a backup was restored), and would never answer for.
         """
-        self._is_paused = False
+        self._is_paused = self._watch.is_paused = False
         self.window = Window(way_s)
         self._ready.clear()
         known = {(mark.channel, mark.stream): mark for mark in marks}
@@ -166,14 +156,13 @@ class LogTailer:
             for flag in stream.flags:
                 self.on_flag(flag)
             if stream.end is None:
-                self._unwatch(stream)
                 self._heat(stream)
             else:
                 self._consider(stream)
 
     def pause(self) -> None:
         """The connection is gone: nothing is looked at until there is another."""
-        self._is_paused = True
+        self._is_paused = self._watch.is_paused = True
         self._ready.clear()
 
     def up_to(self, mark: LogUpTo) -> None:
@@ -199,9 +188,8 @@ class LogTailer:
             # It did not take what was sent (a frame beyond its mark, a full disk): back to there.
             self.window.drop(stream.sent - stream.received)
             stream.received = stream.sent = mark.received
-            stream.rests_until = time.monotonic() + REST_S
             self._ready.pop(stream, None)
-            self._heat(stream)
+            self._heat(stream, at_s=time.monotonic() + REST_S)
         if self.has_work:
             self.on_ready()
 
@@ -233,6 +221,10 @@ class LogTailer:
                 finished.add(piece.stream)  # what comes after would leave a hole
         return reads
 
+    def read_at_once(self, pieces: Iterable[Piece]) -> list[Read] | None:
+        """The same in the loop, where that keeps nobody waiting; else None."""
+        return None if self._freeable or self.window.is_slow else read_at_once(pieces)
+
     def sent(self, reads: Iterable[Read]) -> None:
         """These go out now. Call before anything else happens to the streams."""
         now = time.monotonic()
@@ -247,15 +239,15 @@ class LogTailer:
             if read.gap is not None:
                 stream.sent = read.gap.end
                 if stream.end is None:
-                    stream.rests_until = now + REST_S if stream.is_full else 0.0
-                    self._heat(stream)
+                    self._heat(stream, at_s=now + REST_S if stream.is_full else 0.0)
                 else:
                     self._consider(stream)
             elif read.n_bytes == read.piece.length:
                 self._consider(stream, assume_more=True)
+            elif stream.end is None and (read.n_bytes or stream.size() <= stream.sent):
+                self._watch.caught_up(stream)
             elif stream.end is None:
-                stream.rests_until = 0.0 if read.n_bytes else now + REST_S
-                self._heat(stream)
+                self._heat(stream, at_s=now + REST_S)
             else:
                 # It grew and ended while this was read: what it wrote last is still to be sent.
                 self._consider(stream)
@@ -265,65 +257,15 @@ class LogTailer:
     async def run(self) -> None:
         """Looks at the streams for as long as the agent lives."""
         async with anyio.create_task_group() as group:
-            group.start_soon(self._poll, name="log-poll")
+            group.start_soon(self._watch.run, name="log-watch")
             group.start_soon(self._sweep, name="log-sweep")
-            if self._inotify.is_available:
-                group.start_soon(self._listen, name="log-inotify")
-
-    async def _poll(self) -> None:
-        while True:
-            if not self._hot or self._is_paused:
-                await self._bell.wait(SWEEP_S if self._hot else None)
-            self._look()
-            await anyio.sleep(POLL_S)
-
-    def _look(self) -> None:
-        if self._is_paused:
-            return
-        now = time.monotonic()
-        for stream in list(self._hot):
-            if now < stream.rests_until:
-                continue
-            if stream.size() > stream.sent:
-                self._make_ready(stream)
-                continue
-            stream.quiet += 1
-            if stream.quiet >= QUIET_POLLS:
-                self._leave_to_inotify(stream)
-
-    def _leave_to_inotify(self, stream: Stream) -> None:
-        watch = self._inotify.watch(stream.file.path)
-        if watch is None:
-            stream.quiet = 0
-            stream.rests_until = time.monotonic() + POLL_S * QUIET_POLLS
-            return
-        stream.watch = watch
-        self._watched[watch] = stream
-        del self._hot[stream]
-        # It may have been written to between the look and the watch.
-        if stream.size() > stream.sent:
-            self._unwatch(stream)
-            self._make_ready(stream)
-
-    async def _listen(self) -> None:
-        while True:
-            await anyio.wait_readable(self._inotify.fileno())
-            for watch in self._inotify.fired():
-                stream = self._watched.pop(watch, None)
-                if stream is not None:
-                    stream.watch = None
-                    self._heat(stream)
-            self._look()
 
     async def _sweep(self) -> None:
         while True:
             await anyio.sleep(SWEEP_S)
             live = [stream for stream in self._streams.values() if stream.end is None]
             self._find_metrics(live)
-            for stream in live:
-                if stream.watch is not None and stream.size() > stream.sent:
-                    self._unwatch(stream)
-                    self._heat(stream)
+            self._watch.sweep(live)
             await anyio.to_thread.run_sync(self._bound_disk, live)
             if self._is_disk_full:
                 self._disk_is_full(live)
@@ -338,7 +280,7 @@ class LogTailer:
 
     def close(self) -> None:
         """Frees all descriptors."""
-        self._inotify.close()
+        self._watch.close()
         for stream in [*self._streams.values(), *self._leaving]:
             stream.file.close()
 
@@ -369,16 +311,14 @@ class LogTailer:
 
     # ── where a stream stands ─────────────────────────────────────────────────────────────────
 
-    def _heat(self, stream: Stream) -> None:
+    def _heat(self, stream: Stream, *, at_s: float = 0.0) -> None:
         if stream.is_muted:
-            self._hot.pop(stream, None)
-            return
-        stream.quiet = 0
-        self._hot[stream] = None
-        self._bell.ring()
+            self._watch.drop(stream)
+        else:
+            self._watch.heat(stream, at_s=at_s)
 
     def _make_ready(self, stream: Stream) -> None:
-        self._hot.pop(stream, None)
+        self._watch.drop(stream)
         self._ready[stream] = None
         if self.has_work:
             self.on_ready()
@@ -392,9 +332,3 @@ class LogTailer:
             self._make_ready(stream)
         else:
             self._ready.pop(stream, None)
-
-    def _unwatch(self, stream: Stream) -> None:
-        if stream.watch is not None:
-            self._inotify.unwatch(stream.watch)
-            self._watched.pop(stream.watch, None)
-            stream.watch = None

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 
 _HAS_CALLS = hasattr(os, "pread")
+#: Of preadv2(2): EAGAIN instead of waiting for a disk. Linux, and few file systems refuse it.
+_NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 
 def read_at(descriptor: int, length: int, offset: int) -> bytes:
@@ -17,6 +19,18 @@ def read_at(descriptor: int, length: int, offset: int) -> bytes:
         return os.pread(descriptor, length, offset)
     os.lseek(descriptor, offset, os.SEEK_SET)
     return os.read(descriptor, length)
+
+
+def read_at_once(descriptor: int, length: int, offset: int) -> bytes | None:
+    """The same without waiting for a disk; None: that cannot be had here."""
+    if _NO_WAIT is None:
+        return None
+    buffer = bytearray(length)
+    try:
+        n_bytes = os.preadv(descriptor, [buffer], offset, _NO_WAIT)
+    except OSError:
+        return None  # it would have to wait, or the file system cannot say; reading says the rest
+    return bytes(buffer[:n_bytes])
 
 
 def write_at(descriptor: int, data: bytes, offset: int) -> int:

@@ -20,7 +20,7 @@ from fluxhive.protocol.wire import stream_name
 
 from .auth import Caller
 from .log_choice import LogChoice, Places, choose, is_over, offsets_of
-from .log_pieces import LogPiece, pieces
+from .log_pieces import LogPiece, newest_pieces, pieces
 from .log_stream import LogStream
 from .logs import LogStore
 from .lookup import Found, attempt_of, find_tasks
@@ -30,8 +30,9 @@ from .views import Views
 
 #: Bytes that one round reads; each piece of them is one event.
 ROUND_BYTES = 256 * 1024
-#: A program that prints a line at a time is told in bunches of this length.
-GATHER_S = 0.020
+#: What comes after a quiet time is told at once. What follows closely is told in bunches, each
+#: twice as long as the one before, up to the last of these.
+QUIET_S, GATHER_S_MIN, GATHER_S_MAX = 0.010, 0.001, 0.020
 #: The node of an attempt that is over says no more: what is here is all, after this time.
 PATIENCE_S = 30.0
 
@@ -111,13 +112,9 @@ class Follow:
         rank = choice.rank or 0
         offsets = offsets_of(choice, places)
         gaps = _Gaps(logs, attempt_id, offsets, choice)
-        quiet_since_s = anyio.current_time()
+        told_s, gather_s = anyio.current_time(), 0.0
         while True:
-            found = await anyio.to_thread.run_sync(
-                partial(self._pieces, attempt_id, choice, offsets),
-                limiter=self._services.log_readers,
-            )
-            if found:
+            if found := await self._news(attempt_id, choice, offsets):
                 events = []
                 for piece in found:
                     offsets[piece.stream] = piece.offset + len(piece.data)
@@ -138,17 +135,18 @@ class Follow:
                 has_caught_up = sum(len(piece.data) for piece in found) < ROUND_BYTES
                 # A reader may let this wait for long: it is not kept three times meanwhile.
                 found, events = [], []
+                gather_s = _gathering_s(gather_s, anyio.current_time() - told_s)
                 yield told
-                quiet_since_s = anyio.current_time()
+                told_s = anyio.current_time()
                 if has_caught_up:
-                    await anyio.sleep(GATHER_S)
+                    await anyio.sleep(gather_s)
                 continue
             if news := gaps.news(offsets):
                 yield b"".join(news)
             if not self._waits:
                 return
             await self._look()
-            if self._is_over(attempt_id, choice, anyio.current_time() - quiet_since_s):
+            if self._is_over(attempt_id, choice, anyio.current_time() - told_s):
                 if all(now <= offsets.get(n, 0) for n, now in self._sizes(attempt_id, choice)):
                     return
                 continue  # Something came between reading and looking.
@@ -157,6 +155,17 @@ class Follow:
                 await logs.wait_for_more(attempt_id, sizes, rank=rank)
             if scope.cancelled_caught:
                 yield comment("still here")
+
+    async def _news(
+        self, attempt_id: AttemptId, choice: LogChoice, offsets: Offsets
+    ) -> list[LogPiece]:
+        """What the reader does not have; a thread reads it where it is not in memory."""
+        newest = newest_pieces(self._streams(attempt_id, choice), offsets)
+        if newest is not None:
+            return newest
+        return await anyio.to_thread.run_sync(
+            partial(self._pieces, attempt_id, choice, offsets), limiter=self._services.log_readers
+        )
 
     def _attempt(self, attempt_id: AttemptId) -> Attempt:
         return attempt_of(self._found, attempt_id)
@@ -188,6 +197,13 @@ class Follow:
             return True
         # Its node knows of more than it sent, and is gone.
         return quiet_s > PATIENCE_S and not hive.sessions.is_connected(member.node_id)
+
+
+def _gathering_s(before_s: float, quiet_s: float) -> float:
+    """How long the next bunch is gathered, after so long a quiet."""
+    if quiet_s - before_s >= QUIET_S:
+        return 0.0
+    return min(max(before_s * 2, GATHER_S_MIN), GATHER_S_MAX)
 
 
 class _Gaps:

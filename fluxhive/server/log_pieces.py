@@ -18,6 +18,23 @@ class LogPiece(Value, frozen=True, kw_only=True):
     data: bytes
 
 
+def newest_pieces(
+    streams: Iterable[tuple[int, LogStream]], offsets: Mapping[int, int]
+) -> list[LogPiece] | None:
+    """What lies behind these offsets, where that came last and is still in memory; or None."""
+    found: list[LogPiece] = []
+    for number, stream in streams:
+        offset, received = offsets.get(number, 0), stream.received
+        if received <= offset:
+            continue
+        start, time_ms, data = stream.newest or (received, 0, b"")
+        if not start <= offset < min(start + len(data), received):
+            return None
+        new = data[offset - start : received - start]
+        found.append(LogPiece(stream=number, offset=offset, time_ms=time_ms, data=new))
+    return sorted(found, key=lambda piece: (piece.time_ms, piece.stream))
+
+
 def pieces(
     streams: Iterable[tuple[int, LogStream]], offsets: Mapping[int, int], limit: int
 ) -> list[LogPiece]:

@@ -61,6 +61,7 @@ class LogStream:
         "durable",
         "gaps",
         "gaps_stored",
+        "newest",
         "path",
         "quota",
         "received",
@@ -81,6 +82,8 @@ class LogStream:
         self.received = durable
         self.durable = durable
         self.gaps = self.gaps_stored = gaps
+        #: Offset, time and bytes of the chunk that came last, while somebody waits for it.
+        self.newest: tuple[int, Ms, bytes] | None = None
         #: Whether the names of its files are on the disk for good, too.
         self.synced_names = durable > 0
         self._data = -1

@@ -247,7 +247,12 @@ class LogWriter:
             # Its node, whose journal was set back, has found its run directory gone: we said so.
             return answer
         answer.where, answer.stream = where, found.stream
-        answer.refused = not self._write(where.stream(found.stream), found)
+        stream = where.stream(found.stream)
+        answer.refused = not self._write(stream, found)
+        # Those who wait need not read it from the file again.
+        stream.newest = None
+        if where.changed is not None and isinstance(found, LogChunk):
+            stream.newest = found.offset, found.time_ms, found.data
         return answer
 
     def _write(self, stream: LogStream, found: LogChunk | LogGap) -> bool:

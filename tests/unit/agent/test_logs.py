@@ -14,10 +14,11 @@ import anyio
 import pytest
 
 from fluxhive.agent.exit_facts import extras_of
-from fluxhive.agent.log_stream import Read
+from fluxhive.agent.log_stream import AT_ONCE_BYTES, Read
 from fluxhive.agent.log_window import WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, Window
 from fluxhive.agent.logs import KEPT_BYTES, LogTailer
 from fluxhive.agent.output_files import lengths_apart, make_apart
+from fluxhive.agent.positioned import read_at_once
 from fluxhive.core.values import AttemptId
 from fluxhive.protocol.agent import LogGap, LogUpTo
 from fluxhive.protocol.wire import (
@@ -75,6 +76,15 @@ def ship(tailer: LogTailer, server: LogServer) -> None:
             tailer.up_to(mark)
 
 
+def look(tailer: LogTailer) -> None:
+    """Every stream that runs is looked at now, whoever watches it."""
+    for stream in list(tailer._streams.values()):
+        is_looked_at = stream.end is None or stream in tailer._watch.hot
+        if is_looked_at and stream not in tailer._ready:
+            tailer._heat(stream)
+    tailer._watch.look()
+
+
 def run_directory(tmp_path: Path, out: bytes = b"", err: bytes = b"") -> str:
     directory = tmp_path / "run"
     directory.mkdir()
@@ -100,7 +110,7 @@ def test_what_is_written_last_while_a_piece_is_read_is_sent_too(tmp_path: Path) 
     directory = run_directory(tmp_path, out=b"first\n")
     tailer.follow(ATTEMPT, 7, directory)
     tailer.resume(())
-    tailer._look()
+    look(tailer)
     reads = tailer.read(tailer.plan(), compress=False)
     with open(f"{directory}/stdout", "ab") as file:
         file.write(b"last\n")
@@ -146,9 +156,7 @@ def test_a_server_that_did_not_take_a_frame_gets_it_again(tmp_path: Path) -> Non
     ship_one_round(tailer, server, lost=True)
     assert not tailer.has_work
     tailer.up_to(LogUpTo(channel=7, stream=STDOUT, received=0, durable=0))
-    for stream in tailer._hot:
-        stream.rests_until = 0.0
-    tailer._look()
+    look(tailer)
     ship(tailer, server)
     assert bytes(server.streams[7, STDOUT]) == out
 
@@ -204,10 +212,10 @@ def test_a_file_cut_below_what_was_sent_harms_nothing(tmp_path: Path) -> None:
     tailer.resume([])
     directory = run_directory(tmp_path, b"x" * 100)
     tailer.follow(ATTEMPT, 7, directory)
-    tailer._look()
+    look(tailer)
     ship(tailer, server)
     os.truncate(directory + "/stdout", 0)
-    tailer._look()
+    look(tailer)
     tailer.end(ATTEMPT, 0, 0)
     ship(tailer, server)
     assert len(server.streams[7, STDOUT]) == 100
@@ -305,14 +313,12 @@ def test_a_file_that_its_task_cut_goes_on_where_it_was_and_is_flagged(tmp_path: 
     tailer.resume([])
     directory = run_directory(tmp_path, b"before ")
     tailer.follow(ATTEMPT, 7, directory)
-    tailer._look()
+    look(tailer)
     ship(tailer, server)
     os.truncate(directory + "/stdout", 0)
-    tailer._look()
+    look(tailer)
     Path(directory, "stdout").write_bytes(b"after")
-    for stream in tailer._hot:
-        stream.rests_until = 0.0
-    tailer._look()
+    look(tailer)
     ship(tailer, server)
     assert bytes(server.streams[7, STDOUT]) == b"before after"
     assert [(flag.start, flag.end) for flag in flags] == [(7, 7)]
@@ -349,13 +355,42 @@ def test_what_is_no_log_file_any_more_is_a_gap_and_nothing_is_read_from_it(
 def test_a_stream_that_the_server_keeps_no_more_of_is_sent_as_a_gap(tmp_path: Path) -> None:
     tailer, path = bounded(tmp_path, 1_000_000)
     tailer.resume([LogUpTo(channel=7, stream=STDOUT, received=500, durable=500, is_full=True)])
-    tailer._look()
+    look(tailer)
     (read,) = tailer_round(tailer)[:1]
     assert read.frame is None
     assert read.gap is not None
     assert (read.gap.start, read.gap.end) == (500, 1_000_000)
     assert tailer._streams[7, STDOUT].sent == 1_000_000
     assert path.exists()
+
+
+def test_a_line_is_read_in_the_loop_where_that_keeps_nobody_waiting(tmp_path: Path) -> None:
+    tailer, server = LogTailer(), LogServer()
+    tailer.resume([])
+    directory = run_directory(tmp_path, b"the first opens the file ")
+    tailer.follow(ATTEMPT, 7, directory)
+    look(tailer)
+    assert tailer.read_at_once(tailer.plan()) is None
+    ship(tailer, server)
+    written = bytearray(b"the first opens the file ")
+    # A line; more than is read in the loop; and a disk that cannot be asked without waiting.
+    for data, is_at_once in ((b"a line ", True), (b"y" * (AT_ONCE_BYTES + 1), False)):
+        Path(directory, "stdout").write_bytes(bytes(written := written + data))
+        look(tailer)
+        reads = tailer.read_at_once(tailer.plan())
+        if has_reads_that_do_not_wait(directory):
+            assert (reads is not None) == is_at_once
+        if reads is not None:
+            tailer.sent(reads)
+            tailer.up_to(server.take(reads[0].frame or b""))
+        ship(tailer, server)
+        assert bytes(server.streams[7, STDOUT]) == written
+
+
+def has_reads_that_do_not_wait(directory: str) -> bool:
+    """Whether the file system under the tests can say that it would have to wait (tmpfs cannot)."""
+    with open(directory + "/stdout", "rb") as file:
+        return read_at_once(file.fileno(), 1, 0) is not None
 
 
 def test_a_forgotten_attempt_leaves_no_open_file(tmp_path: Path) -> None:
@@ -380,7 +415,7 @@ def test_a_quiet_stream_is_seen_when_it_speaks_again(tmp_path: Path, has_inotify
         ready = anyio.Event()
         tailer = LogTailer(lambda: ready.set())
         if not has_inotify:
-            tailer._inotify.close()
+            tailer._watch.close()
         tailer.resume([])
         tailer.follow(ATTEMPT, 7, directory)
         async with anyio.create_task_group() as group:
@@ -388,7 +423,7 @@ def test_a_quiet_stream_is_seen_when_it_speaks_again(tmp_path: Path, has_inotify
             await ready.wait()
             ship(tailer, server)
             if has_inotify:
-                while tailer._hot:  # noqa: ASYNC110  the tailer has no event for going quiet
+                while tailer._watch.hot:  # noqa: ASYNC110  the tailer has no event for going quiet
                     await anyio.sleep(0.01)
             ready = anyio.Event()
             async with await anyio.open_file(directory + "/stdout", "ab") as file:
@@ -434,7 +469,7 @@ def test_what_the_server_does_not_know_keeps_nobody_else_waiting(tmp_path: Path)
     (tmp_path / "b").mkdir()
     tailer.follow(AttemptId("t-1.1"), 1, run_directory(tmp_path / "a", bytes(WINDOW_BYTES_MAX)))
     tailer.resume([], only_marked=True)
-    tailer._look()
+    look(tailer)
     assert not tailer.has_work
     tailer.follow(AttemptId("t-2.1"), 2, run_directory(tmp_path / "b", b"known"))
     tailer.end(AttemptId("t-1.1"), WINDOW_BYTES_MAX, 0)
@@ -456,7 +491,7 @@ def test_metrics_are_followed_once_there_are_any_and_the_result_at_the_end(
     assert len(tailer._streams) == 2
     (tmp_path / "run" / "metrics").write_bytes(b"{}\n")
     tailer._find_metrics(list(tailer._streams.values()))
-    tailer._look()
+    look(tailer)
     ship(tailer, server)
     assert bytes(server.streams[7, METRICS]) == b"{}\n"
     (tmp_path / "run" / "result").write_bytes(b"\x80\x05" * 1000)
@@ -491,7 +526,7 @@ def test_what_each_process_writes_is_shipped_apart_and_dropped_with_the_rest(
     tailer.follow(ATTEMPT, 7, directory)
     (tmp_path / "run" / "processes" / "1.stdout").write_bytes(b"one\n")
     (tmp_path / "run" / "processes" / "0.stderr").write_bytes(b"zero\r")
-    tailer._look()
+    look(tailer)
     ship(tailer, server)
     assert bytes(server.streams[7, stream_of_process(1, STDOUT)]) == b"one\n", "while it runs"
     lengths = lengths_apart(directory)
@@ -522,7 +557,7 @@ def test_a_process_whose_files_the_task_removed_is_a_flag_and_not_another_stream
     make_apart(directory, 2)
     tailer.follow(ATTEMPT, 7, directory)
     (tmp_path / "run" / "processes" / "1.stdout").write_bytes(b"said and shipped\n")
-    tailer._look()
+    look(tailer)
     ship(tailer, server)
     shutil.rmtree(f"{directory}/processes")
     lengths = tailer.lengths(ATTEMPT)

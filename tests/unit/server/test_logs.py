@@ -21,7 +21,7 @@ from fluxhive.protocol.agent import LogGap
 from fluxhive.protocol.wire import STREAMS_MAX, LogChunk, encode_log
 from fluxhive.server import log_stream, log_writer, logs
 from fluxhive.server.log_marks import rank_and_stream, stored_number
-from fluxhive.server.log_pieces import LogPiece, pieces
+from fluxhive.server.log_pieces import LogPiece, newest_pieces, pieces
 from fluxhive.server.log_stream import Gap, LogStream
 from fluxhive.server.log_writer import AttemptLogs
 from fluxhive.server.logs import LogStore
@@ -298,6 +298,37 @@ async def test_both_streams_are_read_in_the_order_of_their_times(tmp_path: Path)
                 seen += piece.data
         assert offsets == [8, 10]
         assert sorted(seen) == sorted(b"one oops two again")
+
+
+async def test_what_came_last_is_told_from_memory_to_those_who_wait_for_it(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        where = it.logs.part(it.attempt.id, 0)
+        assert where is not None
+        await it.ship(frame(b"nobody waits "))
+        assert newest_pieces(where.all_streams(), {}) is None, "it is read from the file"
+        where.changed = anyio.Event()
+        await it.ship(frame(b"new", 13, at=5_000), frame(b"oops", stream=ERR, at=4_000))
+        found = newest_pieces(where.all_streams(), {OUT: 13})
+        assert found is not None
+        assert [(p.stream, p.offset, p.data) for p in found] == [
+            (ERR, 0, b"oops"),
+            (OUT, 13, b"new"),
+        ]
+        # Who has a part of it is given the rest, and who is further behind reads the file.
+        (rest,) = newest_pieces(where.all_streams(), {OUT: 14, ERR: 4}) or ()
+        assert (rest.offset, rest.data) == (14, b"ew")
+        assert newest_pieces(where.all_streams(), {OUT: 12, ERR: 4}) is None
+        assert newest_pieces(where.all_streams(), {OUT: 16, ERR: 4}) == []
+
+
+async def test_of_a_frame_that_was_not_taken_nothing_is_told_from_memory(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        where = it.logs.part(it.attempt.id, 0)
+        assert where is not None
+        await it.ship(frame(b"first"))
+        where.changed = anyio.Event()
+        await it.ship(frame(b"beyond", 50))
+        assert newest_pieces(where.all_streams(), {OUT: 5}) == []
 
 
 async def test_a_clock_that_goes_back_does_not_mix_up_a_stream(tmp_path: Path) -> None:
