@@ -23,6 +23,9 @@ const VIEWS: Record<string, string> = {
 /** Where the page is drawn, and what stands there for the server to replace by the view's frame. */
 const ROOT = '<div id="root">';
 const FRAME_MARK = "__FRAME__";
+/** At the beginning of a script: Chromium compiles all of it in another thread while it comes. Else
+ * the page's own thread compiles each function at its first call, having read over it once before. */
+const EAGER = "//# allFunctionsCalledOnLoad\n";
 /** Smaller files fit in a packet either way. */
 const PACKED_FROM_BYTES = 1_000;
 
@@ -30,6 +33,8 @@ type Bundle = Rolldown.OutputBundle;
 
 export function views(): Plugin {
   let frames: Record<string, string> = {};
+  /** Scripts that run at once, in full: that of all pages, and each page's own. */
+  const eager = new Set<string>();
   return {
     name: "fluxhive-views",
     apply: "build",
@@ -58,16 +63,23 @@ export function views(): Plugin {
       const entry = chunks.find((chunk) => chunk.isEntry && chunk.name === "index");
       if (!entry) throw new Error("the build made no `index`");
       const known = new Set(filesOf(entry.fileName, bundle));
+      eager.add(entry.fileName);
       const found: Record<string, string[]> = {};
       for (const [view, page] of Object.entries(VIEWS)) {
         const chunk = chunks.find((one) => one.moduleIds.some((id) => id.endsWith(`/pages/${page}`)));
         if (!chunk) throw new Error(`the build made no file of ${page}`);
+        eager.add(chunk.fileName);
         found[view] = filesOf(chunk.fileName, bundle).filter((file) => !known.has(file));
       }
       this.emitFile({ type: "asset", fileName: "views.json", source: JSON.stringify(found) });
       this.emitFile({ type: "asset", fileName: "frames.json", source: JSON.stringify(frames) });
     },
     writeBundle({ dir = "." }) {
+      // Here, for Vite has by now put before a script what it puts there.
+      for (const file of eager) {
+        const path = join(dir, file);
+        writeFileSync(path, EAGER + readFileSync(path, "utf8"));
+      }
       const folder = join(dir, "assets");
       for (const name of readdirSync(folder)) {
         const data = /\.(js|css)$/.test(name) ? readFileSync(join(folder, name)) : undefined;
