@@ -1,6 +1,7 @@
 import { env } from "node:process";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
+import { mantine } from "./mantine";
 import { views } from "./views";
 
 /** The server that `npm run dev` asks; `FLOWHIVE_DEV_TOKEN` stands for a login there. */
@@ -12,7 +13,7 @@ const headers: Record<string, string> = { origin: server };
 if (token) headers.authorization = `Bearer ${token}`;
 
 export default defineConfig({
-  plugins: [react(), views()],
+  plugins: [react(), mantine(), views()],
   html: { cspNonce: "__CSP_NONCE__" },
   build: {
     outDir: env.FLOWHIVE_WEB_OUT ?? "../fluxhive/server/static/dashboard",

@@ -1,12 +1,11 @@
 import "./styles";
-import { MantineProvider } from "@mantine/core";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
 import { createRoot } from "react-dom/client";
 import { onSignedOut, ProblemError } from "./api/http";
+import { Mantine } from "./mantine";
 import { createAppRouter } from "./router";
 import { NotesPlace } from "./shell/NotesPlace";
-import { theme } from "./theme";
 
 /** The server makes one for each answer and allows styles of this page by it alone. */
 const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
@@ -42,12 +41,12 @@ if (!root) throw new Error("index.html has no #root");
 // here: a file that waits may not hold what others use, and the build would be in fifty pieces.
 void Promise.all([router.load(), drawn()]).then(() =>
   createRoot(root).render(
-    <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={() => nonce}>
+    <Mantine nonce={nonce}>
       <QueryClientProvider client={client}>
         <NotesPlace />
         <RouterProvider router={router} />
       </QueryClientProvider>
-    </MantineProvider>,
+    </Mantine>,
   ),
 );
 

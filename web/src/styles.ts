@@ -1,6 +1,7 @@
 /** Mantine's style sheets, only those of what is used: the whole would be four times as much. */
 import "@mantine/core/styles/baseline.css";
 import "@mantine/core/styles/default-css-variables.css";
+import "virtual:mantine.css";
 import "@mantine/core/styles/global.css";
 import "@mantine/core/styles/ScrollArea.css";
 import "@mantine/core/styles/UnstyledButton.css";
