@@ -5,6 +5,7 @@ import { createRoot } from "react-dom/client";
 import { onSignedOut, ProblemError } from "./api/http";
 import { Mantine } from "./mantine";
 import { createAppRouter } from "./router";
+import { followLinks } from "./shell/links";
 import { NotesPlace } from "./shell/NotesPlace";
 
 /** The server makes one for each answer and allows styles of this page by it alone. */
@@ -29,6 +30,7 @@ const client = new QueryClient({
   },
 });
 const router = createAppRouter(client);
+followLinks(router);
 
 onSignedOut(() => {
   if (router.state.location.pathname === "/sign-in") return;

@@ -11,7 +11,7 @@ export function Ago({ atMs }: { atMs: number }) {
   const now = useNow(10_000);
   return (
     <time dateTime={new Date(atMs).toISOString()} onPointerEnter={titled(() => exact(atMs))}>
-      {ago(atMs, Math.max(now, Date.now() - 10_000))}
+      {ago(atMs, now)}
     </time>
   );
 }

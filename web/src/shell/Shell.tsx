@@ -1,16 +1,17 @@
 /** What stands around every page: where one is, the way elsewhere, and whether what is shown is live. */
 import { useDisclosure, useHotkeys } from "@mantine/hooks";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { Link, Outlet, useNavigate } from "@tanstack/react-router";
+import { Outlet, useLocation, useNavigate } from "@tanstack/react-router";
 import { lazy, Suspense, useEffect, useState } from "react";
 import { meQuery, tasksQuery } from "../api/queries";
 import hive from "../hive.svg?inline";
 import { followFeed } from "../live/feed";
 import { isNotifying, notify, toTell } from "../live/notify";
 import { Icon } from "../parts/Icon";
+import { PageLink } from "../parts/PageLink";
 import { FeedState } from "./FeedState";
 import { Person } from "./Person";
-import { PLACES } from "./places";
+import { PLACES, placeOf } from "./places";
 import { stepRows } from "./rows";
 import classes from "./Shell.module.css";
 import { typeAhead } from "./typeAhead";
@@ -19,11 +20,15 @@ import { useKeys } from "./useKeys";
 const Help = lazy(async () => ({ default: (await import("./Help")).Help }));
 const Palette = lazy(async () => ({ default: (await import("./Palette")).Palette }));
 
+/** Marks the place that one is at. */
+const HERE = { "data-status": "active", "aria-current": "page" } as const;
+
 export function Shell() {
   const client = useQueryClient();
   const me = useQuery(meQuery);
   const username = me.data?.username;
   const navigate = useNavigate();
+  const here = useLocation({ select: ({ pathname }) => placeOf(pathname) });
   // Watched on every page, so that their end can be told.
   useQuery({
     ...tasksQuery({ owner: username, state: "active", limit: 100, brief: true }),
@@ -53,20 +58,15 @@ export function Shell() {
         To the content
       </a>
       <header className={classes.bar}>
-        <Link to="/" className={classes.brand} aria-label="FlowHive, overview">
+        <PageLink to="/" className={classes.brand} aria-label="FlowHive, overview">
           <img src={hive} alt="" width={20} height={20} />
           <span>FlowHive</span>
-        </Link>
+        </PageLink>
         <nav className={classes.places} aria-label="Pages">
-          {PLACES.map((place) => (
-            <Link
-              key={place.to}
-              to={place.to}
-              className={classes.place}
-              activeOptions={{ exact: place.to === "/" }}
-            >
-              {place.label}
-            </Link>
+          {PLACES.map(({ to, label }) => (
+            <PageLink key={to} to={to} className={classes.place} {...(to === here && HERE)}>
+              {label}
+            </PageLink>
           ))}
         </nav>
         <div className={classes.tools}>

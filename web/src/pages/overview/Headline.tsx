@@ -1,5 +1,5 @@
-import { Link } from "@tanstack/react-router";
 import type { Summary } from "../../api/types";
+import { PageLink } from "../../parts/PageLink";
 import { figuresOf } from "./figures";
 import classes from "./Overview.module.css";
 
@@ -18,9 +18,9 @@ export function Headline({ summary, nNodes }: Props) {
           <dd>
             <span className={classes.number}>
               {search ? (
-                <Link to="/tasks" search={search}>
+                <PageLink to="/tasks" search={search}>
                   {value}
-                </Link>
+                </PageLink>
               ) : (
                 value
               )}

@@ -1,5 +1,4 @@
 import { useQuery } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
 import { Fragment, useMemo, useState } from "react";
 import { gpuHistoryQuery } from "../../api/queries";
 import type { NodeView, TaskView, UsagePoint } from "../../api/types";
@@ -8,6 +7,7 @@ import { length } from "../../format/time";
 import { Empty } from "../../parts/Empty";
 import { GpuBar } from "../../parts/gpu/GpuBar";
 import { Icon } from "../../parts/Icon";
+import { PageLink } from "../../parts/PageLink";
 import { Panel } from "../../parts/Panel";
 import { freeText, groupsOf } from "./groups";
 import { troubleOf } from "./nodes";
@@ -109,9 +109,7 @@ function NodeRow({ node, tasks, points, isDense }: RowProps) {
     >
       <header className={classes.nodeHead}>
         <h2 className="ellipsis">
-          <Link to="/nodes/$node" params={{ node: node.label }}>
-            {node.label}
-          </Link>
+          <PageLink to={`/nodes/${encodeURIComponent(node.label)}`}>{node.label}</PageLink>
         </h2>
         {trouble && (
           <span className={classes.trouble} data-tone={trouble.tone}>

@@ -1,8 +1,8 @@
 /** The five-second look: is my task running, is it healthy, when is it my turn, is a GPU free? */
 import { useQuery } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
 import { meQuery, nodesQuery, summaryQuery, tasksQuery } from "../../api/queries";
 import { useTasksOnGpus } from "../../parts/gpu/useTasksOnGpus";
+import { PageLink } from "../../parts/PageLink";
 import { Panel } from "../../parts/Panel";
 import { Trouble } from "../../parts/Trouble";
 import { Headline } from "./Headline";
@@ -46,9 +46,9 @@ export function Overview() {
           <Panel
             title="My tasks"
             aside={
-              <Link to="/tasks" search={{ owner }}>
+              <PageLink to="/tasks" search={{ owner }}>
                 all
-              </Link>
+              </PageLink>
             }
           >
             <TaskList
@@ -60,9 +60,9 @@ export function Overview() {
           <Panel
             title="Next in the queue"
             aside={
-              <Link to="/tasks" search={{ order: "queue" }}>
+              <PageLink to="/tasks" search={{ order: "queue" }}>
                 all
-              </Link>
+              </PageLink>
             }
           >
             <QueueList page={queue.data} />
@@ -70,9 +70,9 @@ export function Overview() {
           <Panel
             title="Failed in 24 h"
             aside={
-              <Link to="/tasks" search={{ state: ["failed"], order: "ended" }}>
+              <PageLink to="/tasks" search={{ state: ["failed"], order: "ended" }}>
                 all
-              </Link>
+              </PageLink>
             }
           >
             <TaskList

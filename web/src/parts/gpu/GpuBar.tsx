@@ -4,11 +4,11 @@ import type { GpuView, TaskView, UsagePoint } from "../../api/types";
 import { gib, gibOf, gibOrUnknown } from "../../format/amount";
 import { ownerColour } from "../../format/owner";
 import { Icon, type IconName } from "../Icon";
-import { TaskLink } from "../TaskLink";
+import { TaskLink } from "../PageLink";
 import { freeMib, holdersOf, type Segment, segmentsOf } from "./bar";
 import classes from "./GpuBar.module.css";
 import { GpuFacts } from "./GpuFacts";
-import { HoverPlace } from "./HoverPlace";
+import { HoverCard, useHover } from "./HoverCard";
 import { Sparkline } from "./Sparkline";
 
 /** Where NVIDIA's cards begin to slow down is 83 °C and above. */
@@ -37,18 +37,26 @@ export const GpuBar = memo(function GpuBar({
   const segments = segmentsOf(gpu, holders);
   const names = holders.map((holder) => holder.name).join(", ");
   const isOut = report.state === "dirty" || report.state === "faulty";
+  const hover = useHover();
   return (
-    <HoverPlace
-      className={classes.gpu ?? ""}
-      isOut={isOut}
-      card={() => <GpuFacts gpu={gpu} nodeLabel={nodeLabel} holders={holders} />}
+    // biome-ignore lint/a11y/noStaticElementInteractions: what the card says, the bar's label says too
+    <div
+      className={classes.gpu}
+      data-out={isOut || undefined}
+      onMouseEnter={hover.enter}
+      onMouseLeave={hover.leave}
     >
       <div className={classes.head}>
         <span className={classes.index}>{report.index}</span>
         <span className={`${classes.who} ellipsis`}>
           {names || (isOut ? report.state_reason || report.state : restOf(gpu))}
         </span>
-        <Marks gpu={gpu} isDraining={isDraining} isDense={isDense} />
+        {marksOf(gpu, isDraining).map((mark) => (
+          <span key={mark.text} className={classes.mark} data-tone={mark.tone} title={mark.text}>
+            <Icon name={mark.icon} size={12} />
+            <span className={isDense ? "hidden-text" : undefined}>{mark.text}</span>
+          </span>
+        ))}
         <span className={classes.amount}>
           {isDense
             ? report.used_mib == null
@@ -58,9 +66,7 @@ export const GpuBar = memo(function GpuBar({
         </span>
       </div>
       <div className={classes.bar} role="group" aria-label={spoken(gpu, nodeLabel, holders)}>
-        {segments.map((segment) => (
-          <Piece key={`${segment.holder?.attemptId ?? ""}${segment.kind}`} segment={segment} />
-        ))}
+        {segments.map(pieceOf)}
       </div>
       <div className={classes.foot}>
         <Sparkline points={points} now={report.utilization_percent} />
@@ -68,16 +74,21 @@ export const GpuBar = memo(function GpuBar({
           {report.utilization_percent == null ? "–" : `${report.utilization_percent} %`}
         </span>
       </div>
-    </HoverPlace>
+      {hover.around && (
+        <HoverCard around={hover.around} close={hover.close}>
+          <GpuFacts gpu={gpu} nodeLabel={nodeLabel} holders={holders} />
+        </HoverCard>
+      )}
+    </div>
   );
 });
 
-function Piece({ segment }: { segment: Segment }) {
-  const { holder, kind, start, length } = segment;
+function pieceOf({ holder, kind, start, length }: Segment) {
   const place = { left: `${start * 100}%`, width: `${length * 100}%` };
-  if (!holder) return <span className={classes.piece} data-kind={kind} style={place} />;
+  if (!holder) return <span key={kind} className={classes.piece} data-kind={kind} style={place} />;
   return (
     <TaskLink
+      key={holder.attemptId + kind}
       task={holder.taskId}
       className={classes.piece}
       data-kind={kind}
@@ -89,17 +100,15 @@ function Piece({ segment }: { segment: Segment }) {
   );
 }
 
-function Marks({
-  gpu,
-  isDraining,
-  isDense,
-}: {
-  gpu: GpuView;
-  isDraining?: boolean;
-  isDense?: boolean;
-}) {
+interface Mark {
+  icon: IconName;
+  text: string;
+  tone: string;
+}
+
+function marksOf(gpu: GpuView, isDraining?: boolean): Mark[] {
   const { report } = gpu;
-  const marks: { icon: IconName; text: string; tone: string }[] = [];
+  const marks: Mark[] = [];
   if (report.state === "faulty") marks.push({ icon: "failed", text: "faulty", tone: "failed" });
   if (report.state === "dirty") marks.push({ icon: "warning", text: "dirty", tone: "retrying" });
   if ((gpu.reserved_mib ?? 0) > report.total_mib)
@@ -113,12 +122,7 @@ function Marks({
     marks.push({ icon: "power", text: brake, tone: "retrying" });
   }
   if (isDraining) marks.push({ icon: "drain", text: "draining", tone: "waiting" });
-  return marks.map((mark) => (
-    <span key={mark.text} className={classes.mark} data-tone={mark.tone} title={mark.text}>
-      <Icon name={mark.icon} size={12} />
-      <span className={isDense ? "hidden-text" : undefined}>{mark.text}</span>
-    </span>
-  ));
+  return marks;
 }
 
 /** Of a GPU that no task has: whether others are on it. */

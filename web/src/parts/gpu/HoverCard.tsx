@@ -11,59 +11,61 @@ import {
   useState,
 } from "react";
 import { createPortal } from "react-dom";
-import classes from "./HoverPlace.module.css";
+import classes from "./HoverCard.module.css";
 import { besides } from "./hover";
 
 const OPEN_MS = 150;
 const CLOSE_MS = 80;
 
-interface Props {
-  className: string;
-  isOut?: boolean;
-  children: ReactNode;
-  /** What the card says; asked for only when it is shown. */
-  card: () => ReactNode;
+/** There is one pointer: what it waits for, and how the card that is open is closed. */
+let waiting: number | undefined;
+let closeOpen: (() => void) | undefined;
+
+function later(ms: number, action: () => void): void {
+  window.clearTimeout(waiting);
+  waiting = window.setTimeout(action, ms);
 }
 
-export function HoverPlace({ className, isOut, children, card }: Props) {
+function closeAny(): void {
+  closeOpen?.();
+  closeOpen = undefined;
+}
+
+export interface Hover {
+  /** Where that is beside which the card shall be; undefined: there is none. */
+  around: DOMRect | undefined;
+  enter: (event: MouseEvent<HTMLElement>) => void;
+  leave: () => void;
+  close: () => void;
+}
+
+export function useHover(): Hover {
   const [around, setAround] = useState<DOMRect>();
-  const waiting = useRef<number>(undefined);
-  useEffect(() => () => window.clearTimeout(waiting.current), []);
-  const later = (ms: number, next: DOMRect | undefined) => {
-    window.clearTimeout(waiting.current);
-    waiting.current = window.setTimeout(() => setAround(next), ms);
+  return {
+    around,
+    enter: (event) => {
+      const place = event.currentTarget;
+      // The pointer came back from the card.
+      if (around) return later(0, () => undefined);
+      later(OPEN_MS, () => {
+        closeAny();
+        closeOpen = () => setAround(undefined);
+        setAround(place.getBoundingClientRect());
+      });
+    },
+    leave: () => later(CLOSE_MS, closeAny),
+    close: closeAny,
   };
-  const enter = (event: MouseEvent<HTMLDivElement>) => {
-    const rect = event.currentTarget.getBoundingClientRect();
-    later(OPEN_MS, rect);
-  };
-  const leave = () => later(CLOSE_MS, undefined);
-  return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: what the card says, the bar's label says too
-    <div
-      className={className}
-      data-out={isOut || undefined}
-      onMouseEnter={enter}
-      onMouseLeave={leave}
-    >
-      {children}
-      {around && (
-        <Card around={around} close={() => later(0, undefined)}>
-          {card()}
-        </Card>
-      )}
-    </div>
-  );
 }
 
-interface CardProps {
+interface Props {
   around: DOMRect;
   close: () => void;
   children: ReactNode;
 }
 
 /** In the document's body, so that no box cuts it; React still counts it as inside of its place. */
-function Card({ around, close, children }: CardProps) {
+export function HoverCard({ around, close, children }: Props) {
   const box = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     const card = box.current;
