@@ -141,4 +141,6 @@ def _reason(error: BaseException) -> str:
             return "timed out"
         inner = inner.__cause__ or inner.__context__
     text = str(error)
+    if "Remote end closed connection" in text:  # http.client's words
+        return "the other side closed it without an answer"
     return "timed out" if "timed out" in text else text.rpartition(": ")[2] or type(error).__name__

@@ -37,7 +37,7 @@ def not_chosen(request: Request) -> str:
     if request.tags:
         parts.append(f"the tags {', '.join(request.tags)}")
     asked = " with ".join(parts)
-    there = "no such node is there" if request.on_nodes else "no node has them all"
+    there = "no such node is there for it" if request.on_nodes else "no node has them all"
     return f"it asks {asked}, and {there}"
 
 

@@ -30,7 +30,12 @@ def ways_out(
         return ("let a machine join: `fluxhive run` there (docs/guides/add-a-node.md)",)
     if not {WaitCode.NEVER, WaitCode.NOT_CHOSEN} & set(codes):
         return ()
-    told = [_labels(request, nodes), _tags(request, nodes), _gpus(request, nodes)]
+    told = [
+        _others(hive, request, owner),
+        _labels(request, nodes),
+        _tags(request, nodes),
+        _gpus(request, nodes),
+    ]
     found = tuple(text for text in told if text)
     n_could = sum(never_there(request, node) is None for node in nodes)
     if not found and 0 < n_could < request.nodes:
@@ -45,6 +50,17 @@ def ways_out_of_hold(task: Task) -> tuple[str, ...]:
     if task.state.is_final:
         return (f"submit it again, with changes where wanted: fluxhive rerun {task.id}",)
     return ()
+
+
+def _others(hive: HiveState, request: Request, owner: str) -> str:
+    """Which of the nodes that are asked for serve somebody else."""
+    for node in (record.node for record in hive.nodes.values() if not record.serves(owner)):
+        if node.label in request.on_nodes:
+            return (
+                f"`{node.label}` serves {node.only_for} alone, until an administrator accepts it: "
+                f"fluxhive node accept {node.label}"
+            )
+    return ""
 
 
 def _labels(request: Request, nodes: list[Node]) -> str:

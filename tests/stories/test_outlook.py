@@ -182,10 +182,21 @@ def test_a_node_that_nobody_is_called_is_said_with_those_that_are(hive: Hive) ->
     spec = TaskSpec(command=("x",), request=Request(cpus=1, on_nodes=("gpu-b",)))
     tried = whole(dry_run(hive.manager.hive, spec, "ada"))
     assert tried.summary == (
-        "no node could hold it: it asks the node `gpu-b`, and no such node is there; "
+        "no node could hold it: it asks the node `gpu-b`, and no such node is there for it; "
         "the task waits for one"
     )
     assert tried.ways_out == ("nodes that are there: `gpu-a`",)
+
+
+def test_a_node_of_somebody_else_is_said_to_be_that(hive: Hive) -> None:
+    hive.node("gpu-a", only_for="bob")
+    hive.node("gpu-c")
+    spec = TaskSpec(command=("x",), request=Request(cpus=1, on_nodes=("gpu-a",)))
+    assert whole(dry_run(hive.manager.hive, spec, "ada")).ways_out == (
+        "`gpu-a` serves bob alone, until an administrator accepts it: fluxhive node accept gpu-a",
+        "nodes that are there: `gpu-c`",
+    )
+    assert whole(dry_run(hive.manager.hive, spec, "bob")).ways_out == ()
 
 
 def test_gpus_of_another_model_would_not_do(hive: Hive) -> None:
@@ -217,7 +228,7 @@ def test_nodes_that_were_not_chosen_say_the_least_and_alone_end_in_no_estimate(h
     assert hive.why("t1") == ["CPUS", "NOT_CHOSEN"]
     hive.edit("t1", on_nodes=("n9",))
     told = look(hive, "t1")
-    assert told.summary == "it asks the node `n9`, and no such node is there"
+    assert told.summary == "it asks the node `n9`, and no such node is there for it"
     assert told.estimate is None
     assert told.ways_out == ("nodes that are there: `n1`, `n2` and `n3`",)
 
