@@ -23,6 +23,8 @@ _SAME = (
 )
 _ELSEWHERE = {
     **dict.fromkeys((f"node {word}" for word in _SAME[0]), "fluxhive nodes"),
+    "node add": "fluxhive run",
+    "node token": "fluxhive token create --scope node",
     "service start": "fluxhive service install",
 }
 #: Members of a task's spec, and the options of `submit` that they are made of.

@@ -59,7 +59,7 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
             is_json=is_json or kind == "json",
             is_quiet=is_quiet or kind == "name",
             is_jsonl=kind == "jsonl",
-            is_table=kind in ("table", "wide"),
+            is_table=kind in ("table", "wide") or (kind is None and colour == "always"),
             is_wide=kind == "wide",
         )
         return command(*given, form=form, **named)
