@@ -21,7 +21,6 @@ from pathlib import Path
 from fluxhive.protocol.wire import STREAM_NAMES
 
 from .positioned import write_at
-from .run_directory import is_lock_held
 
 #: As many as end within a few seconds; each takes about 16 KiB of disk.
 ROOMS_MAX = 256
@@ -32,6 +31,9 @@ _REMOVED = frozenset((*STREAM_NAMES, *(f"{name}.marks" for name in STREAM_NAMES)
 _KEPT = frozenset(("spec.json", "shim.lock", "started", "exit"))
 #: Kept as it is where nothing was written to it.
 _OUTPUT = frozenset(("stdout", "stderr"))
+#: How its files are opened: not where their names lead elsewhere.
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_LOOK, _WRITE = os.O_RDONLY | _FLAGS, os.O_WRONLY | _FLAGS
 
 
 class SpareRooms:
@@ -51,33 +53,23 @@ class SpareRooms:
         False when it is not one that can be used again; it may be half emptied then, and is to be
         removed.
         """
-        if len(self._rooms) >= ROOMS_MAX:
+        if len(self._rooms) >= ROOMS_MAX or sys.platform == "win32":
             return False
         try:
-            if os.stat(f"{directory}/spec.json").st_size > SPEC_BYTES_MAX:
+            # Everything by names in the open directory: its own path is long, and walked once.
+            place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            if not _emptied(place):
                 return False
-            names = set(os.listdir(directory))
-            # A shim that is about to leave still holds the lock: the next could not claim it.
-            if not names >= _KEPT or names - _KEPT - _REMOVED or is_lock_held(directory):
-                return False
-            # Made again after it was deleted (lost_runs.py): this one leads to a shim that is gone.
-            if os.path.islink(f"{directory}/shim.lock"):
-                return False
-            # The spec holds what the task was told in secret, and without it nobody takes a room
-            # that is half emptied for an attempt's.
-            _blank(f"{directory}/spec.json")
-            for name in names & _REMOVED:
-                if name not in _OUTPUT or not _is_as_made(f"{directory}/{name}"):
-                    os.unlink(f"{directory}/{name}")
-            _blank(f"{directory}/started")
-            os.rename(f"{directory}/started", f"{directory}/.started.spare")
-            _blank(f"{directory}/exit")
-            os.rename(f"{directory}/exit", f"{directory}/.exit.tmp")
             self._n_made += 1
             room = f"{self._folder}/{self._n_made}"
             os.rename(directory, room)
         except OSError:
             return False
+        finally:
+            os.close(place)
         self._rooms.append(room)
         return True
 
@@ -89,26 +81,62 @@ class SpareRooms:
         return False
 
 
-def _blank(path: str) -> None:
-    """What was recorded must not be taken for the next attempt's.
+def _emptied(place: int) -> bool:
+    """Empties an open run directory. False, or ``OSError``: it cannot be used again."""
+    names = set(os.listdir(place))
+    # A shim that is about to leave still holds the lock: the next could not claim it. One that was
+    # made again after it was deleted (lost_runs.py) leads to a shim that is gone, and is a link.
+    if not names >= _KEPT or names - _KEPT - _REMOVED:
+        return False
+    _check_lock(place)
+    # The spec holds what the task was told in secret, and without it nobody takes a room that is
+    # half emptied for an attempt's.
+    if not _blank(place, "spec.json", most=SPEC_BYTES_MAX):
+        return False
+    for name in names & _REMOVED:
+        if name not in _OUTPUT or not _is_as_made(place, name):
+            os.unlink(name, dir_fd=place)
+    for name, spare in (("started", ".started.spare"), ("exit", ".exit.tmp")):
+        _blank(place, name)
+        os.rename(name, spare, src_dir_fd=place, dst_dir_fd=place)
+    return True
 
-    Not by cutting the file: where one is cut and written again ext4 writes it to the disk at once
-    (``auto_da_alloc``), thirty times the price.
-    """
-    descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
+
+def _check_lock(place: int) -> None:
+    """Raises ``OSError`` where a shim lives in it, or its lock is a link."""
+    import fcntl
+
+    descriptor = os.open("shim.lock", _LOOK, dir_fd=place)
     try:
-        write_at(descriptor, b" " * os.fstat(descriptor).st_size, 0)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     finally:
         os.close(descriptor)
 
 
-def _is_as_made(path: str) -> bool:
+def _blank(place: int, name: str, most: int | None = None) -> bool:
+    """What was recorded must not be taken for the next attempt's; False: it is larger than that.
+
+    Not by cutting the file: where one is cut and written again ext4 writes it to the disk at once
+    (``auto_da_alloc``), thirty times the price.
+    """
+    descriptor = os.open(name, _WRITE, dir_fd=place)
+    try:
+        size = os.fstat(descriptor).st_size
+        if most is not None and size > most:
+            return False
+        write_at(descriptor, b" " * size, 0)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _is_as_made(place: int, name: str) -> bool:
     """Whether an output is as the shim made it: empty, under this name alone, and writable for
     nobody else, by rights or by a descriptor that is still open."""
     if sys.platform != "linux":
         return False
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(name, _WRITE | os.O_NONBLOCK, dir_fd=place)
     except OSError:
         return False
     try:
