@@ -27,6 +27,21 @@ _ELSEWHERE = {
     "node token": "fluxhive token create --scope node",
     "service start": "fluxhive service install",
 }
+#: Options as other tools call them, and ours.
+_OPTION_OF = {
+    **dict.fromkeys(("--wait", "--watch", "--attach"), "--follow"),
+    **dict.fromkeys(("--memory", "--ram"), "--mem"),
+    **dict.fromkeys(("--gpu-memory", "--vram"), "--gpu-mem"),
+    **dict.fromkeys(("--job-name", "--title"), "--name"),
+    **dict.fromkeys(("--dependency", "--depends-on", "--depends"), "--after"),
+    **dict.fromkeys(("--timeout", "--time-limit", "--walltime"), "--time"),
+    **dict.fromkeys(("--cwd", "--chdir", "--dir"), "--workdir"),
+    **dict.fromkeys(("--nodelist", "--host", "--on"), "--node"),
+    **dict.fromkeys(("--constraint", "--label"), "--tag"),
+    **dict.fromkeys(("--retries", "--max-retries"), "--retry"),
+    **dict.fromkeys(("--qos", "--nice"), "--priority"),
+}
+_NOT_BUILT = {"--notify": "telling somebody elsewhere is not built yet; the dashboard tells you"}
 #: Members of a task's spec, and the options of `submit` that they are made of.
 _OPTIONS = {
     "after": "--after",
@@ -137,7 +152,11 @@ def _no_such_option(
 ) -> InputError:
     parameters = [] if context is None else context.command.params
     known = [name for parameter in parameters for name in parameter.opts if name[:1] == "-"]
+    other = _OPTION_OF.get(error.option_name)
     near = closest(error.option_name, list(error.possibilities or known))
+    if other in known:
+        near = f"did you mean `{other}`"
+    near = _NOT_BUILT.get(error.option_name, near)
     return InputError(
         f"unknown option of `{path}`: `{error.option_name}`",
         field=error.option_name,

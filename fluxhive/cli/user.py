@@ -52,7 +52,7 @@ def list_users(*, control_url: str | None, form: output.Form) -> None:
         "users",
         ("NAME", "ROLE", "EMAIL", "ACTIVE"),
         [
-            [user.username, user.role.value, user.email or "-", "yes" if user.active else "no"]
+            [user.username, user.role.value, user.email or "-", "yes" if user.active else "not yet"]
             for user in found
         ],
         items=found,
