@@ -30,9 +30,12 @@ class Serving(NamedTuple):
 
 @asynccontextmanager
 async def serving(
-    directory: Path, *, settings: HiveSettings | None = None, port: int = 0
+    directory: Path, *, settings: HiveSettings | None = None, port: int = 0, has_door: bool = True
 ) -> AsyncIterator[Serving]:
-    """Opens the hive and listens on loopback; the bearer token is taken as the node's id."""
+    """Opens the hive and listens on loopback; the bearer token is taken as the node's id.
+
+    ``has_door=False``: as under another ASGI server than ours.
+    """
     async with open_hive(directory, settings=settings or HiveSettings()) as hive:
 
         async def agent(websocket: WebSocket) -> None:
@@ -44,7 +47,7 @@ async def serving(
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                ws=FrameDoor,
+                ws=FrameDoor if has_door else "websockets-sansio",
                 ws_max_size=1024 * 1024,
                 ws_per_message_deflate=False,
                 timeout_graceful_shutdown=2,

@@ -109,6 +109,8 @@ def test_the_agent_comes_back_by_itself_after_a_server_restart(
 def test_told_to_end_the_agent_leaves_its_tasks_running(hive: AgentHive, tmp_path: Path) -> None:
     task = hive.submit(talker(tmp_path))
     until((tmp_path / "began").exists)
+    # The agent hears of the start a moment after the program runs.
+    until(lambda: hive.task(task).attempts[0].started_at_ms is not None)
     assert hive.kill_agent(signal.SIGTERM) == 0
     os.kill(int((tmp_path / "began").read_text()), 0)
     assert "tasks run on" in hive.said()
