@@ -1,6 +1,6 @@
 """What this node must not forget: which attempts it holds, and what it has yet to tell the server.
 
-A SQLite file with two tables, written in one transaction per step of the runner. It is not the
+A SQLite file (journal_tables.py), written in one transaction per step of the runner. It is not the
 truth about processes (that is the run directories) but about promises: an attempt that stands here
 was accepted, and is never started a second time. Its name goes last of all, after its run
 directory: one that is not named here says that this journal is not whole (former_life.py). Called
@@ -24,25 +24,30 @@ from fluxhive.core.errors import Conflict
 from fluxhive.core.values import AttemptId, Value
 from fluxhive.log_room import LogRoom
 
+from .journal_tables import (
+    FORGOTTEN,
+    HELD,
+    LAST,
+    SAID,
+    SCHEMA_VERSION,
+    checksum,
+    is_of_the_disk,
+    is_of_this_format,
+    migrate,
+    read_forgotten,
+    read_held,
+    read_last,
+    read_name,
+    read_said,
+)
+
 log = logging.getLogger(__name__)
 
-#: Raised with every change of the tables; an older agent refuses a newer journal.
-SCHEMA_VERSION = 3
 #: Transactions between two checkpoints: about 2 MiB of log.
 CHECKPOINT_EVERY = 500
 #: Room that is made in the log at a time: some sixty transactions.
 ROOM_BYTES = 256 * 1024
-#: What each version added.
-_STEPS = (
-    "create table held (attempt_id text primary key, record blob not null) without rowid;"
-    "create table outbox (n integer primary key autoincrement, body blob not null);",
-    "create table name (id text not null);insert into name values (lower(hex(randomblob(8))));",
-    # A row for each transaction that forgot some: a row for each name would cost a page each.
-    "create table forgotten (n integer primary key, names text not null);",
-)
-
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(NodeAttempt)
 
 
 class JournalUnavailable(Exception):
@@ -79,21 +84,17 @@ class Journal:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
             self._prepare(path)
-            self.held = self._read_held()
-            rows = self._db.execute("select n, names from forgotten order by n").fetchall()
+            self.held = read_held(self._db)
+            rows = read_forgotten(self._db)
             #: Forgotten attempts whose run directories may be there yet, the first one first.
-            self.forgotten = [AttemptId(name) for _, names in rows for name in names.split()]
-            self._names = _Names((n, len(names.split())) for n, names in rows)
+            self.forgotten = [name for _, names in rows for name in names]
+            self._names = _Names((n, len(names)) for n, names in rows)
             #: Its own from when it was begun: the server sees by it that one was lost.
-            self.id: str = self._db.execute("select id from name").fetchone()[0]
+            self.id = read_name(self._db)
             #: What was not acknowledged, in order.
-            self.said: list[tuple[int, bytes]] = list(
-                self._db.execute("select n, body from outbox order by n")
-            )
-            # Autoincrement keeps the highest number there ever was (sqlite.org/autoinc.html).
-            row = self._db.execute("select seq from sqlite_sequence").fetchone()
+            self.said = read_said(self._db)
             #: The highest number ever used, acknowledged or not.
-            self.last_n: int = row[0] if row else 0
+            self.last_n = read_last(self._db)
         except BaseException:
             self._db.close()
             raise
@@ -104,8 +105,13 @@ class Journal:
         self._is_torn = False
         self._n_since_checkpoint = 0
         # On a disk that takes nothing it is begun by the first flush.
-        with contextlib.suppress(sqlite3.Error, OSError):
-            self._begin_log()
+        with contextlib.suppress(OSError):
+            try:
+                self._begin_log()
+            except sqlite3.Error as error:
+                if not is_of_the_disk(error):
+                    self.close()
+                    raise sqlite3.DatabaseError(str(error)) from error
 
     def write(self, entry: Entry) -> None:
         """Stores the entry. Raises ``JournalUnavailable`` when the disk does not take it."""
@@ -189,17 +195,26 @@ class Journal:
     def _write(self, entry: Entry) -> None:
         if entry.held:
             self._db.executemany(
-                "insert or replace into held values (?, ?)",
-                [(name, _encoder.encode(record)) for name, record in entry.held.items()],
+                "insert or replace into held values (?, ?, ?)",
+                [
+                    (name, encoded, checksum(HELD, name, encoded))
+                    for name, record in entry.held.items()
+                    if (encoded := _encoder.encode(record))
+                ],
             )
         if entry.dropped:
             self._db.executemany(
                 "delete from held where attempt_id = ?", [(name,) for name in entry.dropped]
             )
         if entry.said:
-            self._db.executemany("insert or replace into outbox values (?, ?)", entry.said)
+            self._db.executemany(
+                "insert or replace into said values (?, ?, ?)",
+                [(n, body, checksum(SAID, n, body)) for n, body in entry.said],
+            )
+            n = entry.said[-1][0]
+            self._db.execute("update last set n = ?, sum = ?", (n, checksum(LAST, n)))
         if entry.acknowledged > self._acknowledged:
-            self._db.execute("delete from outbox where n <= ?", (entry.acknowledged,))
+            self._db.execute("delete from said where n <= ?", (entry.acknowledged,))
             self._acknowledged = entry.acknowledged
 
     def _write_forgotten(self, entry: Entry) -> int | None:
@@ -209,8 +224,10 @@ class Journal:
             self._db.execute("delete from forgotten where n <= ?", (last,))
         if not entry.dropped:
             return None
-        names = " ".join(entry.dropped)
-        return self._db.execute("insert into forgotten (names) values (?)", (names,)).lastrowid
+        n, names = self._names.next_n, " ".join(entry.dropped)
+        row = n, names, checksum(FORGOTTEN, n, names)
+        self._db.execute("insert into forgotten values (?, ?, ?)", row)
+        return n
 
     def _prepare(self, path: Path) -> None:
         # One agent per state directory (flock): an exclusive WAL needs no shared memory file.
@@ -219,7 +236,7 @@ class Journal:
         self._db.execute("pragma synchronous = full")
         self._db.execute("pragma wal_autocheckpoint = 0")
         version = self._db.execute("pragma user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
+        if version > SCHEMA_VERSION and not is_of_this_format(self._db):
             raise Conflict(
                 f"the journal `{path}` was written by a newer agent (format {version})",
                 hint="install the newer FlowHive here again, or let FLOWHIVE_STATE_DIR name "
@@ -227,12 +244,10 @@ class Journal:
             )
         # A log that was cut short before its first transaction leaves a file with nothing in it.
         self.was_absent = self.was_absent or version == 0
-        if version < SCHEMA_VERSION:
-            steps = "".join(_STEPS[version:])
-            self._db.executescript(f"begin; {steps} pragma user_version = {SCHEMA_VERSION}; commit")
         found = self._db.execute("pragma quick_check(1)").fetchone()[0]
         if found != "ok":
             raise sqlite3.DatabaseError(found)
+        migrate(self._db, version)
 
     def _begin_log(self) -> None:
         """Has SQLite begin its log, or begin it anew, with all that it flushes for that: the name
@@ -253,21 +268,6 @@ class Journal:
             flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
             self._log_fd = os.open(f"{self._path}-wal", flags)
 
-    def _read_held(self) -> dict[AttemptId, NodeAttempt]:
-        rows: Iterable[tuple[str, bytes]] = self._db.execute(
-            "select attempt_id, record from held order by attempt_id"
-        )
-        held: dict[AttemptId, NodeAttempt] = {}
-        for name, record in rows:
-            try:
-                attempt = _decoder.decode(record)
-            except msgspec.MsgspecError as error:
-                raise sqlite3.DatabaseError(f"a record cannot be read: {error}") from error
-            if attempt.dispatch.attempt_id != name:
-                raise sqlite3.DatabaseError(f"the record of {name} is that of another attempt")
-            held[AttemptId(name)] = attempt
-        return held
-
 
 class _Names:
     """How many names stand in which row of ``forgotten``; rows go from the first on."""
@@ -276,6 +276,8 @@ class _Names:
         self._rows = deque(rows)
         #: Of the first row, so many are removed already.
         self._n_removed = 0
+        #: The number of the next row.
+        self.next_n = self._rows[-1][0] + 1 if self._rows else 1
 
     def last_without(self, n_removed: int) -> int | None:
         """The last row of which nothing is left when so many more are removed; None: none is."""
@@ -294,6 +296,7 @@ class _Names:
             self._n_removed -= self._rows.popleft()[1]
         if row is not None:
             self._rows.append((row, n_names))
+            self.next_n = row + 1
 
 
 def _flush(descriptor: int) -> None:
@@ -309,9 +312,10 @@ def open_journal(path: Path) -> Journal:
     try:
         try:
             return Journal(path)
-        except sqlite3.OperationalError:
-            raise  # the disk or its permissions: moving the file away would not help
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            # SQLite's own words may hold what is no text in the file.
+            if is_of_the_disk(error):
+                raise
             aside = _move_aside(path)
             log.error("journal damaged", extra={"reason": str(error), "kept_as": str(aside)})
             return Journal(path, was_absent=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fluxhive.agent.journal import Entry, Journal, JournalUnavailable, open_journal
+from fluxhive.agent.journal_tables import _STEPS, HELD, NAME, SCHEMA_VERSION, checksum
 from fluxhive.core.effects import NodeAttempt
 from fluxhive.core.errors import Conflict
 from fluxhive.core.events import DispatchReceived
@@ -132,24 +135,85 @@ def test_it_keeps_its_name_for_as_long_as_it_is_the_same_one(tmp_path: Path) -> 
     assert open_journal(path).id not in ("", first.id)
 
 
-def test_one_of_the_version_before_is_taken_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
+def test_one_of_a_version_before_is_taken_on(tmp_path: Path, version: int) -> None:
     path = tmp_path / "journal.db"
+    with sqlite3.connect(path) as raw:
+        raw.executescript(f"{''.join(_STEPS[:version])} pragma user_version = {version}")
+        raw.execute("insert into held values (?, ?)", (ATTEMPT, msgspec.json.encode(attempt())))
+        raw.executemany("insert into outbox values (?, ?)", [(n, b"{}") for n in range(1, 6)])
+        raw.execute("delete from outbox where n in (1, 5)")
+        if version == 3:
+            raw.execute("insert into forgotten values (7, 't-8.1 t-9.1')")
+    raw.close()
+    for _ in range(2):
+        again = open_journal(path)
+        assert (again.held, again.was_absent) == ({ATTEMPT: attempt()}, False)
+        assert again.said == [(2, b"{}"), (3, b"{}"), (4, b"{}")]
+        assert again.last_n == 5, "the number of what has arrived is not used again"
+        assert again.forgotten == (["t-8.1", "t-9.1"] if version == 3 else [])
+        assert again.id
+        again.close()
+
+
+def small_journal(path: Path) -> bytes:
+    """A journal with something in each of its tables; its file."""
     journal = open_journal(path)
-    journal.write(Entry(held={ATTEMPT: attempt()}))
+    journal.write(Entry(held={ATTEMPT: attempt(HeldPhase.RUNNING)}, dropped=[AttemptId("t-9.1")]))
+    journal.write(Entry(said=[(1, b'{"exit_code": 17}'), (2, b"[]")]))
+    journal.write(Entry(acknowledged=1))
     journal.close()
     with sqlite3.connect(path) as raw:
-        raw.executescript("drop table name; drop table forgotten; pragma user_version = 1")
+        raw.execute("pragma page_size = 512")
+        raw.execute("pragma journal_mode = delete")
+        raw.execute("vacuum")
+        raw.execute("pragma journal_mode = wal")
     raw.close()
-    again = open_journal(path)
-    assert (again.held, again.was_absent) == ({ATTEMPT: attempt()}, False)
-    assert again.id
+    return path.read_bytes()
+
+
+def what_it_says(journal: Journal) -> tuple[object, ...]:
+    return journal.held, journal.said, journal.forgotten, journal.id, journal.last_n
+
+
+def test_a_byte_that_the_disk_has_changed_is_seen_wherever_it_lies(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Either nothing that counts has changed, and the journal can be gone on with, or it is a
+    damaged one: it is never believed to say anything else, and never keeps the agent from starting.
+    """
+    caplog.set_level(logging.CRITICAL)
+    path = tmp_path / "journal.db"
+    whole = small_journal(path)
+    journal = open_journal(path)
+    said = what_it_says(journal)
+    journal.close()
+    n_damaged = 0
+    for at in range(len(whole)):
+        for left in tmp_path.iterdir():
+            left.unlink()
+        changed = bytearray(whole)
+        changed[at] ^= 1 << at % 8
+        path.write_bytes(changed)
+        journal = open_journal(path)
+        if journal.was_absent:
+            assert what_it_says(journal)[:3] == ({}, [], [])
+            assert journal.id != said[3], "the server sees that one was lost"
+            n_damaged += 1
+        else:
+            assert what_it_says(journal) == said, f"byte {at} is believed"
+        journal.write(Entry(held={ATTEMPT: attempt()}, said=[(3, b"new")]))
+        journal.close()
+    assert n_damaged > 500
 
 
 def test_a_record_that_cannot_be_read_makes_the_journal_a_damaged_one(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     open_journal(path).close()
     with sqlite3.connect(path) as raw:
-        raw.execute("insert into held values ('t-1.1', '{\"phase\": 3}')")
+        record = b'{"phase": 3}'
+        row = "t-1.1", record, checksum(HELD, "t-1.1", record)
+        raw.execute("insert into held values (?, ?, ?)", row)
     raw.close()
     assert open_journal(path).was_absent
 
@@ -160,7 +224,9 @@ def test_a_record_under_another_name_makes_the_journal_a_damaged_one(tmp_path: P
     journal.write(Entry(held={ATTEMPT: attempt()}))
     journal.close()
     with sqlite3.connect(path) as raw:
-        raw.execute("update held set attempt_id = 't-jrt7.1'")
+        ((record,),) = raw.execute("select record from held")
+        row = "t-jrt7.1", checksum(HELD, "t-jrt7.1", record)
+        raw.execute("update held set attempt_id = ?, sum = ?", row)
     raw.close()
     assert open_journal(path).was_absent
 
@@ -182,6 +248,7 @@ def test_a_journal_of_a_newer_agent_is_refused_and_left_alone(tmp_path: Path) ->
     open_journal(path).close()
     with sqlite3.connect(path) as raw:
         raw.execute("pragma user_version = 99")
+        raw.execute("update name set sum = ?", (checksum(NAME, "made by it", 99),))
     raw.close()
     with pytest.raises(Conflict, match="newer agent"):
         open_journal(path)
