@@ -2,12 +2,14 @@
 
 A browser far away would else wait for the script, then for each answer. The answers are the API's
 own, asked inside as the person whose cookie the browser brought; without one, or where a page of
-another site asks, there are none, and the script asks as ever. They hold the hive's state: the page
-is never kept (``Cache-Control: no-store``).
+another site asks, there are none, and the script asks as ever, as it does for each answer that
+fails or takes long: the page always comes to its end. They hold the hive's state: the page is never
+kept (``Cache-Control: no-store``).
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from urllib.parse import urlencode
 
@@ -18,13 +20,18 @@ from starlette.types import Message
 
 from fluxhive.core.errors import AuthError
 
+from . import request_ids
 from .auth import Caller
 from .browser import check_own_page, session_text
 from .services import Services, services_of
 
+log = logging.getLogger(__name__)
+
 API = "/api/v1"
 #: A longer one is asked for by the script: it would hold up the page.
 ANSWER_BYTES_MAX = 256 * 1024
+#: What takes longer is asked for by the script, too: the rest of the page is held up no more.
+ANSWERED_WITHIN_S = 2.0
 #: Ids, names and what else a task is called in an address without being escaped.
 _TASK = re.compile(r"t/([A-Za-z0-9_-]{1,60})(?:/log)?")
 #: The same figures as in ``web/src/pages/overview``; another question is merely asked again.
@@ -55,13 +62,19 @@ async def first_answers(request: Request, view: str, caller: Caller | None) -> b
     answers: dict[str, msgspec.Raw] = {}
 
     async def ask(address: str) -> None:
-        found = await _ask(request, caller, address)
+        try:
+            found = await _ask(request, caller, address)
+        except Exception:  # supervisor: the page comes to its end; its script is told what failed
+            extra = {"request": request_ids.current()}
+            log.exception("no first answer for %s", address, extra=extra)
+            return
         if found is not None and len(found) <= ANSWER_BYTES_MAX:
             answers[address] = msgspec.Raw(found)
 
-    async with anyio.create_task_group() as group:
-        for address in addresses_of(view, request.url.query, caller, services):
-            group.start_soon(ask, address)
+    with anyio.move_on_after(ANSWERED_WITHIN_S):
+        async with anyio.create_task_group() as group:
+            for address in addresses_of(view, request.url.query, caller, services):
+                group.start_soon(ask, address)
     # In a data block nothing but the end of the block has a meaning (HTML, "script data state").
     return msgspec.json.encode({"live": live, "answers": answers}).replace(b"<", b"\\u003c")
 

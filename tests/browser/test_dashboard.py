@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests.helpers.browser import PATIENCE_MS, Visit
 from tests.helpers.cli_hive import CliHive
+from tests.helpers.cutting_line import cutting_line
 
 pytestmark = pytest.mark.timeout(180)
 expect.set_options(timeout=PATIENCE_MS)
@@ -127,3 +128,42 @@ def test_axe_finds_nothing_serious_on_any_page(chrome: Browser, hive: CliHive, s
     assert found == {}
     visit.check_clean()
     visit.close()
+
+
+def test_a_page_whose_answers_fail_says_so_within_its_frame_and_mends_itself(visit: Visit) -> None:
+    page = visit.page
+
+    def without_answers(route: Route) -> None:
+        answer = route.fetch()
+        text = re.sub(r'("first-answers"[^>]*>).*?</script>', r"\1{}</script>", answer.text())
+        route.fulfill(response=answer, body=text)
+
+    page.route(visit.url + "/", without_answers)
+    page.route("**/api/v1/**", lambda route: route.abort())
+    page.goto("/")
+    trouble = page.get_by_role("alert")
+    expect(trouble.get_by_text("the server does not answer")).to_be_visible()
+    expect(trouble.get_by_role("button", name="Try again")).to_be_visible()
+    frame = page.get_by_role("navigation", name="Pages").get_by_role("link", name="Overview")
+    expect(frame).to_have_attribute("aria-current", "page")
+    page.unroute_all(behavior="wait")
+    expect(page.locator("[role=group]").first).to_be_visible()
+    expect(trouble).to_have_count(0)
+    visit.errors.clear()  # Chromium logs every request that fails
+
+
+def test_a_page_that_is_cut_after_its_frame_becomes_whole_by_itself(
+    chrome: Browser, hive: CliHive
+) -> None:
+    with cutting_line(int(hive.transport.base_url.rpartition(":")[2])) as line:
+        visit = Visit(chrome, hive, url=line.url)
+        visit.sign_in()
+        line.page_bytes = 1_800  # the frame, packed; what is left of it is not enough for answers
+        page = visit.page
+        page.goto("/", wait_until="commit")
+        frame = page.get_by_role("navigation", name="Pages").get_by_role("link", name="Overview")
+        expect(frame).to_be_visible()
+        expect(page.locator("[role=group]").first).to_be_visible()
+        expect(page.get_by_role("status").get_by_text("live")).to_be_visible()
+        assert page.evaluate("document.readyState") == "loading"
+        visit.close()

@@ -61,9 +61,11 @@ def browser() -> Iterator[Browser]:
 class Visit:
     """A person at a browser, with one page."""
 
-    def __init__(self, opened: Browser, hive: CliHive, **settings: Any) -> None:
+    def __init__(
+        self, opened: Browser, hive: CliHive, *, url: str | None = None, **settings: Any
+    ) -> None:
         self.hive = hive
-        self.url = hive.transport.base_url
+        self.url = url or hive.transport.base_url
         self.context: BrowserContext = opened.new_context(
             base_url=self.url, viewport={"width": 1280, "height": 800}, **settings
         )

@@ -46,7 +46,7 @@ const shell = createRoute({
       if (error instanceof ProblemError && error.status === 401) {
         throw redirect({ to: "/sign-in", search: { next: location.href } });
       }
-      throw error;
+      // Anything else the shell says (Shell.tsx), and asks again.
     }
   },
 });

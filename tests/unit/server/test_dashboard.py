@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from fluxhive.server import dashboard
+from fluxhive.protocol.summary import Summary
+from fluxhive.server import dashboard, first_answers
 from tests.helpers.rest_hive import RestHive, rest_hive
 
 pytestmark = pytest.mark.anyio
@@ -184,6 +186,39 @@ async def test_a_page_begins_before_its_answers_are_made(
         steps.append("</head>" if b"</head>" in page else "")
     assert steps[:2] == ["</head>", "answers"]
     assert first_of(page.decode()) == {"answers": {}}
+
+
+async def test_a_page_comes_to_its_end_without_the_answers_that_fail_or_take_long(
+    it: RestHive,
+    built: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (built / "index.html").write_text(ANSWERING + "<p>the end</p>")
+
+    def fails() -> Summary:
+        raise RuntimeError("the tally is broken")
+
+    monkeypatch.setattr(it.services.tally, "summary", fails)
+    async with await signed_in(it) as browser:
+        page = await browser.get(SITE + "/", headers={"X-Request-ID": "look-at-me"})
+    assert page.text.endswith("<p>the end</p>")
+    answers = first_of(page.text)["answers"]
+    assert "/api/v1/summary" not in answers
+    assert {"/api/v1/auth/me", "/api/v1/nodes"} <= answers.keys()
+    (failure,) = [one for one in caplog.records if "no first answer" in one.message]
+    assert vars(failure)["request"] == "look-at-me"
+
+    async def asked(*_: object) -> bytes:
+        await anyio.sleep_forever()
+        return b""
+
+    monkeypatch.setattr(first_answers, "_ask", asked)
+    monkeypatch.setattr(first_answers, "ANSWERED_WITHIN_S", 0.01)
+    async with await signed_in(it) as browser:
+        page = await browser.get(SITE + "/")
+    assert page.text.endswith("<p>the end</p>")
+    assert first_of(page.text)["answers"] == {}
 
 
 async def test_no_text_of_a_user_ends_the_block_or_gets_the_nonce(

@@ -4,7 +4,6 @@
  */
 
 interface First {
-  /** From where on the channel tells what changes. */
   live?: { since: number; boot: string };
   answers?: Record<string, unknown>;
 }
@@ -12,27 +11,33 @@ interface First {
 /** A page that takes longer to begin asks anew. */
 const GOOD_FOR_MS = 15_000;
 
-const first = read();
-let answers: Record<string, unknown> = first.answers ?? {};
-if (typeof window !== "undefined") {
-  window.setTimeout(() => {
-    answers = {};
-  }, GOOD_FOR_MS);
+let known: First | undefined;
+
+/** What came with the page. Nobody asks before it has come (main.tsx), or is given up. */
+function first(): First {
+  if (known) return known;
+  const found = read();
+  known = found;
+  if (typeof window !== "undefined") {
+    window.setTimeout(() => {
+      found.answers = {};
+    }, GOOD_FOR_MS);
+  }
+  return found;
 }
 
 /** When they were given, by this browser's clock: at the earliest when the page was asked for. */
 export const FIRST_AT_MS = typeof performance === "undefined" ? 0 : performance.timeOrigin;
 
-export const firstLive = first.live;
-
-/** What the page knows; it stays to be taken. */
-export function seeFirst<T>(address: string): T | undefined {
-  return answers[address] as T | undefined;
+/** From where on the channel tells what changes. */
+export function firstLive(): First["live"] {
+  return first().live;
 }
 
 /** An answer that came with the page, once; undefined: it has to be asked for. */
 export function takeFirst<T>(address: string): T | undefined {
-  const answer = seeFirst<T>(address);
+  const answers = first().answers ?? {};
+  const answer = answers[address] as T | undefined;
   delete answers[address];
   return answer;
 }

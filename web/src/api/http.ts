@@ -15,6 +15,12 @@ export class ProblemError extends Error {
   }
 }
 
+/** What the server did not answer, or failed at, it may answer when it is asked again; what it
+ * refused stays refused. */
+export function mayBeAskedAgain(error: unknown): boolean {
+  return !(error instanceof ProblemError) || error.status === 0 || error.status >= 500;
+}
+
 type Listener = () => void;
 const signedOut = new Set<Listener>();
 

@@ -19,6 +19,8 @@ export interface Hearer {
   tasks: () => string[];
   begun: (snapshot: Snapshot) => void;
   changed: (changes: Changes) => void;
+  /** The line is open, for the first time or again. */
+  opened: () => void;
   /** The line was refused or lost: is this person still signed in? */
   lost: () => void;
 }
@@ -28,10 +30,12 @@ export function openChannel(hearer: Hearer): () => void {
   let heardAtMs = 0;
   let failures = 0;
   // What the page was given is from then: the line goes on from there.
-  let mark = firstLive;
+  let mark = firstLive();
   let said = "";
   let retrying: number | undefined;
   let isClosed = false;
+  /** Nothing was heard on this line yet. */
+  let isNew = true;
 
   const say = () => {
     const isOpen = socket?.readyState === WebSocket.OPEN && said !== "";
@@ -49,6 +53,8 @@ export function openChannel(hearer: Hearer): () => void {
   const hear = (message: LiveMessage) => {
     heardAtMs = Date.now();
     failures = 0;
+    if (isNew) hearer.opened();
+    isNew = false;
     if (message.type === "snapshot") {
       mark = { since: message.seq, boot: message.boot };
       hearer.begun(message);
@@ -64,6 +70,7 @@ export function openChannel(hearer: Hearer): () => void {
     const line = new WebSocket(`${location.origin.replace(/^http/, "ws")}${API}/feed`);
     socket = line;
     said = "";
+    isNew = true;
     line.onopen = watch;
     line.onmessage = (event) => hear(JSON.parse(String(event.data)) as LiveMessage);
     line.onclose = () => {

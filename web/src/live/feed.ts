@@ -4,6 +4,7 @@
  * show come as a number, and its lists are read again then, not too often.
  */
 import type { QueryClient } from "@tanstack/react-query";
+import { mayBeAskedAgain } from "../api/http";
 import { meQuery, nodesQuery, summaryQuery } from "../api/queries";
 import type { Changes, TaskPage, TaskView } from "../api/types";
 import { openChannel } from "./channel";
@@ -63,6 +64,12 @@ export function followFeed(client: QueryClient, told: (tasks: TaskView[]) => voi
       void client.invalidateQueries({ queryKey: ["task"], refetchType: "active" });
     },
     changed,
+    // What the server did not answer while it was away.
+    opened: () =>
+      void client.refetchQueries({
+        type: "active",
+        predicate: ({ state }) => state.error !== null && mayBeAskedAgain(state.error),
+      }),
     // Answers 401 when the session is over: then the sign-in page comes.
     lost: () => void client.refetchQueries({ queryKey: meQuery.queryKey }),
   });

@@ -3,12 +3,13 @@ import { useDisclosure, useHotkeys } from "@mantine/hooks";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Outlet, useLocation, useNavigate } from "@tanstack/react-router";
 import { lazy, Suspense, useEffect, useState } from "react";
-import { meQuery, tasksQuery } from "../api/queries";
+import { tasksQuery } from "../api/queries";
 import hive from "../hive.svg?inline";
 import { followFeed } from "../live/feed";
 import { isNotifying, notify, toTell } from "../live/notify";
 import { Icon } from "../parts/Icon";
 import { PageLink } from "../parts/PageLink";
+import { Trouble } from "../parts/Trouble";
 import { FeedState } from "./FeedState";
 import { Person } from "./Person";
 import { PLACES, placeOf } from "./places";
@@ -16,6 +17,7 @@ import { stepRows } from "./rows";
 import classes from "./Shell.module.css";
 import { typeAhead } from "./typeAhead";
 import { useKeys } from "./useKeys";
+import { useMe } from "./useMe";
 
 const Help = lazy(async () => ({ default: (await import("./Help")).Help }));
 const Palette = lazy(async () => ({ default: (await import("./Palette")).Palette }));
@@ -25,8 +27,8 @@ const HERE = { "data-status": "active", "aria-current": "page" } as const;
 
 export function Shell() {
   const client = useQueryClient();
-  const me = useQuery(meQuery);
-  const username = me.data?.username;
+  const { me, trouble } = useMe();
+  const username = me?.username;
   const navigate = useNavigate();
   const here = useLocation({ select: ({ pathname }) => placeOf(pathname) });
   // Watched on every page, so that their end can be told.
@@ -76,7 +78,7 @@ export function Shell() {
             <kbd>Ctrl K</kbd>
           </button>
           <FeedState />
-          {me.data && <Person me={me.data} />}
+          {me && <Person me={me} />}
         </div>
       </header>
       {helps && (
@@ -90,7 +92,7 @@ export function Shell() {
         </Suspense>
       )}
       <main id="main" className={classes.main} tabIndex={-1}>
-        <Outlet />
+        {trouble ? <Trouble {...trouble} /> : <Outlet />}
       </main>
     </div>
   );
