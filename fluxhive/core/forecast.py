@@ -91,7 +91,7 @@ def waiter_of(hive: HiveState, task: Task) -> Waiter:
     """A task as one that waits for room, whether it is in line or not."""
     line = hive.queue.line_of(task.id)
     if line is not None:
-        place = line.places[task.id]
+        place = line.place_of(task.id)
         return waiter_in(hive, line, place, rank_in(hive, line, place))
     need, key = need_for(hive, task.spec, task.owner), line_key(hive, task)
     terms = terms_for(hive, need)
@@ -168,7 +168,7 @@ def _n_before(hive: HiveState, line: Line, own: tuple[int, int]) -> int:
     rank_at = hive.ranking.of_line(line.key, line.need.expected)
     if (rank_at(head.submitted_at_ms), head.number) >= own:
         return 0
-    if len(line.places) == 1:
+    if line.n_waiting == 1:
         return 1
     places = line.in_order()
     low, high = 1, len(places)

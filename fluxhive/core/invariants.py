@@ -223,12 +223,13 @@ def _check_queue(manager: TaskManager) -> None:
         assert indexed == fit, f"law 21: {head.task_id} fits {fit}, by the index {indexed}"
         passes = hive.policy.backfill is not Backfill.NONE or (line.rank, head.number) == first
         assert fit is None or not passes, f"law 21: {head.task_id} would fit: {fit}"
-        for task_id in line.places:
+        for place in line.in_order():
+            task_id = place.task_id
             task = hive.tasks[task_id]
             assert task.state is TaskState.QUEUED, f"{task_id} is in line and {task.state}"
             assert line_key(hive, task) == key, f"{task_id} stands in the wrong line"
-            place = place_of(hive, task)
-            assert line.places[task_id] == place, f"law 13: {task_id} stands in the wrong place"
+            is_there = place == place_of(hive, task) == line.place_of(task_id)
+            assert is_there, f"law 13: {task_id} stands in the wrong place"
         # Cheap for one, but the laws are asked after every event: the head speaks for all.
         assert explain(hive, head.task_id), f"law 18: nothing explains why {head.task_id} waits"
     for task in hive.tasks.values():

@@ -18,7 +18,7 @@ from .lines import Line, LineKey, Need, Place, Shape
 from .need import need_of, shape_of, sources_of
 from .placement import Terms
 from .policy import DurationFrom, Order
-from .score import Ranking, stretch_ms
+from .score import Ranking
 from .signature import signature
 from .task import Task, TaskSpec
 from .values import Ms, TaskId
@@ -55,9 +55,9 @@ def enqueue(hive: HiveState, task: Task) -> None:
     queue = hive.queue
     key = line_key(hive, task)
     line = queue.add(place, key)
-    if len(line.places) == 1:
+    if line.n_waiting == 1:
         _settle(hive, line, _basis(hive, key))
-    if line.head is place:
+    elif line.head is place:
         line.rank = hive.ranking.rank(line)
         line.shape.push(line)
 
@@ -174,7 +174,6 @@ def _need(hive: HiveState, key: LineKey, basis: Basis) -> Need:
 def _settle(hive: HiveState, line: Line, basis: Basis) -> None:
     key = line.key
     need = _need(hive, key, basis)
-    line.stretch_ms = stretch_ms(hive.policy, key.request, need.expected)
     sources = tuple(dict.fromkeys(sources_of(key, basis, hive.policy)))
     owner = key.owner if hive.is_private(key.owner) else ""
     shape_key = shape_of(key, need, hive.policy, owner)

@@ -19,7 +19,7 @@ from .request import Estimate, Request
 from .values import Mib, Ms, NodeId, TaskId, Value
 
 
-class LineKey(NamedTuple):
+class LineKey(Value, frozen=True, cache_hash=True):
     """What its tasks have in common: all that decides about rank and need."""
 
     request: Request
@@ -39,6 +39,8 @@ class LineKey(NamedTuple):
 
 #: Whose shares a line goes by: its user's and project's, of GPUs or of CPUs.
 ShareKey: TypeAlias = tuple[str, str, Of]
+#: Those, and the rank of its priority.
+Weighs: TypeAlias = tuple[ShareKey, int]
 
 
 def share_key(key: LineKey) -> ShareKey:
@@ -46,7 +48,7 @@ def share_key(key: LineKey) -> ShareKey:
     return key.owner, key.project, kind_of(key.request)
 
 
-class Place(NamedTuple):
+class Place(Value, frozen=True, order=True):
     """Where a task stands in its line: by order of submission."""
 
     number: int
@@ -80,12 +82,14 @@ class ShapeKey(NamedTuple):
 
 
 class Need(Value, frozen=True, kw_only=True):
-    """What the tasks of a line need, as far as is known."""
+    """What the tasks of a line need, as far as is known; most lines of a shape share theirs."""
 
     #: As placement takes it: GPU memory filled in, alone where nothing is shared.
     request: Request
     estimate: Estimate | None
     expected: Expected
+    #: What its response ratio goes by (score.py).
+    stretch_ms: float
     #: What an agent must be able to do (capability.py).
     capabilities: tuple[str, ...] = ()
     #: Bookings that are for it.
@@ -103,26 +107,28 @@ class Line:
     """The tasks with one key, in order of submission."""
 
     __slots__ = (
+        "_crowd",
         "_heap",
         "_in_order",
         "basis",
         "head",
         "key",
         "need",
-        "places",
         "rank",
         "shape",
-        "share_key",
         "sources",
-        "stretch_ms",
+        "weighs_as",
     )
 
     def __init__(self, key: LineKey) -> None:
         self.key = key
-        self.share_key = share_key(key)
-        self.places: dict[TaskId, Place] = {}
+        #: All of the key that its rank goes by: shares and class.
+        self.weighs_as: Weighs = share_key(key), key.priority
         #: Who is first; None when nobody waits.
         self.head: Place | None = None
+        #: Everybody; None while there is nobody beside the head. In a long queue most tasks
+        #: are alone in their line, which then has nothing to keep but this one.
+        self._crowd: dict[TaskId, Place] | None = None
         self._heap: list[Place] = []
         #: The first one first; None when that is to be looked for.
         self._in_order: list[Place] | None = None
@@ -133,42 +139,60 @@ class Line:
         self.sources: tuple[str, ...] = ()
         #: Lower goes first; as of the last ranking.
         self.rank = 0
-        #: What its response ratio goes by (score.py).
-        self.stretch_ms = 1.0
         self.shape: Shape
+
+    @property
+    def n_waiting(self) -> int:
+        """How many stand in it."""
+        if self._crowd is None:
+            return 0 if self.head is None else 1
+        return len(self._crowd)
+
+    def place_of(self, task_id: TaskId) -> Place:
+        """Where a task stands that is in the line."""
+        if self._crowd is not None:
+            return self._crowd[task_id]
+        head = self.head
+        assert head is not None, f"{task_id} is not in this line, which is empty"
+        return head
 
     def add(self, place: Place) -> None:
         """Queue at this place."""
-        self.places[place.task_id] = place
+        head = self.head
+        if self._crowd is None:
+            if head is None or head.task_id == place.task_id:
+                self.head = place
+                return
+            self._crowd, self._heap = {head.task_id: head}, [head]
+        self._crowd[place.task_id] = place
         self._in_order = None
         heappush(self._heap, place)
-        self._find_head()
+        self._find_head(self._crowd)
 
     def remove(self, task_id: TaskId) -> None:
         """Leave the line; the task must be in it."""
-        del self.places[task_id]
+        crowd = self._crowd
+        if crowd is None:
+            self.head = None
+            return
+        del crowd[task_id]
         self._in_order = None
-        if len(self._heap) > STALE_FACTOR * len(self.places) + STALE_MIN:
-            self._heap = list(self.places.values())
+        if len(self._heap) > STALE_FACTOR * len(crowd) + STALE_MIN:
+            self._heap = list(crowd.values())
             heapify(self._heap)
-        self._find_head()
-
-    def empty(self) -> None:
-        """The last one leaves."""
-        self.places.clear()
-        self._in_order = None
-        self._heap.clear()
-        self.head = None
+        self._find_head(crowd)
 
     def first(self, n: int) -> list[Place]:
         """At most ``n`` of its tasks, the first one first; few others are looked at."""
-        heap = self._heap
+        crowd, heap = self._crowd, self._heap
+        if crowd is None:
+            return [self.head][:n] if self.head is not None else []
         found: list[Place] = []
         # None of a heap comes before the one above it: from the top down, the best of those below.
         below = [(heap[0], 0)] if heap else []
         while below and len(found) < n:
             place, at = heappop(below)
-            if self.places.get(place.task_id) is place:
+            if crowd.get(place.task_id) is place:
                 found.append(place)
             for child in range(2 * at + 1, min(2 * at + 3, len(heap))):
                 heappush(below, (heap[child], child))
@@ -176,17 +200,21 @@ class Line:
 
     def n_before(self, number: int) -> int:
         """How many of its tasks were submitted before this number."""
-        return sum(map(number.__gt__, map(_NUMBER, self.places.values())))
+        if self._crowd is None:
+            return int(self.head is not None and self.head.number < number)
+        return sum(map(number.__gt__, map(_NUMBER, self._crowd.values())))
 
     def in_order(self) -> list[Place]:
         """Who waits, the first one first; not to be changed."""
+        if self._crowd is None:
+            return [] if self.head is None else [self.head]
         if self._in_order is None:
-            self._in_order = sorted(self.places.values())
+            self._in_order = sorted(self._crowd.values())
         return self._in_order
 
-    def _find_head(self) -> None:
-        heap, places = self._heap, self.places
-        while heap and places.get(heap[0].task_id) is not heap[0]:
+    def _find_head(self, crowd: dict[TaskId, Place]) -> None:
+        heap = self._heap
+        while heap and crowd.get(heap[0].task_id) is not heap[0]:
             heappop(heap)
         self.head = heap[0] if heap else None
 
@@ -206,6 +234,7 @@ class Shape:
         "is_proven",
         "key",
         "lines",
+        "need",
         "number",
         "ranked_at_ms",
     )
@@ -215,6 +244,8 @@ class Shape:
         #: Of all shapes there have been; orders those that are equal otherwise.
         self.number = number
         self.family = key.family if key.request.shares_gpu else None
+        #: That of most of its lines.
+        self.need: Need | None = None
         #: When its lines were ranked last, in hive time.
         self.ranked_at_ms: Ms = -1
         #: As an ordered set.
@@ -233,15 +264,13 @@ class Shape:
             ranked, pushed = self._ranked, self._pushed
             while ranked:
                 entry = ranked[-1]
-                head = entry[3].head
                 # Mostly the last one has just left with his line.
-                if head is None or not self._is_true(entry):
-                    ranked.pop()
-                    continue
-                if not pushed:
-                    self.current = entry
-                    return entry
-                break
+                if entry[3].head is not None and self._is_true(entry):
+                    break
+                ranked.pop()
+            if not pushed:
+                self.current = ranked[-1] if ranked else None
+                return self.current
             while pushed and not self._is_true(pushed[0]):
                 heappop(pushed)
             if ranked and (not pushed or ranked[-1] < pushed[0]):
@@ -275,7 +304,11 @@ class Shape:
 
     def _is_true(self, entry: _Entry) -> bool:
         """Whether it is still as it was when it was noted."""
-        rank, number, _, line = entry
+        line = entry[3]
         head = line.head
-        is_first = head is not None and head.number == number
-        return is_first and line.rank == rank and line.shape is self
+        return (
+            head is not None
+            and head.number == entry[1]
+            and line.rank == entry[0]
+            and line.shape is self
+        )

@@ -14,6 +14,7 @@ from .memory import estimate, host_memory_mib
 from .node_record import headroom_mib
 from .policy import DurationFrom, MemoryFrom, Policy
 from .request import Estimate, Request
+from .score import stretch_ms
 from .task_queue import GpuSizes
 from .values import Mib
 
@@ -33,7 +34,7 @@ def need_of(key: LineKey, basis: Basis, policy: Policy, gpu_sizes: GpuSizes) -> 
         # What every GPU has is no wish: tasks that differ in it alone need the same.
         least = None if wanted <= smallest_mib else wanted
         request = replace(request, exclusive=bool(request.gpus), gpu_memory_mib=least)
-        return _need(key, request, found, about, memory_mib)
+        return _need(key, request, found, about, policy, memory_mib)
     mib = found.reserved_mib
     if largest_mib and mib > largest_mib - headroom_mib(largest_mib):
         # More than can be shared of any GPU: it has one to itself, as large as it needs.
@@ -42,16 +43,22 @@ def need_of(key: LineKey, basis: Basis, policy: Policy, gpu_sizes: GpuSizes) -> 
         request = replace(request, exclusive=True, gpu_memory_mib=least)
     else:
         request = replace(request, gpu_memory_mib=mib)
-    return _need(key, request, found, about, memory_mib)
+    return _need(key, request, found, about, policy, memory_mib)
 
 
 def _need(
-    key: LineKey, request: Request, found: Estimate | None, about: Expected, memory_mib: Mib
+    key: LineKey,
+    request: Request,
+    found: Estimate | None,
+    about: Expected,
+    policy: Policy,
+    memory_mib: Mib,
 ) -> Need:
     return Need(
         request=request,
         estimate=found,
         expected=about,
+        stretch_ms=stretch_ms(policy, key.request, about),
         capabilities=key.capabilities,
         learned_memory_mib=memory_mib,
     )

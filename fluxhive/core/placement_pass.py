@@ -27,7 +27,7 @@ from .placement import Terms
 from .policy import Backfill
 from .rendezvous import meets, rendezvous_port
 from .request import Reservation
-from .short_way import UNSURE, ShortWay, is_plain
+from .short_way import UNSURE, ShortWay, Unsure, is_plain
 from .task import Attempt, AttemptState, TaskState, Turn
 from .task_queue import MostFree
 from .values import Mib, Ms, NodeId, TaskId
@@ -35,9 +35,10 @@ from .values import Mib, Ms, NodeId, TaskId
 #: Where room appeared on more nodes, all that waits is looked at.
 ALL_FROM_NODES = 64
 _ALL_WITHOUT_GPUS = MostFree(-1, 0, 2**31)
-#: Rank, number, position; the shape whose best it is, or one line of it.
+#: GPU memory, time of a GPU and length of something that did not fit.
 _Failure: TypeAlias = tuple[Mib, int, Ms]
-_Head: TypeAlias = tuple[int, int, int, Shape, "Line | None"]
+#: Rank, number, position; the shape whose best it is, or one line of it.
+_Head: TypeAlias = tuple[int, int, int, "_Look", "Line | None"]
 
 
 def place_waiting(hive: HiveState) -> None:
@@ -49,6 +50,8 @@ def place_waiting(hive: HiveState) -> None:
     promises.redate(hive)
     _start_holders(hive)
     roomy, hive.roomy = hive.roomy, {}
+    # What a join or an end changed is sorted in with it: the next submission need not wait for it.
+    hive.room.renew()
     shapes = _worth_a_look(hive, roomy)
     if shapes:
         _Pass(hive, shapes).run()
@@ -100,100 +103,104 @@ def _start_holders(hive: HiveState) -> None:
             _start(hive, line, task_id, fit)
 
 
+class _Look:
+    """One shape as it is looked at in one pass."""
+
+    __slots__ = ("failed", "shape", "too_long_ms", "way")
+
+    def __init__(self, shape: Shape, way: ShortWay | None, failed: list[_Failure] | None) -> None:
+        self.shape = shape
+        #: The short way to its room; None: it has none.
+        self.way = way
+        #: What asks for the same of all else and did not fit, when it shares GPUs.
+        self.failed = failed
+        #: What takes so long does not fit on promised GPUs either.
+        self.too_long_ms: Ms | None = None
+
+
 class _Pass:
     """The shapes of one pass, the best first."""
 
     def __init__(self, hive: HiveState, shapes: list[Shape]) -> None:
         self._hive = hive
-        #: By what else is asked: GPU memory, time of a GPU and length of what did not fit.
+        #: By what else is asked.
         self._failed: dict[ShapeKey, list[_Failure]] = {}
-        #: The same by position of a shape that shares GPUs.
-        self._failed_like: dict[int, list[_Failure]] = {}
         self._heads: list[_Head] = []
-        #: By position of a shape: what takes so long does not fit on promised GPUs either.
-        self._too_long_ms: dict[int, Ms] = {}
         # Ranks change with time: those that cannot start anyway need none.
         shapes = self._that_may_start(shapes)
         line_up.rank(hive, shapes)
-        #: By position of a shape: the short way to its room; None: it has none.
-        self._ways: list[ShortWay | None] = []
         for position, shape in enumerate(shapes):
-            is_short = is_plain(shape.key)
-            self._ways.append(ShortWay(hive.room, shape.key, hive.policy) if is_short else None)
             entry = shape.best()
             if entry is not None:
-                self._heads.append((entry[0], entry[1], position, shape, None))
-            if shape.family is not None:
-                self._failed_like[position] = self._failed.setdefault(shape.family, [])
+                key, family = shape.key, shape.family
+                way = ShortWay(hive.room, key, hive.policy) if is_plain(key) else None
+                failed = None if family is None else self._failed.setdefault(family, [])
+                look = _Look(shape, way, failed)
+                self._heads.append((entry[0], entry[1], position, look, None))
         heapify(self._heads)
 
     def run(self) -> None:
         """Start whatever fits."""
         heads = self._heads
         while heads:
-            rank, number, position, shape, only = heads[0]
-            if only is None:
-                entry = shape.current or shape.best()
-                if entry is None:
-                    heappop(heads)
-                    continue
-                if entry[0] != rank or entry[1] != number:
-                    heapreplace(heads, (entry[0], entry[1], position, shape, None))
-                    continue
-                if not self._try(entry[3], position, shape):
+            rank, number, position, look, only = heads[0]
+            if only is not None:
+                self._try_single(only, position, look)
+                continue
+            shape = look.shape
+            best = shape.current or shape.best()
+            if best is not None and best[0] == rank and best[1] == number:
+                if self._try(best[3], look):
+                    best = shape.current or shape.best()
+                elif self._hive.policy.backfill is Backfill.NONE:
                     return
+                else:
+                    heappop(heads)
+                    self._go_on_without(position, look, best[3].need.expected.latest_ms)
+                    continue
+            if best is None:
+                heappop(heads)
             else:
-                self._try_single(only, position, shape)
+                heapreplace(heads, (best[0], best[1], position, look, None))
 
-    def _try(self, line: Line, position: int, shape: Shape) -> bool:
-        """Looks at the head of a shape's best line; False when nobody may pass it."""
-        hive, head = self._hive, line.head
+    def _try(self, line: Line, look: _Look) -> bool:
+        """Starts the head of a line if it fits; answers whether it did."""
+        hive, head, latest_ms = self._hive, line.head, line.need.expected.latest_ms
         assert head is not None, "the best line of a shape is empty"
-        latest_ms = line.need.expected.latest_ms
-        fit = self._find(line, head.task_id, position, shape)
-        if fit is not None:
-            _start(hive, line, head.task_id, fit)
-            return True
-        heappop(self._heads)
-        if hive.policy.backfill is Backfill.NONE:
+        if look.failed and _is_known_to_fail(look.failed, look.shape, latest_ms):
             return False
-        self._note_failure(shape, latest_ms)
-        if hive.promises or hive.bookings:
-            self._too_long_ms[position] = latest_ms
-            self._add_shorter(position, shape, latest_ms)
+        fit: tuple[Reservation, ...] | Unsure | None = UNSURE
+        if look.way is not None:
+            fit = look.way.find(hive.now_ms + latest_ms)
+        if fit is UNSURE:
+            fit = find_room(hive, look.shape.key, terms_of(hive, line, head.task_id))
+        if fit is None:
+            return False
+        _start(hive, line, head.task_id, fit)
         return True
 
-    def _try_single(self, line: Line, position: int, shape: Shape) -> None:
+    def _go_on_without(self, position: int, look: _Look, latest_ms: Ms) -> None:
+        """The best of a shape does not fit: none of it does, unless it is done sooner."""
+        self._note_failure(look.shape, latest_ms)
+        if self._hive.promises or self._hive.bookings:
+            look.too_long_ms = latest_ms
+            self._add_shorter(position, look, latest_ms)
+
+    def _try_single(self, line: Line, position: int, look: _Look) -> None:
         """Looks at the head of a line that may fit though the best of its shape does not."""
         heappop(self._heads)
-        head, latest_ms = line.head, line.need.expected.latest_ms
-        if head is None or latest_ms >= self._too_long_ms[position]:
+        latest_ms = line.need.expected.latest_ms
+        assert look.too_long_ms is not None, "a line goes alone after its shape's best"
+        if line.head is None or latest_ms >= look.too_long_ms:
             return
-        fit = self._find(line, head.task_id, position, shape)
-        if fit is not None:
-            _start(self._hive, line, head.task_id, fit)
+        if self._try(line, look):
             after = line.head
             if after is not None:
-                heappush(self._heads, (line.rank, after.number, position, shape, line))
+                heappush(self._heads, (line.rank, after.number, position, look, line))
             return
-        self._note_failure(shape, latest_ms)
+        self._note_failure(look.shape, latest_ms)
         if self._hive.promises or self._hive.bookings:
-            self._too_long_ms[position] = latest_ms
-
-    def _find(
-        self, line: Line, task_id: TaskId, position: int, shape: Shape
-    ) -> tuple[Reservation, ...] | None:
-        """Where a line's head fits, the short way where that is sure."""
-        hive, latest_ms = self._hive, line.need.expected.latest_ms
-        failed = self._failed_like.get(position)
-        if failed and _is_known_to_fail(failed, shape, latest_ms):
-            return None
-        way = self._ways[position]
-        if way is not None:
-            fit = way.find(hive.now_ms + latest_ms)
-            if fit is not UNSURE:
-                return fit
-        return find_room(hive, shape.key, terms_of(hive, line, task_id))
+            look.too_long_ms = latest_ms
 
     def _that_may_start(self, shapes: list[Shape]) -> list[Shape]:
         """Those that would fit if they were done at once."""
@@ -239,7 +246,7 @@ class _Pass:
         failed[:] = [each for each in failed if each[0] < mib or each[1] < percent or each[2] < ms]
         failed.append((mib, percent, ms))
 
-    def _add_shorter(self, position: int, shape: Shape, latest_ms: Ms) -> None:
+    def _add_shorter(self, position: int, look: _Look, latest_ms: Ms) -> None:
         """What is done sooner may fit on kept GPUs where the best of the shape does not."""
         hive = self._hive
         times = [promise.at_ms for promise in hive.promises.values()]
@@ -247,11 +254,11 @@ class _Pass:
         last_ms = max(times) - hive.now_ms
         if last_ms <= 0:
             return
-        for line in shape.lines:
+        for line in look.shape.lines:
             if line.need.expected.latest_ms <= min(last_ms, latest_ms - 1):
                 head = line.head
                 if head is not None:
-                    heappush(self._heads, (line.rank, head.number, position, shape, line))
+                    heappush(self._heads, (line.rank, head.number, position, look, line))
 
 
 def _is_known_to_fail(failed: list[_Failure], shape: Shape, latest_ms: Ms) -> bool:

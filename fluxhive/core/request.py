@@ -14,7 +14,7 @@ from .errors import InputError
 from .values import GpuUuid, Mib, Ms, NodeId, Value
 
 
-class Request(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Request(Value, frozen=True, kw_only=True, forbid_unknown_fields=True, cache_hash=True):
     """What one attempt needs on one node."""
 
     #: Number of GPUs.

@@ -51,13 +51,8 @@ class Group:
         #: Nodes without and with GPUs, by free CPUs.
         self.by_cpus = (Rungs(), Rungs())
 
-    def share(self, level: int, rung: int, entry: Entry) -> None:
-        """A GPU in use can take more."""
-        self.shared[level].add(rung, entry)
-        self.levels |= 1 << level
-
     def unshare(self, level: int, rung: int, entry: Entry) -> None:
-        """Take out what ``share`` put in."""
+        """Take out a GPU in use that could take more."""
         rungs = self.shared[level]
         rungs.remove(rung, entry)
         if not rungs.mask:
@@ -80,8 +75,10 @@ class Noted:
     __slots__ = (
         "cpus",
         "empty",
+        "free_alike_mib",
         "group",
         "is_sorted",
+        "most_tasks",
         "n_empty",
         "n_whole",
         "record",
@@ -89,9 +86,11 @@ class Noted:
         "unused",
     )
 
-    def __init__(self, group: Group, record: NodeRecord) -> None:
+    def __init__(self, group: Group, record: NodeRecord, most_tasks: int) -> None:
         self.group = group
         self.record = record
+        #: Attempts on one of its GPUs at most.
+        self.most_tasks = most_tasks
         #: Each with its level and its rung.
         self.shared: dict[GpuRecord, tuple[int, int, Entry]] = {}
         #: How many whole GPUs it had when its GPUs with nobody on them were noted; those.
@@ -100,9 +99,67 @@ class Noted:
         #: GPUs with nobody on them, in order, and how much they may give.
         self.unused: dict[GpuRecord, Mib] = {}
         self.is_sorted = True
+        #: What all of those may give; below zero: they differ, or there were none.
+        self.free_alike_mib: Mib = -1
         #: How many whole GPUs it had when that was noted; below zero: it was not.
         self.n_whole = -1
         self.cpus: tuple[Rungs, int, Entry] | None = None
+
+    def renew(self) -> None:
+        """Makes true what stands here of the GPUs that changed."""
+        record, group, shared, unused = self.record, self.group, self.shared, self.unused
+        is_changed = record.n_whole_gpus != self.n_empty
+        for gpu in record.changed:
+            free_mib, n_tasks = gpu.free_mib, len(gpu.shares)
+            has_room = gpu.is_offered and gpu.exclusive is None and free_mib >= 0
+            if n_tasks and unused.pop(gpu, None) is not None:
+                is_changed = True
+            elif gpu in shared:
+                group.unshare(*shared.pop(gpu))
+            if n_tasks:
+                if has_room and n_tasks < self.most_tasks:
+                    level = gpu.utilization_percent // LEVEL_PERCENT
+                    if level >= LEVELS:
+                        level = LEVELS - 1
+                    report, rung = gpu.report, free_mib >> MIB_BITS
+                    entry = (free_mib, record.node.id, report.index, report.uuid, gpu, record)
+                    shared[gpu] = level, rung, entry
+                    group.shared[level].add(rung, entry)
+                    group.levels |= 1 << level
+            elif not has_room:
+                is_changed |= unused.pop(gpu, None) is not None
+            elif (known_mib := unused.get(gpu)) != free_mib:
+                is_changed = True
+                self.is_sorted &= known_mib is not None
+                unused[gpu] = free_mib
+                if free_mib != self.free_alike_mib:
+                    self.free_alike_mib = -1
+        record.changed.clear()
+        if is_changed:
+            self._renew_empty()
+
+    def _renew_empty(self) -> None:
+        """Its GPUs with nobody on them, by how many whole ones it has now."""
+        empty, whole, old = self.group.empty, self.record.n_whole_gpus, self.empty
+        self.n_empty = whole
+        for rung, entry in old:
+            empty.remove(rung, entry)
+        if self.free_alike_mib >= 0 and self.is_sorted and self.unused:
+            # Mostly one of many alike is taken, and the others stand one rung lower.
+            entry = old[0][1]
+            self.empty = [(whole, entry)]
+            empty.add(whole, entry)
+            return
+        if not self.is_sorted:
+            in_order = sorted(self.record.gpus.values(), key=lambda gpu: gpu.report.index)
+            self.unused = {gpu: self.unused[gpu] for gpu in in_order if gpu in self.unused}
+            self.is_sorted = True
+        frees = dict.fromkeys(self.unused.values())
+        self.free_alike_mib = next(iter(frees)) if len(frees) == 1 else -1
+        node_id = self.record.node.id
+        self.empty = [(whole, (free_mib, node_id, self)) for free_mib in frees]
+        for rung, entry in self.empty:
+            empty.add(rung, entry)
 
 
 def in_use(

@@ -18,9 +18,6 @@ from .policy import Policy
 from .request import Request, Reservation
 from .room_groups import (
     CPUS_MAX,
-    LEVEL_PERCENT,
-    LEVELS,
-    MIB_BITS,
     Group,
     Kind,
     Noted,
@@ -150,12 +147,7 @@ class RoomIndex:
                 noted = self._note_anew(record, noted)
                 if noted is None:
                     continue
-            changed = record.n_whole_gpus != noted.n_empty
-            for gpu in record.changed:
-                changed |= self._renew_gpu(record, gpu, noted)
-            record.changed.clear()
-            if changed:
-                _renew_empty(record, noted)
+            noted.renew()
             self._whole_changed[noted] = self._cpus_changed[noted] = None
         self.touched.clear()
 
@@ -169,29 +161,9 @@ class RoomIndex:
             return None
         record.changed = dict.fromkeys(record.gpus.values())
         record.is_kind_new = False
-        noted = self._noted[node_id] = Noted(self._group_of(record), record)
+        most_tasks = record.node.inventory.tasks_per_gpu_max or self._policy.tasks_per_gpu_max
+        noted = self._noted[node_id] = Noted(self._group_of(record), record, most_tasks)
         return noted
-
-    def _renew_gpu(self, record: NodeRecord, gpu: GpuRecord, noted: Noted) -> bool:
-        """Answers whether what nobody uses has changed."""
-        group, free_mib = noted.group, gpu.free_mib
-        if gpu in noted.shared:
-            group.unshare(*noted.shared.pop(gpu))
-        if not gpu.is_offered or gpu.exclusive is not None or free_mib < 0:
-            return noted.unused.pop(gpu, None) is not None
-        if not gpu.shares:
-            noted.is_sorted &= gpu in noted.unused
-            changed = noted.unused.get(gpu) != free_mib
-            noted.unused[gpu] = free_mib
-            return changed
-        most = record.node.inventory.tasks_per_gpu_max or self._policy.tasks_per_gpu_max
-        if len(gpu.shares) < most:
-            level = min(gpu.utilization_percent // LEVEL_PERCENT, LEVELS - 1)
-            report = gpu.report
-            entry = (free_mib, record.node.id, report.index, report.uuid, gpu, record)
-            noted.shared[gpu] = row = level, free_mib >> MIB_BITS, entry
-            group.share(*row)
-        return noted.unused.pop(gpu, None) is not None
 
     def _renew_whole(self) -> None:
         for noted in self._whole_changed:
@@ -243,21 +215,3 @@ class RoomIndex:
             self._label_of[node.id] = node.label
             self._by_label.setdefault(node.label, {})[node.id] = record
         return group
-
-
-def _renew_empty(record: NodeRecord, noted: Noted) -> None:
-    empty, whole, node_id = noted.group.empty, record.n_whole_gpus, record.node.id
-    old, noted.n_empty = noted.empty, whole
-    for rung, entry in old:
-        empty.remove(rung, entry)
-    if not noted.is_sorted:
-        in_order = sorted(record.gpus.values(), key=lambda gpu: gpu.report.index)
-        noted.unused = {gpu: noted.unused[gpu] for gpu in in_order if gpu in noted.unused}
-        noted.is_sorted = True
-    frees = dict.fromkeys(noted.unused.values())
-    if len(frees) == len(old) == 1 and old[0][1][0] in frees:
-        noted.empty = [(whole, old[0][1])]
-    else:
-        noted.empty = [(whole, (free_mib, node_id, noted)) for free_mib in frees]
-    for rung, entry in noted.empty:
-        empty.add(rung, entry)

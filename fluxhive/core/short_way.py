@@ -68,13 +68,24 @@ class _Busy:
 class ShortWay:
     """For the tasks of one plain shape, during one pass."""
 
-    __slots__ = ("_aligns", "_busy", "_cpus", "_groups", "_mib", "_percent", "_quiet", "_room")
+    __slots__ = (
+        "_aligns",
+        "_busy",
+        "_cpus",
+        "_groups",
+        "_mib",
+        "_percent",
+        "_quiet",
+        "_room",
+        "_rung",
+    )
 
     def __init__(self, room: RoomIndex, key: ShapeKey, policy: Policy) -> None:
         request = key.request
         self._room = room
         self._groups: list[Group] = room.groups_for(request, key.owner, key.capabilities)
         self._mib, self._cpus = request.gpu_memory_mib or 0, request.cpus
+        self._rung = self._mib >> MIB_BITS
         self._percent, self._aligns = key.utilization_percent, policy.aligns_ends
         #: GPUs in use that are better than an empty one; those that will do where there is none.
         limit = policy.utilization_percent_max
@@ -86,14 +97,21 @@ class ShortWay:
         """Where a task goes that is done by then; None: nowhere."""
         if self._room.touched:
             self._room.renew()
-        place = self._in_use(self._quiet, done_at_ms)
-        if place is None:
-            place = self._empty()
-        if place is None:
-            place = self._in_use(self._busy, done_at_ms)
-        if place is None or place is UNSURE:
-            return place
-        record, gpu = place
+        levels = 0
+        for group in self._groups:
+            levels |= group.levels
+        found: _Place | Unsure | None = None
+        if levels & self._quiet.levels:
+            found = self._in_use(self._quiet, done_at_ms)
+        if found is None:
+            found = self._empty()
+            if found is None and levels & self._busy.levels:
+                found = self._in_use(self._busy, done_at_ms)
+        if found is None or found is UNSURE:
+            return found
+        record, gpu = found
+        if self._cpus > record.free_cpus or gpu.promised is not None or gpu.bookings:
+            return UNSURE
         report = gpu.report
         share = GpuShare(
             uuid=report.uuid,
@@ -105,14 +123,13 @@ class ShortWay:
 
     def _in_use(self, busy: _Busy, done_at_ms: Ms) -> _Place | Unsure | None:
         """The tightest GPU in use that is so busy."""
-        mib, levels_within = self._mib, busy.levels
         best: tuple[int, Entry] | None = None
         for group in self._groups:
-            levels = group.levels & levels_within
+            levels = group.levels & busy.levels
             while levels:
-                level = levels & -levels
-                levels ^= level
-                found = group.shared[level.bit_length() - 1].first(mib >> MIB_BITS, mib)
+                level = levels.bit_length() - 1
+                levels ^= 1 << level
+                found = group.shared[level].first(self._rung, self._mib)
                 if found is not None and (best is None or found < best):
                     best = found
         if best is None:
@@ -124,7 +141,7 @@ class ShortWay:
             return UNSURE
         if self._aligns and done_at_ms - record.last_end_ms >= SHORT_MS:
             return UNSURE
-        return self._if_open(record, gpu)
+        return record, gpu
 
     def _empty(self) -> _Place | Unsure | None:
         """The first GPU with nobody on it, on the node with the fewest of those."""
@@ -138,10 +155,5 @@ class ShortWay:
         free_mib, _, noted = best[1]
         for gpu, mib in noted.unused.items():
             if mib == free_mib:
-                return self._if_open(noted.record, gpu)
+                return noted.record, gpu
         return UNSURE
-
-    def _if_open(self, record: NodeRecord, gpu: GpuRecord) -> _Place | Unsure:
-        if self._cpus > record.free_cpus or gpu.promised is not None or gpu.bookings:
-            return UNSURE
-        return record, gpu

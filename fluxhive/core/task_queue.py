@@ -15,7 +15,7 @@ from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from .learning import Basis
-from .lines import STALE_FACTOR, STALE_MIN, Line, LineKey, Need, Place, Shape, ShapeKey
+from .lines import Line, LineKey, Need, Place, Shape, ShapeKey, Weighs
 from .request import Request
 from .values import Mib, TaskId
 
@@ -42,10 +42,10 @@ class TaskQueue:
         self.unproven: dict[ShapeKey, None] = {}
         #: Lines of tasks that need several GPUs at once.
         self.gangs: dict[Line, None] = {}
-        #: Lines by the records that speak about what they need; those that are gone stay for a
-        #: while, and so many have gone since they were taken out.
+        #: Lines by the records that speak about what they need.
         self._by_source: dict[str, dict[Line, None]] = {}
-        self._n_gone = 0
+        #: One of all that are equal: what all lines are ranked by lies close together then.
+        self._weighs_as: dict[Weighs, Weighs] = {}
         #: Shapes by what they need most of: GPU memory in order, whole GPUs, CPUs.
         self._sharing: list[tuple[Mib, int, Shape]] = []
         self._whole: dict[int, dict[ShapeKey, Shape]] = {}
@@ -66,6 +66,7 @@ class TaskQueue:
         line = self.lines.get(key)
         if line is None:
             line = self.lines[key] = Line(key)
+            line.weighs_as = self._weighs_as.setdefault(line.weighs_as, line.weighs_as)
             if key.request.gpus * key.request.nodes > 1:
                 self.gangs[line] = None
         line.add(place)
@@ -99,8 +100,9 @@ class TaskQueue:
                 self._by_source.setdefault(source, {})[line] = None
         old: Shape | None = getattr(line, "shape", None)
         is_news = old is None or need != line.need
-        line.need, line.basis = need, basis
+        line.basis = basis
         if old is not None and old.key == shape_key and line in old.lines:
+            self._give(line, need, old)
             if is_news:
                 # It may be done sooner than was thought, and fit where it did not.
                 old.is_proven = False
@@ -120,6 +122,7 @@ class TaskQueue:
             self.unproven[shape_key] = None
         shape.lines[line] = None
         line.shape = shape
+        self._give(line, need, shape)
 
     def remove(self, task_id: TaskId) -> Line | None:
         """Take a task out, wherever it stands; nothing when it is in no line.
@@ -129,15 +132,13 @@ class TaskQueue:
         line = self._line_of.pop(task_id, None)
         if line is None:
             return None
-        if len(line.places) == 1:
-            line.empty()
+        if line.n_waiting == 1:
+            line.head = None
             del self.lines[line.key]
             if line in self.gangs:
                 del self.gangs[line]
             self._leave(line, line.shape)
-            self._n_gone += 1
-            if self._n_gone > STALE_FACTOR * len(self.lines) + STALE_MIN:
-                self._forget_gone()
+            self._forget_sources(line)
             return None
         was_head = line.head
         line.remove(task_id)
@@ -169,9 +170,7 @@ class TaskQueue:
         """The lines that these records speak about, as an ordered set."""
         found: dict[Line, None] = {}
         for source in sources:
-            for line in self._by_source.get(source, ()):
-                if line.head is not None:
-                    found[line] = None
+            found.update(self._by_source.get(source, {}))
         return found
 
     def mark_proven(self) -> None:
@@ -195,12 +194,18 @@ class TaskQueue:
         line = self.line_of(task_id)
         if line is None:
             return 0
-        number = line.places[task_id].number
+        number = line.place_of(task_id).number
         return sum(
-            len(other.places) if other.rank < line.rank else other.n_before(number)
+            other.n_waiting if other.rank < line.rank else other.n_before(number)
             for other in line.shape.lines
             if other.rank <= line.rank
         )
+
+    def _give(self, line: Line, need: Need, shape: Shape) -> None:
+        """The need of the line, as one thing with that of others where it is the same."""
+        if need != shape.need:
+            shape.need = need
+        line.need = shape.need
 
     def _leave(self, line: Line, shape: Shape) -> None:
         del shape.lines[line]
@@ -235,12 +240,3 @@ class TaskQueue:
             del lines[line]
             if not lines:
                 del self._by_source[source]
-
-    def _forget_gone(self) -> None:
-        """Take out what is known about lines that nobody stands in any more."""
-        kept = {}
-        for source, lines in self._by_source.items():
-            left = {line: None for line in lines if line.head is not None}
-            if left:
-                kept[source] = left
-        self._by_source, self._n_gone = kept, 0

@@ -296,8 +296,8 @@ def a_late_report_is_credited(patch: Patch) -> None:
 @bug
 def priority_is_ignored(patch: Patch) -> None:
     def first_come(self: Ranking, line: Any) -> int:
-        head = line.head
-        return self.rank_of(line.key._replace(priority=2), line.need.expected, head[2])
+        key = replace(line.key, priority=2)
+        return self.rank_of(key, line.need.expected, line.head.submitted_at_ms)
 
     def all_first_come(self: Ranking, lines: Any) -> None:
         for line in lines:

@@ -13,7 +13,6 @@ import pytest
 
 from fluxhive.core import (
     hive_state,
-    line_up,
     lines,
     need,
     oom_repair,
@@ -49,7 +48,7 @@ def old_low_overtakes_fresh_normal() -> None:
 
 
 def without_aging(monkeypatch: Patch) -> None:
-    for module in (score, line_up):
+    for module in (score, need):
         monkeypatch.setattr(module, "stretch_ms", lambda *_: float("inf"))
 
 

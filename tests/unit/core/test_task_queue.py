@@ -69,7 +69,7 @@ def test_who_leaves_does_not_pile_up() -> None:
         line.add(Place(number + 1, TaskId("again"), 0))
         line.remove(TaskId("again"))
     assert len(line._heap) < 100
-    assert line.head == (0, "first", 0)
+    assert line.head == Place(0, TaskId("first"), 0)
 
 
 def test_an_empty_line_has_no_head() -> None:
