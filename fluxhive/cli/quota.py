@@ -11,6 +11,7 @@ from fluxhive.core.quota import Quota, QuotaScope
 from fluxhive.protocol.quotas import QuotaChange, QuotaView
 
 TITLES = ("WHOSE", "NAME", "RUNNING GPUS", "RUNNING TASKS", "WAITING TASKS", "GPU-HOURS A WEEK")
+_NAMES = ("running GPUs", "running tasks", "waiting tasks", "GPU-hours a week")
 
 
 @click.group()
@@ -68,7 +69,10 @@ def set_quota(
         weekly_gpu_hours=_limit("--weekly-gpu-hours", weekly_gpu_hours, old.weekly_gpu_hours),
     )
     view = client.set_quota(whose, name, change)
-    messages.say("  ".join(_row(view)))
+    cells = zip(_NAMES, _row(view)[2:], strict=True)
+    messages.say(f"{scope} {name}: " + "; ".join(f"{what} {cell}" for what, cell in cells))
+    if whose is QuotaScope.USER and name not in {user.username for user in client.users()}:
+        messages.warn(f"no user is called `{name}`; this holds from when there is one")
 
 
 def _limit(option: str, text: str | None, known: int | None) -> int | None:

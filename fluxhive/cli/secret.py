@@ -34,6 +34,14 @@ def set_secret(*, name: str, path: str | None, control_url: str | None) -> None:
     From stdin one line end at the end is left out, so that `pass show x | fluxhive secret set X`
     keeps what was meant.
     """
+    if "=" in name:
+        bare = name.partition("=")[0]
+        raise InputError(
+            "the value of a secret is never a word of the command, where others can see it",
+            field="name",
+            hint=f"fluxhive secret set {bare}   asks for it; this one is in the shell's history "
+            "now",
+        )
     if path is not None:
         value = _read(Path(path))
     elif sys.stdin.isatty():
