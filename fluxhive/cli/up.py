@@ -261,6 +261,8 @@ def _take_rest_down(hive: Hive) -> int:
             messages.warn(f"the {name} ended with code {child.returncode}; see its log")
             code = 1
     _stop_both(hive)
+    if code == 0:
+        messages.say("\nserver and agent were stopped; `fluxhive up` starts them again")
     return code
 
 
