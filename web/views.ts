@@ -20,6 +20,8 @@ const VIEWS: Record<string, string> = {
   tasks: "tasks/TasksPage.tsx",
   tokens: "tokens/TokensPage.tsx",
 };
+/** Stands for an address at which nothing is. */
+const ASTRAY = "*";
 /** Where the page is drawn, and what stands there for the server to replace by the view's frame. */
 const ROOT = '<div id="root">';
 const FRAME_MARK = "__FRAME__";
@@ -44,7 +46,7 @@ export function views(): Plugin {
       this.emitFile({ type: "asset", name: "first.js", source });
       const frame = await alone("src/frame.ts", { format: "es", preserve: true });
       const made = await import(`data:text/javascript,${encodeURIComponent(frame)}`);
-      frames = made.frames(Object.keys(VIEWS));
+      frames = made.frames([...Object.keys(VIEWS), ASTRAY]);
     },
     transformIndexHtml: {
       order: "post",

@@ -17,20 +17,25 @@ import secrets
 import zlib
 from collections.abc import AsyncIterator
 from functools import lru_cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Scope
 
 from fluxhive.core.errors import NotFound
 
 from .first_answers import first_answers, who_asks
 from .pages import HTML, STATIC, text_of
+from .problems import on_http_error
 
 BUILT = STATIC / "dashboard"
 #: First words of the addresses at which the dashboard shows something; anything else is closed.
@@ -49,6 +54,10 @@ VIEWS = (
     "usage",
     "users",
 )
+#: Stands for the address at which nothing is; the build knows its frame by it.
+ASTRAY = "*"
+#: Below these a program asks, or a page for its files: nothing there is for a person to read.
+_OF_PROGRAMS = ("/api/", "/assets/", "/static/")
 _ASSET = r"assets/[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _VIEW = re.compile(rf"/(?:(?:{'|'.join(VIEWS)})(?:/[^?#]*)?|{_ASSET})?")
 #: Stands in the page where this answer's nonce belongs.
@@ -84,6 +93,17 @@ def is_view(path: str) -> bool:
     return _VIEW.fullmatch(path) is not None
 
 
+def is_astray(scope: Scope) -> bool:
+    """Whether a person opened, in a browser, an address that is none of the dashboard's."""
+    return (
+        scope["type"] == "http"
+        and scope["method"] in ("GET", "HEAD")
+        and not is_view(scope["path"])
+        and not scope["path"].startswith(_OF_PROGRAMS)
+        and "text/html" in _words(Headers(scope=scope).get("accept", ""))
+    )
+
+
 #: By the first word of a view, as the build wrote it: its scripts and style sheets besides those of
 #: all views, and what is seen of it before its script has come, as HTML.
 _FILES_OF_VIEWS, _FRAMES = "views.json", "frames.json"
@@ -105,20 +125,37 @@ register_url_convertor("fluxhive_view", _ViewConvertor())
 
 
 def add_dashboard(app: FastAPI) -> None:
-    """Adds the one route of all its addresses."""
+    """Adds the one route of all its addresses, and what is said where nothing is."""
     app.router.routes.append(Route("/{name:fluxhive_view}", show, name="dashboard"))
+    app.add_exception_handler(HTTPException, _on_http_error)
 
 
 async def show(request: Request) -> Response:
     """One of its files, or the page."""
     name: str = request.path_params["name"]
-    accepted = request.headers.get("accept-encoding", "")
     if name.startswith("assets/"):
-        return _file(name, accepted)
+        return _file(name, request.headers.get("accept-encoding", ""))
+    return _page(request, name)
+
+
+def show_astray(request: Request) -> Response:
+    """The page, which finds nothing at this address and says so."""
+    return _page(request, ASTRAY, HTTPStatus.NOT_FOUND)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.NOT_FOUND and is_astray(request.scope):
+        return show_astray(request)
+    return await on_http_error(request, error)
+
+
+def _page(request: Request, name: str, status: int = 200) -> Response:
+    accepted = request.headers.get("accept-encoding", "")
     try:
         page = (BUILT / "index.html").read_text(encoding="utf-8")
     except FileNotFoundError:
-        return Response(text_of("unbuilt.html"), media_type=HTML)
+        return Response(text_of("unbuilt.html"), status, media_type=HTML)
     nonce = secrets.token_urlsafe(16)
     first_word = name.partition("/")[0]
     files: list[str] = _built(_FILES_OF_VIEWS).get(first_word, [])
@@ -142,7 +179,7 @@ async def show(request: Request) -> Response:
     if "gzip" in _words(accepted):
         data = _packed_parts(data)
         headers["Content-Encoding"] = "gzip"
-    return StreamingResponse(data, headers=headers, media_type=HTML)
+    return StreamingResponse(data, status, headers, HTML)
 
 
 async def _packed_parts(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

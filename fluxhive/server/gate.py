@@ -19,7 +19,7 @@ from fluxhive.protocol.rest import TokenScope
 
 from .auth import Auth, Caller
 from .browser import SAFE_METHODS, check_own_page, session_text
-from .dashboard import is_view
+from .dashboard import is_astray, is_view, show_astray
 from .pages import PAGES
 from .shell import refuse
 
@@ -62,6 +62,10 @@ class Gate:
             caller = _caller(auth, scope)
             _check_scope(caller, method, scope["path"])
         except AuthError as error:
+            if caller is None and is_astray(scope):
+                # Its own page and nothing else, whatever route may stand there: it asks to sign in.
+                await show_astray(Request(scope, receive))(scope, receive, send)
+                return
             log.warning(
                 "access denied",
                 extra={

@@ -15,7 +15,6 @@ from typing import Any
 import anyio
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 
 from fluxhive import __version__
 from fluxhive.core.errors import FluxhiveError
@@ -36,7 +35,7 @@ from .live import Live
 from .log_lines import LineReader
 from .packing import Packing
 from .pages import add_pages
-from .problems import on_bad_parameters, on_error, on_http_error
+from .problems import on_bad_parameters, on_error
 from .rest import (
     agents,
     blobs,
@@ -110,7 +109,6 @@ def create_app(services: Services | None = None) -> FastAPI:
     add_dashboard(app)
     app.add_exception_handler(FluxhiveError, on_error)
     app.add_exception_handler(RequestValidationError, on_bad_parameters)
-    app.add_exception_handler(HTTPException, on_http_error)
     # The one added last is outermost.
     app.add_middleware(Direct, routers=[room.router for room in rooms], prefix=API)
     app.add_middleware(Packing)

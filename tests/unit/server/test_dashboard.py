@@ -18,6 +18,7 @@ from starlette.responses import StreamingResponse
 
 from fluxhive.protocol.summary import Summary
 from fluxhive.server import dashboard, first_answers
+from fluxhive.server.pages import HTML
 from tests.helpers.rest_hive import RestHive, rest_hive
 
 pytestmark = pytest.mark.anyio
@@ -86,6 +87,28 @@ async def test_assets_are_kept_for_ever_and_sent_packed(it: RestHive, built: Pat
 async def test_nothing_else_is_open(it: RestHive, built: Path, path: str) -> None:
     async with it.client(None) as nobody:
         assert (await nobody.get(SITE + path)).status_code == 401
+
+
+#: As browsers say what they would like when a person opens an address.
+OPENED = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+async def test_who_opens_an_address_at_which_nothing_is_gets_the_page(
+    it: RestHive, built: Path
+) -> None:
+    (built / "index.html").write_text(f"<div>__FRAME__</div>{ANSWERING}")
+    (built / "frames.json").write_text('{"*": "<h1>FlowHive</h1>", "": "of the overview"}')
+    async with it.client(None) as nobody, await signed_in(it) as browser:
+        for person, frame in ((nobody, ""), (browser, "<h1>FlowHive</h1>")):
+            answer = await person.get(f"{SITE}/foo", headers=OPENED)
+            assert (answer.status_code, answer.headers["content-type"]) == (404, HTML)
+            assert f"<div>{frame}</div>" in answer.text
+            assert set(first_of(answer.text).get("answers", {})) <= {"/api/v1/auth/me"}
+        for path in ("/api/v1/nonsense", "/static/nonsense", "/assets/", "/api/v1/nodes"):
+            answer = await nobody.get(SITE + path, headers=OPENED)
+            assert answer.headers["content-type"] == "application/problem+json", path
+        assert (await browser.get(f"{SITE}/foo")).json()["detail"] == "nothing is at `/foo`"
+        assert (await browser.delete(f"{SITE}/foo", headers=OPENED)).status_code in (403, 404)
 
 
 async def test_an_asset_of_an_older_build_says_to_load_the_page_again(
