@@ -35,6 +35,8 @@ export default defineConfig({
       "/api": {
         target: server,
         ws: true,
+        // It compares a page's origin with the host that is asked.
+        changeOrigin: true,
         headers,
         configure: (proxy) => {
           proxy.on("proxyReqWs", (request) => {

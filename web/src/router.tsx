@@ -15,14 +15,14 @@ import { nodeSearch } from "./pages/nodes/ranges";
 import { Overview } from "./pages/overview/Overview";
 import { pathOfOurs } from "./pages/sign-in/next";
 import { taskFilters } from "./pages/tasks/search";
-import { Crashed, NotFound } from "./parts/Trouble";
+import { Crashed } from "./parts/Trouble";
 import { Shell } from "./shell/Shell";
 
 interface Context {
   client: QueryClient;
 }
 
-const root = createRootRouteWithContext<Context>()({ notFoundComponent: NotFound });
+const root = createRootRouteWithContext<Context>()();
 
 const signIn = createRoute({
   getParentRoute: () => root,
@@ -107,6 +107,22 @@ const tokens = createRoute({
   component: lazyRouteComponent(() => import("./pages/tokens/TokensPage"), "TokensPage"),
 });
 
+/** Any other address: in the frame of all pages. */
+const astray = createRoute({
+  getParentRoute: () => shell,
+  path: "$",
+  component: lazyRouteComponent(() => import("./pages/astray/Astray"), "Astray"),
+});
+
+/** What people make of the table's address and a task's id. */
+const taskBelowTasks = createRoute({
+  getParentRoute: () => shell,
+  path: "/tasks/$task",
+  beforeLoad: ({ params }) => {
+    throw redirect({ to: "/t/$task", params, replace: true });
+  },
+});
+
 /** The texts of these names; what else the address says is left out. */
 function texts<N extends string>(
   search: Record<string, unknown>,
@@ -122,7 +138,19 @@ function texts<N extends string>(
 
 const routes = root.addChildren([
   signIn,
-  shell.addChildren([overview, tasks, task, log, nodes, node, submit, diff, tokens]),
+  shell.addChildren([
+    overview,
+    tasks,
+    task,
+    log,
+    nodes,
+    node,
+    submit,
+    diff,
+    tokens,
+    taskBelowTasks,
+    astray,
+  ]),
 ]);
 
 export function createAppRouter(client: QueryClient) {

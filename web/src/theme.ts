@@ -28,6 +28,9 @@ const dark: MantineColorsTuple = [
   "#0c0e11",
 ];
 
+/** Of a button that does what nobody can take back: white words on it are readable in both schemes. */
+export const FINAL = "red.9";
+
 export const theme = createTheme({
   primaryColor: "accent",
   primaryShade: { light: 6, dark: 5 },
@@ -38,7 +41,15 @@ export const theme = createTheme({
   fontSizes: { xs: "12px", sm: "13px", md: "14px", lg: "16px", xl: "20px" },
   headings: { fontWeight: "600" },
   cursorType: "pointer",
-  components: { Modal: { defaultProps: { closeButtonProps: { "aria-label": "Close" } } } },
-  // Dark words on the pale red of the dark scheme: white ones are below WCAG AA there.
-  autoContrast: true,
+  components: {
+    Modal: {
+      defaultProps: {
+        closeButtonProps: { "aria-label": "Close" },
+        // A page has one banner, and it is not a dialog's heading.
+        attributes: { header: { role: "none" } },
+      },
+    },
+    // The focus goes to the first item, and not to an empty place before it that no menu may have.
+    Menu: { defaultProps: { withInitialFocusPlaceholder: false } },
+  },
 });

@@ -4,6 +4,11 @@ import { Copyable } from "./Copyable";
 import { Icon } from "./Icon";
 import classes from "./Trouble.module.css";
 
+/** Whether the server says that there is no such thing. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof ProblemError && error.status === 404;
+}
+
 export function Trouble({ error, retry }: { error: unknown; retry?: () => void }) {
   const problem = error instanceof ProblemError ? error.problem : undefined;
   const text = error instanceof Error ? error.message : String(error);
@@ -32,17 +37,6 @@ export function Crashed({ error }: { error: unknown }) {
   return (
     <div className={classes.page}>
       <Trouble error={error} retry={() => window.location.reload()} />
-    </div>
-  );
-}
-
-export function NotFound() {
-  return (
-    <div className={classes.page}>
-      <h1>There is nothing at this address</h1>
-      <p className="dim">
-        It may have been removed. <a href="/">To the overview</a>
-      </p>
     </div>
   );
 }

@@ -55,6 +55,7 @@ export function Palette({ wish, help }: Props) {
       maxHeight={460}
       overlayProps={{ blur: 0, backgroundOpacity: 0.45 }}
       classNames={{ action: classes.row }}
+      attributes={{ content: { "aria-label": "Where to" } }}
     >
       <Spotlight.Search
         placeholder="A task, a node, a page"

@@ -9,6 +9,7 @@ import { Icon } from "../../parts/Icon";
 import { Panel } from "../../parts/Panel";
 import { StateMark } from "../../parts/StateMark";
 import { Trouble } from "../../parts/Trouble";
+import { useTitle } from "../../parts/useTitle";
 import classes from "./DiffPage.module.css";
 import { differenceOf } from "./difference";
 import { COMPARED_MAX, placesOf, searchOf } from "./search";
@@ -16,6 +17,7 @@ import { COMPARED_MAX, placesOf, searchOf } from "./search";
 const Numbers = lazy(async () => ({ default: (await import("./Numbers")).Numbers }));
 
 export function DiffPage() {
+  useTitle("Compare tasks");
   const search = useSearch({ from: "/shell/diff" });
   const navigate = useNavigate({ from: "/diff" });
   const chosen = placesOf(search);

@@ -3,8 +3,10 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { useRef } from "react";
 import { taskQuery } from "../../api/queries";
+import { NoTask } from "../../parts/Missing";
 import { StateMark } from "../../parts/StateMark";
-import { Trouble } from "../../parts/Trouble";
+import { isMissing, Trouble } from "../../parts/Trouble";
+import { useTitle } from "../../parts/useTitle";
 import { useKeys } from "../../shell/useKeys";
 import classes from "./LogPage.module.css";
 import { LogPanel } from "./LogPanel";
@@ -15,7 +17,9 @@ export function LogPage() {
   const navigate = useNavigate({ from: "/t/$task/log" });
   const task = useQuery(taskQuery(id));
   const searchBox = useRef<HTMLInputElement>(null);
+  useTitle(`Log of ${task.data?.name || id}`);
   useKeys({ "/": () => searchBox.current?.focus() });
+  if (isMissing(task.error)) return <NoTask id={id} />;
   if (task.error && !task.data)
     return <Trouble error={task.error} retry={() => void task.refetch()} />;
   if (!task.data) return null;

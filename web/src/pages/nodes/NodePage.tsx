@@ -7,9 +7,11 @@ import type { NodeView } from "../../api/types";
 import { gibOf } from "../../format/amount";
 import { length } from "../../format/time";
 import { useTasksOnGpus } from "../../parts/gpu/useTasksOnGpus";
+import { Missing } from "../../parts/Missing";
 import { Panel } from "../../parts/Panel";
 import { Trouble } from "../../parts/Trouble";
 import { useNow } from "../../parts/useNow";
+import { useTitle } from "../../parts/useTitle";
 import { TaskList } from "../overview/TaskLists";
 import { Drain } from "./Drain";
 import { GpuPart } from "./GpuPart";
@@ -24,12 +26,19 @@ const TASKS_SHOWN = 30;
 
 export function NodePage() {
   const { node: name } = useParams({ from: "/shell/nodes/$node" });
+  useTitle(name);
   const nodes = useQuery(nodesQuery);
-  if (nodes.error) return <Trouble error={nodes.error} retry={() => void nodes.refetch()} />;
+  if (nodes.error && !nodes.data)
+    return <Trouble error={nodes.error} retry={() => void nodes.refetch()} />;
   if (!nodes.data) return null;
   const node = nodes.data.find((one) => one.label === name || one.id === name);
   if (!node) {
-    return <Trouble error={new Error(`there is no node ${name}: it may have been removed`)} />;
+    return (
+      <Missing
+        title={`No node is called ${name}`}
+        text="The address may be mistyped, or the node was removed or has another label now."
+      />
+    );
   }
   return <Loaded node={node} />;
 }

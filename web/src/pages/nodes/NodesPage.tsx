@@ -11,6 +11,7 @@ import { isFree } from "../../parts/gpu/bar";
 import { Panel } from "../../parts/Panel";
 import table from "../../parts/Table.module.css";
 import { Trouble } from "../../parts/Trouble";
+import { useTitle } from "../../parts/useTitle";
 import { freeText, groupsOf } from "../overview/groups";
 import { NodeState } from "./NodeState";
 import classes from "./Nodes.module.css";
@@ -20,8 +21,10 @@ const HEADS = ["Node", "State", "GPUs free", "Running"] as const;
 const MORE = ["CPUs reserved", "Memory", "Driver", "Agent", "Tags"] as const;
 
 export function NodesPage() {
+  useTitle("Nodes");
   const nodes = useQuery(nodesQuery);
-  if (nodes.error) return <Trouble error={nodes.error} retry={() => void nodes.refetch()} />;
+  if (nodes.error && !nodes.data)
+    return <Trouble error={nodes.error} retry={() => void nodes.refetch()} />;
   const join = `fluxhive run --control-url ${window.location.origin}`;
   return (
     <>

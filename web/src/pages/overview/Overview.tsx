@@ -5,6 +5,7 @@ import { useTasksOnGpus } from "../../parts/gpu/useTasksOnGpus";
 import { PageLink } from "../../parts/PageLink";
 import { Panel } from "../../parts/Panel";
 import { Trouble } from "../../parts/Trouble";
+import { useTitle } from "../../parts/useTitle";
 import { Headline } from "./Headline";
 import { NodeRows } from "./NodeRows";
 import classes from "./Overview.module.css";
@@ -17,6 +18,7 @@ const FAILED_SHOWN = 8;
 const DAY_MS = 24 * 3_600_000;
 
 export function Overview() {
+  useTitle();
   const me = useQuery(meQuery);
   const nodes = useQuery(nodesQuery);
   const summary = useQuery(summaryQuery);
@@ -35,7 +37,8 @@ export function Overview() {
     }),
   );
   const tasks = useTasksOnGpus(nodes.data);
-  if (nodes.error) return <Trouble error={nodes.error} retry={() => void nodes.refetch()} />;
+  if (nodes.error && !nodes.data)
+    return <Trouble error={nodes.error} retry={() => void nodes.refetch()} />;
   return (
     <>
       <h1 className="hidden-text">Overview</h1>

@@ -9,11 +9,13 @@ import type { Me } from "../../api/types";
 import hive from "../../hive.svg?inline";
 import { Copyable } from "../../parts/Copyable";
 import { Trouble } from "../../parts/Trouble";
+import { useTitle } from "../../parts/useTitle";
 import classes from "./SignIn.module.css";
 
 type Credentials = { username: string; password: string } | { token: string } | { code: string };
 
 export function SignIn() {
+  useTitle("Sign in");
   const { next } = useSearch({ from: "/sign-in" });
   const client = useQueryClient();
   const [way, setWay] = useState("password");

@@ -12,6 +12,7 @@ import { Copyable } from "../../parts/Copyable";
 import { Panel } from "../../parts/Panel";
 import { Trouble } from "../../parts/Trouble";
 import { tell } from "../../parts/tell";
+import { useTitle } from "../../parts/useTitle";
 import { againOf } from "../task/again";
 import { commandOf } from "../task/command";
 import { DryRun } from "./DryRun";
@@ -32,6 +33,7 @@ const TYPING_MS = 400;
 
 /** Opened with `?from=t-7f3k` it begins with that task's spec. */
 export function SubmitPage() {
+  useTitle("Submit");
   const { from } = useSearch({ from: "/shell/submit" });
   const original = useQuery({
     ...taskQuery(from ?? ""),

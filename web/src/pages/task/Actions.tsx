@@ -7,6 +7,7 @@ import { counted } from "../../format/amount";
 import { Icon } from "../../parts/Icon";
 import { tell } from "../../parts/tell";
 import { useKeys } from "../../shell/useKeys";
+import { FINAL } from "../../theme";
 import classes from "./TaskPage.module.css";
 import { useActions } from "./useActions";
 
@@ -75,7 +76,7 @@ export function Actions({ task }: { task: TaskView }) {
             Keep it
           </Button>
           <Button
-            color="red"
+            color={FINAL}
             data-autofocus
             onClick={() => {
               ask.close();

@@ -4,8 +4,10 @@ import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router"
 import { lazy, Suspense, useRef } from "react";
 import { taskQuery } from "../../api/queries";
 import type { TaskView } from "../../api/types";
+import { NoTask } from "../../parts/Missing";
 import { Panel } from "../../parts/Panel";
-import { Trouble } from "../../parts/Trouble";
+import { isMissing, Trouble } from "../../parts/Trouble";
+import { useTitle } from "../../parts/useTitle";
 import { useKeys } from "../../shell/useKeys";
 import type { LogSearch } from "../log/search";
 import { Attempts } from "./Attempts";
@@ -22,6 +24,7 @@ const LogPanel = lazy(async () => ({ default: (await import("../log/LogPanel")).
 export function TaskPage() {
   const { task: id } = useParams({ from: "/shell/t/$task" });
   const task = useQuery(taskQuery(id));
+  if (isMissing(task.error)) return <NoTask id={id} />;
   if (task.error && !task.data)
     return <Trouble error={task.error} retry={() => void task.refetch()} />;
   if (!task.data) return <div className={classes.skeleton} aria-busy="true" />;
@@ -29,6 +32,7 @@ export function TaskPage() {
 }
 
 function Loaded({ task }: { task: TaskView }) {
+  useTitle(`${task.name || task.id} ${task.word}`);
   const search = useSearch({ from: "/shell/t/$task" });
   const navigate = useNavigate({ from: "/t/$task" });
   const searchBox = useRef<HTMLInputElement>(null);

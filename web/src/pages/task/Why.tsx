@@ -16,7 +16,7 @@ const ASK_AGAIN_MS = 10_000;
 
 export function Why({ task }: { task: TaskView }) {
   const why = useQuery({ ...whyQuery(task.id), refetchInterval: ASK_AGAIN_MS });
-  if (why.error) return <Trouble error={why.error} />;
+  if (why.error && !why.data) return <Trouble error={why.error} />;
   const outlook = why.data;
   if (!outlook) return <div className={classes.skeleton} aria-busy="true" />;
   return (

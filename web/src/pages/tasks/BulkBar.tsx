@@ -5,6 +5,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { counted } from "../../format/amount";
 import { tell, tellTrouble } from "../../parts/tell";
+import { FINAL } from "../../theme";
 import { COMPARED_MAX, searchOf } from "../diff/search";
 import {
   type BulkAction,
@@ -59,7 +60,7 @@ export function BulkBar({ ids, asks, setAsks, clear, renew }: Props) {
           <span>Cancel {what}? That is final.</span>
           <Button
             size="compact-sm"
-            color="red"
+            color={FINAL}
             autoFocus
             onClick={() => act.mutate({ action: "cancel" })}
           >

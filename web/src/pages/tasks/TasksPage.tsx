@@ -3,6 +3,7 @@ import { useNavigate, useSearch } from "@tanstack/react-router";
 import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import { count } from "../../format/amount";
 import { Trouble } from "../../parts/Trouble";
+import { useTitle } from "../../parts/useTitle";
 import { Filters } from "./Filters";
 import type { TaskFilters } from "./search";
 import classes from "./TasksPage.module.css";
@@ -13,6 +14,7 @@ import { Views } from "./Views";
 const BulkBar = lazy(async () => ({ default: (await import("./BulkBar")).BulkBar }));
 
 export function TasksPage() {
+  useTitle("Tasks");
   const filters = useSearch({ from: "/shell/tasks" });
   const navigate = useNavigate({ from: "/tasks" });
   const [view, setView] = useState({ first: 0, last: 0 });

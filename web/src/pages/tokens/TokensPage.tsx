@@ -10,6 +10,8 @@ import { Panel } from "../../parts/Panel";
 import table from "../../parts/Table.module.css";
 import { Ago } from "../../parts/Times";
 import { Trouble } from "../../parts/Trouble";
+import { useTitle } from "../../parts/useTitle";
+import { FINAL } from "../../theme";
 import classes from "./TokensPage.module.css";
 
 const DAY_S = 86_400;
@@ -30,6 +32,7 @@ const HEADS = ["Name", "Last used", "May", "Made", "Ends", "End it"] as const;
 const MORE: ReadonlySet<string> = new Set(["May", "Made", "Ends"]);
 
 export function TokensPage() {
+  useTitle("Tokens");
   const client = useQueryClient();
   const tokens = useQuery({
     queryKey: ["tokens"],
@@ -94,8 +97,8 @@ function TokenRow({ token, ended }: { token: TokenView; ended: () => void }) {
       <td className={classes.end}>
         <Button
           size="compact-xs"
-          variant="default"
-          color={asks ? "red" : undefined}
+          variant={asks ? "filled" : "default"}
+          color={asks ? FINAL : undefined}
           loading={revoke.isPending}
           onBlur={() => setAsks(false)}
           onClick={() => (asks ? revoke.mutate() : setAsks(true))}
