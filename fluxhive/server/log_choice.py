@@ -6,7 +6,7 @@ has output of its own, that is read; where a member has one process, its output 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from fluxhive.core.errors import NotFound
@@ -133,9 +133,15 @@ def is_over(logs: LogStore, attempt: Attempt, choice: LogChoice) -> bool:
     return all(
         logs.is_whole(attempt, number, rank=rank)
         for rank in ranks
-        for number in logs.numbers(attempt.id, rank)
-        if choice.is_of(number)
+        for number in _numbers_of(logs, attempt, choice, rank)
     )
+
+
+def _numbers_of(logs: LogStore, attempt: Attempt, choice: LogChoice, rank: int) -> Iterable[int]:
+    """The streams of a member that must be whole; those of a chosen process, known or not."""
+    if choice.process is not None:
+        return choice.pair()
+    return filter(choice.is_of, logs.numbers(attempt.id, rank))
 
 
 def n_apart(logs: LogStore, attempt: Attempt, choice: LogChoice) -> int:

@@ -330,6 +330,9 @@ async def test_processes_are_followed_together_and_read_alone(it: RestHive) -> N
                 await run.agent.send_log(channel, piece, offset=at[n], stream=n, time_ms=1_000)
                 at[n] += len(piece)
                 await anyio.sleep(0.002)
+            # Of one that runs nothing is complete, whatever is here: it may write on.
+            running = await run.http.get(f"/tasks/{run.task_id}/logs/lines", params={"process": 1})
+            assert not running.json().get("complete")
             # The second process printed nothing to its stdout, and has it all the same.
             run.end(
                 len(written[0]), processes=(len(written[4]), len(written[5]), 0, len(written[7]))
