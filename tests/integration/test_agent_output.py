@@ -15,6 +15,7 @@ from fluxhive.core.spec import TaskSpec
 from fluxhive.core.task import ExecutorKind
 from tests.helpers.agent_hive import AgentHive
 from tests.helpers.cli_hive import until
+from tests.helpers.stand_in_torch import stand_in_torch
 
 MIB = 1 << 20
 
@@ -86,17 +87,6 @@ def test_output_survives_kills_of_agent_and_server_with_bytes_under_way(hive: Ag
     assert digest(hive.log(task, size=size)) == digest(printed(size))
 
 
-#: What FlowHive asks of torch's launcher, in a few lines: so many processes, each told its rank.
-LAUNCHER = """
-import os, subprocess, sys
-def main():
-    words = sys.argv[1:]
-    n = next(int(w.partition("=")[2]) for w in words if w.startswith("--nproc-per-node="))
-    command = words[words.index("--no-python") + 1 :]
-    envs = [{**os.environ, "RANK": str(k), "LOCAL_RANK": str(k)} for k in range(n)]
-    codes = [each.wait() for each in [subprocess.Popen(command, env=env) for env in envs]]
-    return max(codes)
-"""
 #: Each process writes bytes of its own, in both streams, and goes on until it is told to end.
 RANKS = """
 import hashlib, os, sys, time
@@ -119,9 +109,7 @@ def of_rank(rank: int, stream: int, n: int) -> bytes:
 def test_what_each_of_several_processes_writes_survives_kills_of_agent_and_server(
     hive: AgentHive,
 ) -> None:
-    package = hive.home / "stand_in" / "torch" / "distributed"
-    package.mkdir(parents=True)
-    (package / "run.py").write_text(LAUNCHER)
+    path = stand_in_torch(hive.home)
     (hive.home / "ranks.py").write_text(RANKS)
     enough = hive.home / "enough"
     task = hive.submit_spec(
@@ -130,7 +118,7 @@ def test_what_each_of_several_processes_writes_survives_kills_of_agent_and_serve
             executor=ExecutorKind.TORCHRUN,
             python=sys.executable,
             nproc_per_node=3,
-            env={"PYTHONPATH": str(hive.home / "stand_in")},
+            env={"PYTHONPATH": path},
         )
     )
     for turn in range(4):

@@ -1,8 +1,8 @@
 /** What an address names is not there: what that is, why it may be so, and where to go from here. */
-import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { PLACES } from "../shell/places";
 import classes from "./Missing.module.css";
+import { PageLink } from "./PageLink";
 
 interface Props {
   title: string;
@@ -19,9 +19,9 @@ export function Missing({ title, text, children }: Props) {
       <nav className={classes.ways} aria-label="Where to go">
         {children}
         {PLACES.map((place) => (
-          <Link key={place.to} to={place.to}>
+          <PageLink key={place.to} to={place.to}>
             {place.label}
-          </Link>
+          </PageLink>
         ))}
       </nav>
     </div>

@@ -10,6 +10,23 @@ const WORDS: Record<Standing, string> = {
   reconnecting: "reconnecting",
 };
 
+/** So long the server may be restarting: then it is said in so many words. */
+const AWAY_MS = 5_000;
+
+/** Says, over the page that stays, that the server is away, and that nothing needs to be done. */
+export function Away() {
+  const { standing, heardAtMs } = useConnection();
+  const now = useNow(2_000);
+  const isAway = standing === "reconnecting" || standing === "behind";
+  if (!isAway || now - heardAtMs < AWAY_MS) return null;
+  return (
+    <p className={classes.away} role="alert">
+      <strong>The server does not answer.</strong> What you see is from {ago(heardAtMs, now)}. Tasks
+      run on; this page goes on by itself once the server is back.
+    </p>
+  );
+}
+
 /** Whether what is shown is live, and if not, how old it is. */
 export function FeedState() {
   const { standing, heardAtMs } = useConnection();

@@ -9,6 +9,7 @@ const KEYS: [keys: string[], text: string][] = [
   [["x"], "choose the row"],
   [["c"], "cancel the task, or those that are chosen; it asks"],
   [["r"], "rerun the task"],
+  [["Esc"], "close what is open, choose none"],
   [["?"], "this"],
 ];
 

@@ -2,7 +2,7 @@
 import { useDisclosure, useHotkeys } from "@mantine/hooks";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Outlet, useLocation, useNavigate } from "@tanstack/react-router";
-import { lazy, Suspense, useEffect, useState } from "react";
+import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { tasksQuery } from "../api/queries";
 import hive from "../hive.svg?inline";
 import { followFeed } from "../live/feed";
@@ -10,7 +10,7 @@ import { isNotifying, notify, toTell } from "../live/notify";
 import { Icon } from "../parts/Icon";
 import { PageLink } from "../parts/PageLink";
 import { Trouble } from "../parts/Trouble";
-import { FeedState } from "./FeedState";
+import { Away, FeedState } from "./FeedState";
 import { Person } from "./Person";
 import { PLACES, placeOf } from "./places";
 import { stepRows } from "./rows";
@@ -49,6 +49,7 @@ export function Shell() {
   const [wish, setWish] = useState(0);
   const [helps, help] = useDisclosure();
   useKeys({ "?": help.open, j: () => stepRows(1), k: () => stepRows(-1) });
+  useContentFocus();
   const openPalette = () => {
     typeAhead();
     setWish((n) => n + 1);
@@ -94,6 +95,19 @@ export function Shell() {
       <main id="main" className={classes.main} tabIndex={-1}>
         {trouble ? <Trouble {...trouble} /> : <Outlet />}
       </main>
+      <Away />
     </div>
   );
+}
+
+/** On another page, the next Tab leads into it and not through the navigation again. */
+function useContentFocus() {
+  const pathname = useLocation({ select: (location) => location.pathname });
+  const known = useRef(pathname);
+  useEffect(() => {
+    if (known.current === pathname) return;
+    known.current = pathname;
+    const main = document.getElementById("main");
+    if (main && !main.contains(document.activeElement)) main.focus({ preventScroll: true });
+  }, [pathname]);
 }

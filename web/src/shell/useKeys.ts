@@ -26,9 +26,16 @@ export function useKeys(keys: Keys): void {
   }, []);
 }
 
+/** For a field: Escape leaves it, and keys are the page's again. */
+export function leaveOnEscape(event: { key: string; currentTarget: HTMLElement }): void {
+  if (event.key === "Escape") event.currentTarget.blur();
+}
+
 function isTyping(target: EventTarget | null): boolean {
   if (!(target instanceof HTMLElement)) return false;
   // In a dialog or a menu, keys are its own.
   if (target.closest('[role="dialog"], [role="menu"], [role="listbox"]')) return true;
-  return target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
+  // A box that was just ticked takes no letters.
+  if (target instanceof HTMLInputElement) return !/^(checkbox|radio|button)$/.test(target.type);
+  return target.isContentEditable || /^(TEXTAREA|SELECT)$/.test(target.tagName);
 }

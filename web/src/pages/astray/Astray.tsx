@@ -1,6 +1,7 @@
 /** An address at which nothing is; one that names a task leads there. */
-import { Link, useLocation } from "@tanstack/react-router";
+import { useLocation } from "@tanstack/react-router";
 import { Missing } from "../../parts/Missing";
+import { TaskLink } from "../../parts/PageLink";
 import { useTitle } from "../../parts/useTitle";
 
 const TASK = /(?:^|\/)(t-[0-9a-z]{4,13})(?:\/|$)/;
@@ -14,11 +15,7 @@ export function Astray() {
       title="There is nothing at this address"
       text={`${pathname} may be mistyped, or from another version of FlowHive.`}
     >
-      {task && (
-        <Link to="/t/$task" params={{ task }}>
-          Task {task}
-        </Link>
-      )}
+      {task && <TaskLink task={task}>Task {task}</TaskLink>}
     </Missing>
   );
 }

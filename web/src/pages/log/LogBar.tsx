@@ -5,6 +5,7 @@ import type { Ref } from "react";
 import { address } from "../../api/http";
 import type { AttemptView } from "../../api/types";
 import { Icon, type IconName } from "../../parts/Icon";
+import { leaveOnEscape } from "../../shell/useKeys";
 import classes from "./LogBar.module.css";
 import type { LogSearch } from "./search";
 
@@ -88,6 +89,7 @@ export function LogBar(props: Props) {
         leftSection={<Icon name="search" size={13} />}
         defaultValue={search.q ?? ""}
         onChange={(event) => change({ q: event.currentTarget.value || undefined })}
+        onKeyDown={leaveOnEscape}
       />
       <Toggle
         icon="waiting"

@@ -5,6 +5,7 @@ import { useTasksOnGpus } from "../../parts/gpu/useTasksOnGpus";
 import { PageLink } from "../../parts/PageLink";
 import { Panel } from "../../parts/Panel";
 import { Trouble } from "../../parts/Trouble";
+import { useExample } from "../../parts/useExample";
 import { useTitle } from "../../parts/useTitle";
 import { Headline } from "./Headline";
 import { NodeRows } from "./NodeRows";
@@ -19,6 +20,7 @@ const DAY_MS = 24 * 3_600_000;
 
 export function Overview() {
   useTitle();
+  const example = useExample();
   const me = useQuery(meQuery);
   const nodes = useQuery(nodesQuery);
   const summary = useQuery(summaryQuery);
@@ -54,11 +56,7 @@ export function Overview() {
               </PageLink>
             }
           >
-            <TaskList
-              page={mine}
-              empty="Your newest tasks stand here."
-              command="fluxhive submit --gpus 1 --gpu-mem 20G -- python train.py"
-            />
+            <TaskList page={mine} empty="Your newest tasks stand here." command={example} />
           </Panel>
           <Panel
             title="Next in the queue"

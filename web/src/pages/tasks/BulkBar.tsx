@@ -5,6 +5,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { counted } from "../../format/amount";
 import { tell, tellTrouble } from "../../parts/tell";
+import { useKeys } from "../../shell/useKeys";
 import { FINAL } from "../../theme";
 import { COMPARED_MAX, searchOf } from "../diff/search";
 import {
@@ -46,6 +47,8 @@ export function BulkBar({ ids, asks, setAsks, clear, renew }: Props) {
   });
   const navigate = useNavigate();
   const what = counted(ids.length, "task");
+  const leave = () => (asks ? setAsks(false) : clear());
+  useKeys({ Escape: leave });
   if (act.isPending) {
     return (
       <div className={classes.bulk} role="status">

@@ -4,7 +4,7 @@ import { meQuery } from "../../api/queries";
 import { lookOf } from "../../format/state";
 import { Icon } from "../../parts/Icon";
 import { useLater } from "../../parts/useLater";
-import { useKeys } from "../../shell/useKeys";
+import { leaveOnEscape, useKeys } from "../../shell/useKeys";
 import { chipsOf, ORDERS, STATES, type TaskFilters } from "./search";
 import classes from "./TasksPage.module.css";
 
@@ -122,6 +122,7 @@ export function Filters({ filters, change: give }: Props) {
           placeholder="Name, command or id"
           defaultValue={filters.text ?? ""}
           onChange={(event) => search(event.currentTarget.value)}
+          onKeyDown={leaveOnEscape}
         />
       </label>
       <select

@@ -3,6 +3,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { type ReactNode, useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
 import type { TaskView } from "../../api/types";
 import { Empty } from "../../parts/Empty";
+import { useExample } from "../../parts/useExample";
 import { useKeys } from "../../shell/useKeys";
 import { TaskRow } from "./TaskRow";
 import classes from "./TaskTable.module.css";
@@ -48,6 +49,7 @@ function flip(set: ReadonlySet<string>, id: string): ReadonlySet<string> {
 export function TaskTable({ rows, hasFilters, look, chosen, choose, ask, isLine }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const navigate = useNavigate();
+  const example = useExample();
   const [at, setAt] = useState(-1);
   const [unfolded, setUnfolded] = useState<ReadonlySet<string>>(new Set());
   const rowPx = useRowPx();
@@ -92,10 +94,7 @@ export function TaskTable({ rows, hasFilters, look, chosen, choose, ask, isLine 
     return hasFilters ? (
       <Empty text="No task matches these filters. Take one away, or look for less of the name." />
     ) : (
-      <Empty
-        text="Each task that anybody submits stands here."
-        command="fluxhive submit --gpus 1 --gpu-mem 20G -- python train.py"
-      />
+      <Empty text="Each task that anybody submits stands here." command={example} />
     );
   }
   return (

@@ -37,8 +37,8 @@ export function TasksPage() {
     <div className={classes.page}>
       <header className={classes.head}>
         <h1>Tasks</h1>
-        <span className="dim">{rows.isPending ? "" : count(rows.total)}</span>
-        {rows.nNew > 0 && (
+        <span className="dim">{rows.isPending || rows.error ? "" : count(rows.total)}</span>
+        {rows.nNew > 0 && !rows.error && (
           <button type="button" className={classes.news} onClick={rows.renew}>
             {count(rows.nNew)} new
           </button>
@@ -47,16 +47,18 @@ export function TasksPage() {
       </header>
       <Filters filters={filters} change={change} />
       {rows.error ? <Trouble error={rows.error} retry={rows.renew} /> : null}
-      <TaskTable
-        key={key}
-        rows={rows}
-        isLine={filters.order === "queue"}
-        hasFilters={Object.keys(filters).length > 0}
-        look={look}
-        chosen={chosen}
-        choose={choose}
-        ask={() => setAsks(true)}
-      />
+      {(!rows.error || rows.total > 0) && (
+        <TaskTable
+          key={key}
+          rows={rows}
+          isLine={filters.order === "queue"}
+          hasFilters={Object.keys(filters).length > 0}
+          look={look}
+          chosen={chosen}
+          choose={choose}
+          ask={() => setAsks(true)}
+        />
+      )}
       {chosen.size > 0 && (
         <Suspense>
           <BulkBar
