@@ -27,7 +27,7 @@ def said(hive: HiveState, event: NodeSaid) -> None:
     hive.nodes[event.node_id].contact_at_ms = hive.now_ms
     attempt = hive.attempts.get(report.attempt_id)
     if attempt is None:
-        if not unknown_attempts.reported(hive.nodes[event.node_id], report):
+        if not unknown_attempts.reported(hive, hive.nodes[event.node_id], report):
             _said_of_unknown(hive, event.node_id, report)
         return
     member = attempt.member_on(event.node_id)

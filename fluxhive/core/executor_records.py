@@ -114,7 +114,11 @@ class ExecutorRecords:
         """Every attempt as the server is told of it."""
         return tuple(
             HeldAttempt(
-                attempt_id=attempt_id, epoch=attempt.dispatch.epoch, phase=told_phase(attempt)
+                attempt_id=attempt_id,
+                epoch=attempt.dispatch.epoch,
+                phase=told_phase(attempt),
+                cpus=attempt.dispatch.reservation.cpus,
+                memory_mib=attempt.dispatch.reservation.counted_memory_mib,
             )
             for attempt_id, attempt in self.attempts.items()
         )

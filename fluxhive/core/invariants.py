@@ -195,9 +195,12 @@ def _check_node(manager: TaskManager, record: NodeRecord) -> None:
         assert uuid not in alone or len(gpu.shares) == 1, f"law 4: {alone[uuid]} is not alone"
         assert gpu.exclusive == alone.get(uuid), f"law 4: {uuid} thinks {gpu.exclusive}"
     assert not sums, f"law 3: reserved on GPUs that {node.label} does not have: {sums}"
+    unknown = record.unknown.values()
     cpus = sum(held.cpus for held in record.holders.values())
+    cpus += sum(claim.cpus for claim in unknown)
     assert record.free_cpus == node.inventory.cpus - cpus, f"law 3: CPUs of {node.label}"
     memory = sum(held.counted_memory_mib for held in record.holders.values())
+    memory += sum(claim.memory_mib for claim in unknown)
     left = node.inventory.memory_mib - memory
     assert record.free_memory_mib == left, f"law 3: memory of {node.label}"
     takes = record.is_open and node.state is NodeState.READY and not node.draining

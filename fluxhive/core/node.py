@@ -61,6 +61,19 @@ class GpuReport(Value, frozen=True, kw_only=True):
     stale: bool = False
 
 
+def unnamed_gpu(uuid: GpuUuid, index: int) -> GpuReport:
+    """Stands for a GPU that its node does not name any more while an attempt still holds it."""
+    return GpuReport(
+        uuid=uuid,
+        index=index,
+        model="",
+        total_mib=0,
+        state=GpuState.FAULTY,
+        state_reason="its node does not name it any more",
+        stale=True,
+    )
+
+
 class HeldPhase(Enum):
     """Where an attempt stands on its node (the node's own machine, core/executor.py)."""
 
@@ -80,6 +93,9 @@ class HeldAttempt(Value, frozen=True, kw_only=True):
     attempt_id: AttemptId
     epoch: int
     phase: HeldPhase
+    #: What it was given there, for a server that does not know it; agents before 1.0 say nothing.
+    cpus: int = 0
+    memory_mib: Mib = 0
 
 
 class Journal(Enum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from .booking import Booking
-from .node import GpuReport, GpuState, HeldAttempt, Inventory, Node, NodeState
+from .node import GpuReport, GpuState, HeldAttempt, Inventory, Node, NodeState, unnamed_gpu
 from .request import Reservation
 from .values import AttemptId, GpuUuid, Mib, Ms, NodeId, TaskId, Value
 
@@ -209,8 +209,14 @@ class NodeRecord:
     def set_open(self, is_open: bool, /) -> None:
         """Its session's connection is there (or not); a new one tells anew what it holds."""
         if is_open:
-            self.unknown.clear()
+            self.set_unknown({})
         self.is_open = is_open
+        self._settle()
+
+    def set_unknown(self, unknown: dict[AttemptId, HeldAttempt]) -> None:
+        """What it holds and nobody here knows of takes its CPUs and memory all the same."""
+        self.unknown = unknown
+        self._count_room()
         self._settle()
 
     def hold(self, attempt_id: AttemptId, reservation: Reservation) -> None:
@@ -222,7 +228,7 @@ class NodeRecord:
         for share in reservation.gpus:
             gpu = self.gpus.get(share.uuid)
             if gpu is None:
-                gpu = self.gpus[share.uuid] = GpuRecord(_gone(share.uuid, share.index))
+                gpu = self.gpus[share.uuid] = GpuRecord(unnamed_gpu(share.uuid, share.index))
             was_whole = gpu.is_whole
             gpu.hold(
                 attempt_id,
@@ -332,8 +338,8 @@ class NodeRecord:
     def reserved(self) -> Reserved:
         """What attempts hold of it."""
         return Reserved(
-            cpus=sum(held.cpus for held in self.holders.values()),
-            memory_mib=sum(held.counted_memory_mib for held in self.holders.values()),
+            cpus=self.node.inventory.cpus - self.free_cpus,
+            memory_mib=self.node.inventory.memory_mib - self.free_memory_mib,
             gpus=tuple(
                 GpuReserved(
                     uuid=uuid,
@@ -347,10 +353,7 @@ class NodeRecord:
         )
 
     def _take_inventory(self, inventory: Inventory) -> None:
-        self.free_cpus = inventory.cpus - sum(held.cpus for held in self.holders.values())
-        self.free_memory_mib = inventory.memory_mib - sum(
-            held.counted_memory_mib for held in self.holders.values()
-        )
+        self._count_room()
         old, self.gpus = self.gpus, {}
         for report in inventory.gpus:
             gpu = old.pop(report.uuid, None) or GpuRecord(report)
@@ -358,8 +361,16 @@ class NodeRecord:
             self.gpus[report.uuid] = gpu
         for uuid, gpu in old.items():
             if gpu.shares:
-                gpu.read(_gone(uuid, gpu.report.index))
+                gpu.read(unnamed_gpu(uuid, gpu.report.index))
                 self.gpus[uuid] = gpu
+
+    def _count_room(self) -> None:
+        known, unknown = self.holders.values(), self.unknown.values()
+        taken = sum(held.cpus for held in known) + sum(claim.cpus for claim in unknown)
+        self.free_cpus = self.node.inventory.cpus - taken
+        taken_mib = sum(held.counted_memory_mib for held in known)
+        taken_mib += sum(claim.memory_mib for claim in unknown)
+        self.free_memory_mib = self.node.inventory.memory_mib - taken_mib
 
     def _settle(self) -> None:
         self.touched[self.node.id] = self
@@ -367,19 +378,6 @@ class NodeRecord:
         self.n_whole_gpus = sum(gpu.is_whole for gpu in self.gpus.values())
         node = self.node
         self.takes = self.is_open and node.state is NodeState.READY and not node.draining
-
-
-def _gone(uuid: GpuUuid, index: int) -> GpuReport:
-    """Stands for a GPU that its node does not name any more while an attempt still holds it."""
-    return GpuReport(
-        uuid=uuid,
-        index=index,
-        model="",
-        total_mib=0,
-        state=GpuState.FAULTY,
-        state_reason="its node does not name it any more",
-        stale=True,
-    )
 
 
 def _reading(report: GpuReport) -> tuple[object, ...]:

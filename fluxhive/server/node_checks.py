@@ -95,6 +95,8 @@ def check_hello(hello: Hello) -> None:
     for held in hello.held:
         _text("attempt_id", held.attempt_id, LABEL_MAX)
         _range("epoch", held.epoch)
+        _range("cpus", held.cpus, CPUS_MAX)
+        _range("memory_mib", held.memory_mib, MIB_MAX)
     if len(hello.capabilities) > WORDS_MAX:
         raise BadNode(f"capabilities: more than {WORDS_MAX}")
     for word in hello.capabilities:

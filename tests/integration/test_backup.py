@@ -86,16 +86,17 @@ def test_nothing_is_killed_lost_or_started_twice_by_a_restore(hive: AgentHive) -
     assert hive.task(queued).state.value == "held"
     assert hive.task(running).word == "running"
     assert node(hive).unknown == (f"{young}.1",)
+    assert node(hive).cpus_reserved == 2, "what it was given is counted"
     later = hive.submit("echo later")
     assert later not in (done, running, queued, young)
-    hive.ended(later)
-    assert hive.log(later, size=6) == b"later\n"
     # Both go on: neither is killed, neither is started again.
     assert witnessed(old_witness) == witnessed(new_witness) == ["start"]
 
     ok(hive, "node", "end-unknown", "--yes", node(hive).label)
     until(lambda: "end" in witnessed(new_witness), what="the end of the young task")
     assert node(hive).unknown == ()
+    hive.ended(later)  # where there are two CPUs, it had to wait for the young one's
+    assert hive.log(later, size=6) == b"later\n"
     hive.cancel(running)
     assert hive.ended(running).state.value == "cancelled"
     until(lambda: not hive.run_directories(), what="the end of all run directories")
