@@ -22,7 +22,7 @@ PROGRAM_MIB: Mib = 512
 AUTHOR_PERCENT = 120
 AUTHOR_MIB: Mib = 1024
 #: Of an author's peaks, the one that so many percent do not exceed.
-AUTHOR_PERCENTILE = 70
+AUTHOR_PERCENTILE = 85
 #: The same where a declaration is the cap: there more caution costs less.
 CAPPED_PERCENT, CAPPED_PERCENTILE = 130, 90
 
