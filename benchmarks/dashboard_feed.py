@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""What the dashboard's page holds after so many changes: a day of a busy hive in a minute.
+"""What the dashboard's page holds, and how long it takes for a change, in the course of a day.
 
     ./dev web && python benchmarks/dashboard_feed.py
 
-A real hive, the overview in Debian's Chromium, and 50,000 messages of the channel, as quickly as
-the page takes them: tasks that it shows, readings of its GPUs, counts that make it read its lists
-again. After each tenth what scripts hold is told, after a collection, with the elements and
-listeners that are there. The last figures are near the first ones, or something is kept.
+A real hive and its overview in Debian's Chromium, whose clock and timers go so fast that a day is
+over in five minutes. Each second of that day the channel tells of something: a task that the page
+shows, readings of its GPUs, counts; each five minutes of lists to be read again, each ten of other
+arrays on its GPUs, whose members are asked for. After each tenth of the day what scripts hold is
+told, after a collection, with the elements and listeners that are there, and the processor time of
+the page for a change. The last figures are near the first ones, or something is kept.
 """
 
 from __future__ import annotations
@@ -27,35 +29,71 @@ from tests.helpers.cli_hive import CliHive  # noqa: E402
 
 TASKS = 40
 PARTS = 10
+DAY_S = 86_400
+#: So many seconds of that day go by in one.
+SCALE = 288
 #: Growth beyond this between the first and the last tenth is called one.
 FLAT_MIB = 3.0
-#: Keeps the page's lines where the benchmark finds them.
-_KEEP_LINES = """
-window.lines = [];
+#: Keeps the page's newest line where the benchmark finds it.
+_KEEP_LINE = """
 window.WebSocket = class extends window.WebSocket {
-  constructor(...words) { super(...words); window.lines.push(this); }
+  constructor(...words) { super(...words); window.line = this; }
 };
 """
-#: Gives the page messages in turns of 50, and lets it draw between them.
+#: Timers and dates of the page go `hurry` times as fast from when that is set.
+_FAST_CLOCK = """
+window.hurry = 1;
+{
+  const [later, stop, RealDate] = [window.setTimeout, window.clearTimeout, window.Date];
+  let [fromMs, realFromMs, rate] = [RealDate.now(), RealDate.now(), 1];
+  const now = () => {
+    const realMs = RealDate.now();
+    if (rate !== window.hurry) {
+      [fromMs, realFromMs, rate] = [fromMs + (realMs - realFromMs) * rate, realMs, window.hurry];
+    }
+    return Math.floor(fromMs + (realMs - realFromMs) * rate);
+  };
+  window.Date = class extends RealDate {
+    constructor(...words) { words.length ? super(...words) : super(now()); }
+    static now() { return now(); }
+  };
+  window.setTimeout = (action, ms = 0, ...words) => later(action, ms / window.hurry, ...words);
+  const turns = new Map();
+  window.setInterval = (action, ms = 0, ...words) => {
+    const turn = () => { turns.set(id, later(turn, ms / window.hurry)); action(...words); };
+    const id = later(turn, ms / window.hurry);
+    turns.set(id, id);
+    return id;
+  };
+  window.clearInterval = (id) => { stop(turns.get(id) ?? id); turns.delete(id); };
+}
+"""
+#: Tells the page of something each second of its day, until so many seconds have gone by.
 _DRIVE = """
-async ({tasks, node, summary, first, count}) => {
-  const line = window.lines.at(-1);
+({tasks, node, summary, first, count}) => new Promise((done) => {
   const words = ['queued', 'starting', 'running', 'succeeded', 'failed'];
-  for (let n = first; n < first + count; n++) {
+  let n = first;
+  const onGpus = () => node.gpus.map((gpu, i) => (
+    {...gpu, attempts: [`t-zz${Math.floor(n / 600)}[${i}].1`]}));
+  const tell = () => {
     const task = {...tasks[n % tasks.length], word: words[n % words.length], reason: `turn ${n}`};
     const gpus = node.gpus.map(({report}) => ({...report, utilization_percent: n % 101}));
     const changes = {
-      type: 'changes', seq: 1e9 + n, tasks: [task], n_tasks: n % 500 ? 0 : 1,
+      type: 'changes', seq: 1e9 + n, tasks: [task], n_tasks: n % 300 ? 0 : 1,
       readings: [{node_id: node.id, gpus}],
+      nodes: n % 600 ? [] : [{...node, gpus: onGpus()}],
       summary: {...summary, counts: {...summary.counts, queued: n}},
     };
-    line.onmessage({data: JSON.stringify(changes)});
-    if (n % 50 === 0) await new Promise(requestAnimationFrame);
-  }
-  await new Promise(requestAnimationFrame);
-  await new Promise(requestAnimationFrame);
-  return document.body.innerText.includes((first + count - 1).toLocaleString('en-US'));
-}
+    window.line.onmessage({data: JSON.stringify(changes)});
+    n += 1;
+    if (n < first + count) return;
+    clearInterval(ticking);
+    const shown = (n - 1).toLocaleString('en-US');
+    requestAnimationFrame(() => requestAnimationFrame(() =>
+      done(document.body.innerText.includes(shown))));
+  };
+  const ticking = setInterval(tell, 1000);
+})
 """
 
 
@@ -69,6 +107,7 @@ def held(session: CDPSession) -> dict[str, float]:
         "MiB": metrics["JSHeapUsedSize"] / 2**20,
         "elements": metrics["Nodes"],
         "listeners": metrics["JSEventListeners"],
+        "s": metrics["TaskDuration"],
     }
 
 
@@ -76,22 +115,29 @@ def drive(page: Page, session: CDPSession, told: dict[str, Any], n_events: int) 
     """The heap before, and after each part."""
     heaps: list[float] = []
     part = n_events // PARTS
+    worked_s = held(session)["s"]
+    page.evaluate(f"window.hurry = {SCALE}")
     for number in range(PARTS + 1):
         found = held(session)
         heaps.append(found["MiB"])
-        shown = ", ".join(f"{value:.1f} {name}" for name, value in found.items())
-        print(f"after {number * part:>6} changes: {shown}", flush=True)
+        change_ms = (found["s"] - worked_s) / part * 1000
+        print(
+            f"after {number * part:>6} s: {found['MiB']:.2f} MiB, "
+            f"{found['elements']:.0f} elements, {found['listeners']:.0f} listeners, "
+            f"{change_ms:.2f} ms a change",
+            flush=True,
+        )
         if number < PARTS:
+            worked_s = held(session)["s"]
             words = {**told, "first": number * part, "count": part}
             assert page.evaluate(_DRIVE, words), "the page does not show what it was told"
-            page.wait_for_timeout(300)
     return heaps
 
 
 def main() -> int:
-    """Drives them, and says whether the heap stayed flat."""
+    """Plays the day, and says whether the heap stayed flat."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=50_000)
+    parser.add_argument("--seconds", type=int, default=DAY_S, help="of that day")
     words = parser.parse_args()
     with tempfile.TemporaryDirectory() as home, browser() as opened:
         hive = CliHive(Path(home), FLOWHIVE_FAKE_GPUS="8x80G")
@@ -107,13 +153,12 @@ def main() -> int:
                 "summary": call("GET", "/api/v1/summary", dict),
             }
             visit = Visit(opened, hive)
-            visit.context.add_init_script(_KEEP_LINES)
+            visit.context.add_init_script(_KEEP_LINE + _FAST_CLOCK)
             visit.sign_in()
             visit.page.get_by_role("status").get_by_text("live").wait_for()
             session = visit.context.new_cdp_session(visit.page)
-            session.send("Performance.enable")
-            heaps = drive(visit.page, session, told, words.events)
-            visit.check_clean()
+            session.send("Performance.enable", {"timeDomain": "threadTicks"})
+            heaps = drive(visit.page, session, told, words.seconds)
         finally:
             hive.down()
     # The first part warms caches up: what is kept shows in the others.
