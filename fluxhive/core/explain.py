@@ -298,8 +298,9 @@ def _not_placed(hive: HiveState, task: Task) -> list[Reason]:
         reasons.insert(0, Reason(code=WaitCode.GANG, text=text, misfits=tuple(misfits)))
     n_ahead = hive.queue.n_ahead(task.id)
     if n_ahead:
-        tasks = "1 task that asks" if n_ahead == 1 else f"{n_ahead} tasks that ask"
-        reasons.append(Reason(code=WaitCode.PRIORITY, text=f"{tasks} the same go first"))
+        does = "that asks the same goes" if n_ahead == 1 else "that ask the same go"
+        text = f"{_n(n_ahead, 'task')} {does} first"
+        reasons.append(Reason(code=WaitCode.PRIORITY, text=text))
     return reasons
 
 

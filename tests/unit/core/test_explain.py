@@ -87,7 +87,7 @@ def test_sentences_count_correctly(hive: Hive) -> None:
     text = [reason.text for reason in hive.manager.explain(TaskId("t3"))]
     assert text == [
         "needs 1 free GPU; the most on one node now: 0",
-        "1 task that asks the same go first",
+        "1 task that asks the same goes first",
     ]
     text = [reason.text for reason in hive.manager.explain(TaskId("t4"))]
     assert text[1] == "2 tasks that ask the same go first"
