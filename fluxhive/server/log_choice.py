@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fluxhive.core.errors import NotFound
 from fluxhive.core.task import Attempt, Task
-from fluxhive.core.torchrun import processes_apart, processes_of
+from fluxhive.core.torchrun import PROCESSES_MAX, processes_apart, processes_of
 from fluxhive.protocol.wire import (
     FIRST_OF_PROCESSES,
     STDERR,
@@ -107,10 +107,12 @@ def choose(task: Task, attempt: Attempt | None, rank: int | None, process: int |
     member = attempt.members[process // n_per_node]
     is_apart = processes_apart(task.spec, member.reservation) > 0
     if not is_apart or (member.facts is not None and not member.facts.process_bytes):
+        why = "their node, `--prefix-ranks` or a `PET_` variable had it so"
+        if n_per_node > PROCESSES_MAX:
+            why = f"of more than {PROCESSES_MAX} on a node (here {n_per_node}) none is kept apart"
         raise NotFound(
             f"the processes of {task.id} share one output",
-            hint="their node, `--prefix-ranks` or a `PET_` variable had it so; read it whole: "
-            f"fluxhive logs {task.id}",
+            hint=f"{why}; read it whole: fluxhive logs {task.id}",
         )
     return LogChoice(member.rank, process % n_per_node, n_per_node)
 

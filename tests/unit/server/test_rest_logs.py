@@ -368,8 +368,13 @@ async def test_processes_are_followed_together_and_read_alone(it: RestHive) -> N
         assert (odd.status_code, odd.json()["field"]) == (422, "processes")
 
 
-async def test_processes_of_an_older_node_share_one_output_and_say_so(it: RestHive) -> None:
-    spec = {"executor": "torchrun", "nproc_per_node": 2, "python": "/usr/bin/python3"}
+@pytest.mark.parametrize(
+    ("n_processes", "why"), [(2, "their node, "), (65, "of more than 64 on a node (here 65) none ")]
+)
+async def test_processes_that_share_one_output_say_so_and_why(
+    it: RestHive, n_processes: int, why: str
+) -> None:
+    spec = {"executor": "torchrun", "nproc_per_node": n_processes, "python": "/usr/bin/python3"}
     async with running(it, **spec) as run:
         await run.agent.send_log(run.dispatch.channel, b"both\n")
         await until_stored(it, run.dispatch, 5)
@@ -379,6 +384,7 @@ async def test_processes_of_an_older_node_share_one_output_and_say_so(it: RestHi
         alone = await run.http.get(f"/tasks/{run.task_id}/logs/stdout", params={"process": 1})
         assert alone.status_code == 404
         assert "share one output" in alone.json()["detail"] + alone.json().get("title", "")
+        assert alone.json()["hint"].startswith(why)
 
 
 async def test_all_attempts_are_followed_in_order_until_the_task_is_over(it: RestHive) -> None:
