@@ -263,9 +263,15 @@ class Shape:
         if self.current is None:
             ranked, pushed = self._ranked, self._pushed
             while ranked:
-                entry = ranked[-1]
-                # Mostly the last one has just left with his line.
-                if entry[3].head is not None and self._is_true(entry):
+                # As ``_is_true``, of one who has mostly just left, and then of the next one.
+                rank, number, _, line = ranked[-1]
+                head = line.head
+                if (
+                    head is not None
+                    and head.number == number
+                    and line.rank == rank
+                    and line.shape is self
+                ):
                     break
                 ranked.pop()
             if not pushed:

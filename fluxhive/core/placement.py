@@ -348,15 +348,21 @@ def look_for_whole(request: Request, record: NodeRecord, terms: Terms) -> _Choic
     """The whole GPUs of a node for a request, or why there are not enough."""
     if record.n_whole_gpus < request.gpus:
         return MisfitCode.GPUS
-    least = request.gpu_memory_mib or 0
+    least, wants_model = request.gpu_memory_mib or 0, request.gpu_model is not None
     fitting = [
         gpu
         for gpu in record.gpus.values()
-        if gpu.is_whole and gpu.report.total_mib >= least and is_model(request, gpu.report.model)
+        if gpu.is_whole
+        and gpu.report.total_mib >= least
+        and not (wants_model and not is_model(request, gpu.report.model))
     ]
     if len(fitting) < request.gpus:
         return MisfitCode.GPU_MEMORY
-    why = [kept for gpu in fitting if (kept := kept_as(gpu, terms)) is not None]
+    why = [
+        kept
+        for gpu in fitting
+        if (gpu.promised is not None or gpu.bookings) and (kept := kept_as(gpu, terms)) is not None
+    ]
     if len(fitting) - len(why) < request.gpus:
         return why[0]
     if why:

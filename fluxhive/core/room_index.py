@@ -140,16 +140,16 @@ class RoomIndex:
 
     def renew(self) -> None:
         """Makes the entries of nodes that changed true."""
-        noted_of = self._noted
-        for node_id, record in self.touched.items():
-            noted = noted_of.get(node_id)
+        touched = self.touched
+        while touched:
+            node_id, record = touched.popitem()
+            noted = self._noted.get(node_id)
             if noted is None or record.is_kind_new or not record.takes:
                 noted = self._note_anew(record, noted)
                 if noted is None:
                     continue
             noted.renew()
             self._whole_changed[noted] = self._cpus_changed[noted] = None
-        self.touched.clear()
 
     def _note_anew(self, record: NodeRecord, noted: Noted | None) -> Noted | None:
         """It is new here, or no choice any more (None), or another kind of node than it was."""

@@ -132,17 +132,16 @@ class TaskQueue:
         line = self._line_of.pop(task_id, None)
         if line is None:
             return None
-        if line.n_waiting == 1:
-            line.head = None
-            del self.lines[line.key]
-            if line in self.gangs:
-                del self.gangs[line]
-            self._leave(line, line.shape)
-            self._forget_sources(line)
-            return None
         was_head = line.head
         line.remove(task_id)
-        return None if was_head is line.head else line
+        if line.head is not None:
+            return None if was_head is line.head else line
+        del self.lines[line.key]
+        if line in self.gangs:
+            del self.gangs[line]
+        self._leave(line, line.shape)
+        self._forget_sources(line)
+        return None
 
     def task_ids(self) -> list[TaskId]:
         """Everybody in line, in no order that matters."""

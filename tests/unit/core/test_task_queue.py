@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fluxhive.core import line_up
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.hive_state import HiveState
 from fluxhive.core.lines import Line, LineKey, Place
-from fluxhive.core.policy import FIFO
+from fluxhive.core.policy import EASY, FIFO, HOUR_MS
 from fluxhive.core.request import Request
 from fluxhive.core.task import Priority, Task, TaskState
 from fluxhive.core.task_queue import TaskQueue
@@ -60,6 +61,36 @@ def test_the_best_is_the_first_of_what_was_ranked_and_of_what_came_since(
             heads = [(line.rank, line.head.number) for line in shape.lines if line.head]
             assert best is not None
             assert best[:2] == min(heads)
+
+
+def test_a_rank_that_was_said_anew_counts_at_once() -> None:
+    hive = HiveState(HiveSettings())
+    for number, priority in enumerate((Priority.HIGH, Priority.LOW)):
+        hive.enqueue(queued_task(number, priority))
+    (shape,) = hive.queue.shapes.values()
+    line_up.rank(hive, [shape])
+    first, second = (hive.queue.line_of(TaskId(f"t{number}")) for number in range(2))
+    assert first is not None
+    assert second is not None
+    first.rank = second.rank + 1
+    shape.push(first)
+    best = shape.best()
+    assert best is not None
+    assert best[3] is second
+
+
+def test_lines_of_one_shape_share_a_need_only_while_it_is_the_same() -> None:
+    hive = HiveState(HiveSettings(policy=EASY))
+    for number, limit_ms in enumerate((HOUR_MS, 2 * HOUR_MS, HOUR_MS)):
+        task = queued_task(number, list(Priority)[number])
+        hive.enqueue(replace(task, spec=replace(task.spec, time_limit_ms=limit_ms)))
+    assert len(hive.queue.shapes) == 1
+    lines = [hive.queue.line_of(TaskId(f"t{number}")) for number in range(3)]
+    assert [line.need.expected.latest_ms for line in lines if line] == [
+        HOUR_MS,
+        2 * HOUR_MS,
+        HOUR_MS,
+    ]
 
 
 def test_who_leaves_does_not_pile_up() -> None:
