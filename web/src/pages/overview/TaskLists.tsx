@@ -1,12 +1,17 @@
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useState } from "react";
+import { whyQuery } from "../../api/queries";
 import type { TaskPage, TaskView } from "../../api/types";
 import { gib, gibOf } from "../../format/amount";
-import { duration } from "../../format/time";
+import { duration, exact } from "../../format/time";
 import { Empty } from "../../parts/Empty";
 import { membersText } from "../../parts/MembersBar";
 import { TaskLink } from "../../parts/PageLink";
 import { StateMark } from "../../parts/StateMark";
 import { Ago, Elapsed } from "../../parts/Times";
+import { useNow } from "../../parts/useNow";
 import { endOf } from "../task/story";
+import { startText } from "./start";
 import classes from "./TaskLists.module.css";
 
 interface Props {
@@ -56,14 +61,46 @@ function TimeOf({ task }: { task: TaskView }) {
   return <Ago atMs={task.submitted_at_ms} />;
 }
 
-/** The head of the queue, with each one's reason. */
+/** Of so many at the head of the line the start is asked for: each costs the server a reckoning. */
+const STARTS_SHOWN = 3;
+const STARTS_EACH_MS = 30_000;
+/** Not while the page is being drawn. */
+const STARTS_AFTER_MS = 1_500;
+
+/** When a task that waits is likely to start; how long it has waited, where nobody can tell. */
+function Start({ task, isAsked }: { task: TaskView; isAsked: boolean }) {
+  const why = useQuery({
+    ...whyQuery(task.id),
+    enabled: isAsked,
+    staleTime: STARTS_EACH_MS,
+    refetchInterval: STARTS_EACH_MS,
+  });
+  const now = useNow(10_000);
+  const estimate = isAsked ? why.data?.estimate : undefined;
+  if (!estimate) return <Ago atMs={task.submitted_at_ms} />;
+  const exactly = [estimate.earliest_at_ms, estimate.latest_at_ms].map((at) =>
+    at == null ? "?" : exact(at),
+  );
+  return (
+    <span title={`Likely to start between ${exactly.join(" and ")}`}>
+      {startText(estimate, now)}
+    </span>
+  );
+}
+
+/** The head of the queue, with each one's reason, and when the first few are likely to start. */
 export function QueueList({ page }: { page?: TaskPage }) {
+  const [isDrawn, setDrawn] = useState(false);
+  useEffect(() => {
+    const timer = window.setTimeout(() => setDrawn(true), STARTS_AFTER_MS);
+    return () => window.clearTimeout(timer);
+  }, []);
   if (!page) return <div className={classes.skeleton} aria-busy="true" />;
   if (page.items.length === 0)
     return <Empty text="Nobody waits: what is submitted now may start at once." />;
   return (
     <ol className={classes.list}>
-      {page.items.map((task) => (
+      {page.items.map((task, place) => (
         <li key={task.id}>
           <TaskLink task={task.id} className={classes.row}>
             <span className={classes.name}>
@@ -75,7 +112,7 @@ export function QueueList({ page }: { page?: TaskPage }) {
               </span>
             </span>
             <span className={classes.time}>
-              <Ago atMs={task.submitted_at_ms} />
+              <Start task={task} isAsked={isDrawn && place < STARTS_SHOWN} />
             </span>
           </TaskLink>
         </li>
