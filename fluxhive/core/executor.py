@@ -374,7 +374,7 @@ class Executor:
 
     def _reading_taken(self, event: ReadingTaken) -> None:
         gpus = self._trend.note(event.gpus, self._now_ms)
-        for attempt_id, (_, happening) in list(self._records.due.items()):
+        for attempt_id, happening in self._records.by_due():
             if happening is Happening.MEMORY_WAIT_OVER:
                 attempt = self._records.attempts[attempt_id]
                 if words.memory_is_back(attempt, gpus):

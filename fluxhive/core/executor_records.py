@@ -139,6 +139,13 @@ class ExecutorRecords:
         """An attempt of the same task that has not exited; None: there is none."""
         return next(iter(self._live_of_task.get(task_of(attempt_id), ())), None)
 
+    def by_due(self) -> list[tuple[AttemptId, Happening]]:
+        """All deadlines of attempts, the earliest first: a restored node has the same order, though
+        it took the attempts up in another, and of two ends the first is no neighbour of the other.
+        """
+        due = sorted((at, name, what) for name, (at, what) in self.due.items())
+        return [(attempt_id, happening) for _, attempt_id, happening in due]
+
     def due_by(self, now_ms: Ms, contact_at_ms: Ms | None) -> list[tuple[AttemptId, Happening]]:
         """The deadlines that have passed, in the order in which they did."""
         due = [(at, name, what) for name, (at, what) in self.due.items() if at <= now_ms]

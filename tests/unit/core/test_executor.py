@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from fluxhive.core.effects import NodeAttempt, SaveHeld
+from fluxhive.core.effects import NodeAttempt, SaveHeld, Say
 from fluxhive.core.events import (
     ContactRenewed,
     DiskChanged,
     ForgetReceived,
+    ReadingTaken,
     SessionClosed,
+    SessionOpened,
     StopReceived,
 )
 from fluxhive.core.executor import Executor
@@ -476,6 +478,27 @@ def test_the_end_of_a_gpu_attempt_waits_for_its_memory() -> None:
     final = node.final()
     assert isinstance(final, AttemptEnded)
     assert final.dirty_gpus == ()
+
+
+def test_a_restored_node_names_ends_of_one_moment_in_the_same_order() -> None:
+    """It took the two up by their dispatches; the node of before saw the other end first."""
+    node = node_with_card()
+    for attempt in ("t2.1", "t1.1"):
+        node.dispatch(attempt, gpus={"A": "20G"})
+        node.ready(attempt)
+        node.starts(attempt)
+    node.exits("t1.1")
+    node.exits("t2.1")
+    restored = Executor.restore(node.executor.snapshot())
+    restored.handle(SessionOpened(session=1), node.now_ms)
+    restored.handle(ContactRenewed(sent_at_ms=node.now_ms), node.now_ms)
+    reading = ReadingTaken(gpus=(CARD,))
+    said = node.executor.handle(reading, node.now_ms)
+    assert [each.report.attempt_id for each in said if isinstance(each, Say)] == ["t1.1", "t2.1"]
+    told = restored.handle(reading, node.now_ms)
+    assert [each for each in told if isinstance(each, Say)] == [
+        each for each in said if isinstance(each, Say)
+    ]
 
 
 def test_memory_that_does_not_come_back_makes_its_gpu_dirty() -> None:
