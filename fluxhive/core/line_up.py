@@ -80,8 +80,8 @@ def move(hive: HiveState, array: Task) -> None:
 def refresh(hive: HiveState) -> None:
     """Needs by what is known now."""
     queue = hive.queue
-    if hive.gpus_changed:
-        hive.gpus_changed, hive.news = False, {}
+    if hive.lines_are_stale:
+        hive.lines_are_stale, hive.news = False, {}
         lines = dict.fromkeys(queue.lines.values())
     elif hive.news:
         lines = queue.lines_about(hive.news)

@@ -67,7 +67,7 @@ def retire(hive: HiveState, task_id: TaskId) -> None:
 
 
 def count_private_owners(hive: HiveState) -> None:
-    """Whose tasks some node serves alone; where that has changed, lines are made anew."""
+    """Whose tasks some node serves alone; where that has changed, lines are settled anew."""
     owners = {
         record.node.only_for: None
         for record in hive.nodes.values()
@@ -75,6 +75,4 @@ def count_private_owners(hive: HiveState) -> None:
     }
     if owners != hive.private_owners:
         hive.private_owners = owners
-        for task_id in hive.queue.task_ids():
-            hive.dequeue(task_id)
-            hive.enqueue(hive.tasks[task_id])
+        hive.lines_are_stale = True

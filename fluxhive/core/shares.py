@@ -101,7 +101,7 @@ def count_node(hive: HiveState, node_id: NodeId) -> None:
         if not counts[mib]:
             del counts[mib]
     found = _sizes(counts)
-    hive.gpus_changed |= found != hive.gpu_sizes
+    hive.lines_are_stale |= found != hive.gpu_sizes
     hive.gpu_sizes = found
     _change_capacity(hive, Of.GPUS, len(new) - len(old))
 
