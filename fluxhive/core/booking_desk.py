@@ -47,7 +47,8 @@ def choose(hive: HiveState, wish: BookingWish) -> Booking | int:
         ((_open(hive, record, wish, made), record) for record in hive.nodes.values()),
         key=lambda each: (-min(len(each[0]), wish.n_gpus), len(each[0]), each[1].node.id),
     )
-    uuids = [uuid for some, _ in by_node for uuid in some]
+    # A GPU that was moved is named by the node of before, too, until that one joins again.
+    uuids = list(dict.fromkeys(uuid for some, _ in by_node for uuid in some))
     if len(uuids) < wish.n_gpus:
         return len(uuids)
     return replace(made, gpus=tuple(uuids[: wish.n_gpus]))
@@ -72,7 +73,8 @@ def booking_set(hive: HiveState, event: BookingSet) -> None:
 
 
 def load(hive: HiveState, booking: Booking) -> None:
-    """Take a booking as it is."""
+    """Take a booking as it is; a stored one after the attempts, for one of them may be on a booked
+    GPU that its node does not name any more."""
     hive.last_booking = max(hive.last_booking, number_of(booking))
     if booking.is_over:
         return

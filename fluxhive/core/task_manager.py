@@ -275,8 +275,6 @@ class TaskManager:
         for node in snapshot.nodes:
             if not node.removed:
                 hive.load_node(node)
-        for booking in snapshot.bookings:
-            booking_desk.load(hive, booking)
         tasks = sorted(snapshot.tasks, key=lambda task: task.number)
         counts = {count.array_id: count for count in snapshot.arrays}
         for task in tasks:
@@ -286,6 +284,8 @@ class TaskManager:
                 hive.arrays[task.id] = ArrayRecord(task.id, task.spec.array, count)
         for attempt in sorted(snapshot.attempts, key=lambda attempt: attempt.channel):
             hive.load_attempt(attempt)
+        for booking in snapshot.bookings:
+            booking_desk.load(hive, booking)
         for task in tasks:
             hive.load_task(task)
         for full in [array for array in hive.arrays.values() if array.is_full]:

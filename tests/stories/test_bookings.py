@@ -83,6 +83,34 @@ def test_it_is_kept_over_a_restart_and_a_node_that_joins_again(hive: Hive) -> No
     assert hive.task("t1").attempts == 1
 
 
+def test_it_is_kept_over_a_restart_where_a_task_holds_a_gpu_that_its_node_lost(hive: Hive) -> None:
+    hive.node("n1", gpus=["80G", "80G"])
+    hive.book("user", "bob", 2, begins="2h", lasts="4h")
+    hive.submit("t1", gpus=1, exclusive=True, owner="bob")
+    hive.starts("t1.1")
+    (share,) = hive.attempt("t1.1").reservations[0].gpus
+    hive.loses_gpu("n1", share.uuid)
+    hive.rejoins("n1", "t1.1 running")
+    hive.restarts()
+    assert [booking.id for booking in hive.manager.bookings()] == ["b-1"]
+
+
+def test_a_gpu_that_two_nodes_name_is_booked_once(hive: Hive) -> None:
+    """It was moved, and the node of before has not joined since."""
+    hive.node("n1", gpus=["80G"])
+    hive.leaves("n1")
+    hive.clones("n1", "n2")
+    wish = BookingWish(
+        scope=QuotaScope.USER,
+        name="bob",
+        n_gpus=2,
+        from_ms=hive.now_ms,
+        until_ms=hive.now_ms + 3_600_000,
+        by="root",
+    )
+    assert hive.manager.choose_booking(wish) == 1
+
+
 def test_a_gpu_is_booked_once_at_a_time(hive: Hive) -> None:
     hive.node("n1", gpus=["80G"])
     hive.book("user", "bob", 1, begins="2h", lasts="1h")
