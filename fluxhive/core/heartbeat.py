@@ -83,10 +83,17 @@ def _differs(before: GpuReport, report: GpuReport) -> bool:
 
 
 def _changes(record: NodeRecord, before: dict[GpuUuid, GpuReport]) -> list[str]:
-    """Which GPUs are in another state now, for people."""
+    """Which GPUs are in another state now, or are read though no hello named them, for people."""
+    reports = [gpu.report for gpu in record.gpus.values()]
     return [
-        f"GPU {gpu.report.index} is {gpu.report.state.value}"
-        + (f": {gpu.report.state_reason}" if gpu.report.state_reason else "")
-        for uuid, gpu in record.gpus.items()
-        if uuid in before and before[uuid].state is not gpu.report.state
+        f"GPU {report.index} is {report.state.value}"
+        + (f": {report.state_reason}" if report.state_reason else "")
+        for report in sorted(reports, key=lambda report: (report.index, report.uuid))
+        if report.uuid in before and _is_new(before[report.uuid], report)
     ]
+
+
+def _is_new(before: GpuReport, report: GpuReport) -> bool:
+    # Of a GPU that attempts hold and that the node does not name any more nothing is known (0 MiB);
+    # once it is read the hive has it again.
+    return before.state is not report.state or bool(before.total_mib) is not bool(report.total_mib)

@@ -75,8 +75,7 @@ class HiveState(NodeWords):
         #: Keys of what was learned since the queue was settled last, and when that was.
         self.news: dict[str, None] = {}
         self.settled_at_ms: Ms = 0
-        #: The hive's GPUs; whether they, or whom nodes serve alone, changed since the queue was
-        #: settled.
+        #: The hive's GPUs; whether they, or whom nodes serve alone, are others for the queue.
         self.gpu_sizes: GpuSizes = (0, 0, 0)
         self.lines_are_stale = False
         #: By node its GPUs' memory; how many GPUs there are of each size.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fluxhive.core.hive_settings import HiveSettings
 from fluxhive.core.policy import DECLARED
+from fluxhive.core.values import NodeId
 from tests.helpers.factories import gpu
 from tests.helpers.hive import Hive
 
@@ -165,6 +166,25 @@ def test_host_memory_is_counted_when_asked_for(hive: Hive) -> None:
     hive.sees("dispatch t1.1 on n1", "t2 queued", "dispatch t3.1 on n1")
     assert hive.why("t2") == ["HOST_MEMORY"]
     assert hive.why_text("t2") == ("needs 30.0 GiB of memory; the most free now is 24.0 GiB, on n1")
+
+
+def test_a_held_gpu_that_is_read_again_counts_though_no_hello_named_it(hive: Hive) -> None:
+    hive.node("n1", gpus=["80G", "80G"])
+    hive.submit("t1", gpus=1, exclusive=True)
+    hive.starts("t1.1")
+    (share,) = hive.attempt("t1.1").reservations[0].gpus
+    hive.loses_gpu("n1", share.uuid)
+    hive.rejoins("n1", "t1.1 running")
+    assert len(hive.manager.hive.gpus_of_node[NodeId("n1")]) == 1
+    hive.beat("n1", gpu(share.uuid, share.index, state="faulty"))
+    assert len(hive.manager.hive.gpus_of_node[NodeId("n1")]) == 2
+
+
+def test_a_private_node_that_comes_takes_all_that_its_owner_has_waiting(hive: Hive) -> None:
+    for name in ("t1", "t2", "t3"):
+        hive.submit(name, owner="bob")
+    hive.node("n1", only_for="bob")
+    assert [hive.task(name).attempts for name in ("t1", "t2", "t3")] == [1, 1, 1]
 
 
 def test_a_private_node_serves_its_owner_until_it_is_accepted(hive: Hive) -> None:
