@@ -10,7 +10,7 @@ from fluxhive.cli import messages, options, output, session
 from fluxhive.cli.watch import watched
 from fluxhive.core.errors import InputError
 from fluxhive.core.quota import QuotaScope
-from fluxhive.core.request import parse_duration_ms
+from fluxhive.core.request import parse_duration_ms, show_indexes
 from fluxhive.protocol.bookings import BookingRequest, BookingView
 from fluxhive.sdk.begin import parse_time_ms, show_time
 
@@ -117,15 +117,15 @@ def _until_ms(from_ms: int | None, ends: str | None, length: str | None) -> int:
 
 def _row(view: BookingView) -> list[str]:
     booking = view.booking
-    by_node: dict[str, list[str]] = {}
+    by_node: dict[str, list[int]] = {}
     for gpu in view.gpus:
-        by_node.setdefault(gpu.label, []).append(str(gpu.index))
+        by_node.setdefault(gpu.label, []).append(gpu.index)
     return [
         booking.id,
         booking.whose,
         str(len(booking.gpus)),
         show_time(booking.from_ms),
         show_time(booking.until_ms),
-        " ".join(f"{label}:{','.join(indexes)}" for label, indexes in by_node.items()),
+        " ".join(f"{label}:{show_indexes(indexes)}" for label, indexes in by_node.items()),
         booking.by,
     ]

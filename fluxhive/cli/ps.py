@@ -10,7 +10,7 @@ from fluxhive.cli import options, output, session
 from fluxhive.cli.completing import TASK_NAMES
 from fluxhive.cli.program import shown_command
 from fluxhive.cli.watch import watched
-from fluxhive.core.request import Reservation, show_mib, show_ms
+from fluxhive.core.request import Reservation, show_indexes, show_mib, show_ms
 from fluxhive.core.task import TaskState
 from fluxhive.protocol.rest import AttemptView, TaskView
 from fluxhive.sdk import tasks
@@ -129,7 +129,7 @@ def where(attempt: AttemptView | None) -> str:
 
 def place(label: str, held: Reservation) -> str:
     """A node and the GPUs that are held there: `gpu-a:0,1`."""
-    gpus = ",".join(str(share.index) for share in held.gpus)
+    gpus = show_indexes(share.index for share in held.gpus)
     return f"{label}:{gpus}" if gpus else label
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from .capability import missing
 from .hive_state import HiveState
 from .node_record import GpuRecord, NodeRecord, serving
-from .request import Request, Reservation
+from .request import Request, Reservation, show_indexes
 from .rollout import Waiter
 from .values import Value
 
@@ -79,6 +79,6 @@ def where_of(hive: HiveState, fit: tuple[Reservation, ...]) -> str:
         record = hive.nodes.get(reservation.node_id)
         # It may have been removed while a forecast was made.
         label = str(reservation.node_id) if record is None else record.node.label
-        gpus = ",".join(str(share.index) for share in reservation.gpus)
+        gpus = show_indexes(share.index for share in reservation.gpus)
         parts.append(f"{label}:{gpus}" if gpus else label)
     return " ".join(parts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from enum import Enum
 
 from .errors import InputError
@@ -207,6 +208,19 @@ def _parts_ms(text: str) -> Ms | None:
 def show_mib(mib: Mib) -> str:
     """A size as people read it: ``512 MiB``, ``20.0 GiB``."""
     return f"{mib} MiB" if mib < 1024 else f"{mib / 1024:.1f} GiB"
+
+
+def show_indexes(indexes: Iterable[int]) -> str:
+    """GPUs of a node as people name them: ``0,1``, and runs of three or more ``0-7,10``."""
+    runs: list[list[int]] = []
+    for index in sorted(indexes):
+        if runs and runs[-1][-1] == index - 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return ",".join(
+        f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(map(str, run)) for run in runs
+    )
 
 
 def show_ms(duration_ms: Ms) -> str:

@@ -3,6 +3,7 @@ import { useEffect, useState } from "react";
 import { whyQuery } from "../../api/queries";
 import type { TaskPage, TaskView } from "../../api/types";
 import { gib, gibOf } from "../../format/amount";
+import { indexes } from "../../format/gpus";
 import { duration, exact } from "../../format/time";
 import { Empty } from "../../parts/Empty";
 import { membersText } from "../../parts/MembersBar";
@@ -126,7 +127,7 @@ function placeText(task: TaskView): string {
   if (task.state === "active" && attempt) {
     const gpus = attempt.reservation.gpus ?? [];
     const where = gpus.length
-      ? `${attempt.node_label}:${gpus.map((gpu) => gpu.index).join(",")}`
+      ? `${attempt.node_label}:${indexes(gpus.map((gpu) => gpu.index))}`
       : attempt.node_label;
     const reserved = gpus.reduce((sum, gpu) => sum + (gpu.gpu_memory_mib ?? 0), 0);
     if (!reserved) return where;

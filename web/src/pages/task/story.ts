@@ -1,13 +1,14 @@
 /** An attempt as one sentence: how long it waited and ran, how it ended, what followed. Pure. */
 import type { AttemptView, Outcome, TaskView } from "../../api/types";
 import { gib } from "../../format/amount";
+import { indexes } from "../../format/gpus";
 import { causeOf } from "../../format/state";
 
 /** `vm:0,1`, for a gang its nodes, `gpu-a:0 and 3 more nodes`. */
 export function whereOf(attempt: AttemptView): string {
   const gpus = attempt.reservation.gpus ?? [];
   const first = gpus.length
-    ? `${attempt.node_label}:${gpus.map((gpu) => gpu.index).join(",")}`
+    ? `${attempt.node_label}:${indexes(gpus.map((gpu) => gpu.index))}`
     : attempt.node_label;
   const others = (attempt.members ?? []).length - 1;
   return others > 0 ? `${first} and ${others} more ${others === 1 ? "node" : "nodes"}` : first;
