@@ -28,7 +28,7 @@ from fluxhive.core.policy import POLICIES
 from fluxhive.protocol.wire import FRAME_BYTES_MAX
 
 from .first_start import local_administrator
-from .frame_door import FrameDoor
+from .frame_door import connection_class
 from .hive import open_hive
 from .listening import bind, check_exposure, url_of
 from .pages import welcome_link
@@ -89,7 +89,7 @@ async def _serve(options: ServerOptions, listener: socket.socket) -> None:
         config = uvicorn.Config(
             create_app(services),
             http=_http(),
-            ws=FrameDoor,
+            ws=connection_class(),
             ws_max_size=FRAME_BYTES_MAX,
             ws_per_message_deflate=False,
             # Heartbeats find a dead line; the protocol's own pings would be a second way.

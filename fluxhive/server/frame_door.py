@@ -12,10 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol
 
+import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.http11 import Request
 
+#: Of Uvicorn whose connection this was written for: its inner parts may be others in the next.
+KNOWN = ("0.54",)
 #: Where the scope of a connection has its door.
 EXTENSION = "fluxhive.door"
 
@@ -80,6 +83,11 @@ class FrameDoor(WebSocketsSansIOProtocol):
         except InvalidState:
             return
         self.transport.write(b"".join(self.conn.data_to_send()))
+
+
+def connection_class(version: str = uvicorn.__version__) -> type[FrameDoor] | str:
+    """What serves WebSockets, for Uvicorn's ``ws``: without doors in versions not known here."""
+    return FrameDoor if version.rpartition(".")[0] in KNOWN else "websockets-sansio"
 
 
 def door_of(scope: MutableMapping[str, Any]) -> Door | None:
