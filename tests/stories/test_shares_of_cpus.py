@@ -15,7 +15,7 @@ from tests.helpers.hive import Hive
 def _without_aging(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shares alone decide: what is learned of one's tasks would set others' before them."""
     monkeypatch.setattr(score, "stretch_ms", lambda *_: float("inf"))
-    monkeypatch.setattr("fluxhive.core.line_up.stretch_ms", lambda *_: float("inf"))
+    monkeypatch.setattr("fluxhive.core.need.stretch_ms", lambda *_: float("inf"))
 
 
 def part(hive: Hive, owner: str, of: Of = Of.CPUS) -> float:
