@@ -274,7 +274,14 @@ class ProtocolWorld:
         done = done and all(
             node.agent is not None and not node.agent.executor.attempts() for node in self.nodes
         )
-        return done and self.server.output.is_done()
+        return done and self.server.output.is_done() and not self._has_unheard_ends()
+
+    def _has_unheard_ends(self) -> bool:
+        """Whether the server has yet to hear of an end of what it did not know: no task waits for
+        that word, but CPUs do."""
+        records = self.server.manager.hive.nodes.values()
+        claims = [claim for record in records for claim in record.unknown.values()]
+        return any(claim.phase is not HeldPhase.EXITED for claim in claims)
 
     def _nothing_is_left(self) -> None:
         manager = self.server.manager
