@@ -38,7 +38,8 @@ def make_room(hive: HiveState) -> None:
         return
     if any(_gives_way(hive, hive.attempts[attempt_id]) for attempt_id in hive.preemptible):
         return
-    for task_id in hive.urgent:
+    # In an order that a restored hive has, too.
+    for task_id in sorted(hive.urgent, key=lambda each: hive.tasks[each].number):
         task = hive.tasks[task_id]
         if task_id not in hive.queue or task.spec.request.nodes > 1:
             continue

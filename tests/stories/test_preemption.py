@@ -71,6 +71,20 @@ def test_the_guaranteed_run_time_is_waited_for(hive: Hive) -> None:
     hive.sees("t1.1 stopping", "stop t1.1 on n1: preempt")
 
 
+def test_who_was_submitted_first_is_made_room_for_whenever_it_became_urgent(hive: Hive) -> None:
+    """So a restored hive, which knows no other order, names the same one."""
+    hive.node("n1", gpus=["40G"])
+    hive.submit("t1", gpus=1, exclusive=True, preemptible=True, min_run="10m")
+    hive.starts("t1.1")
+    hive.submit("t2", gpus=1, exclusive=True, priority="urgent")
+    hive.submit("t3", gpus=1, exclusive=True, priority="urgent")
+    hive.hold("t2")
+    hive.release("t2")
+    hive.forgets()
+    hive.waits("11m")
+    hive.sees("t1.1 stopping: makes room for t2, which is urgent", "stop t1.1 on n1: preempt")
+
+
 def test_nobody_gives_way_where_preemption_is_off() -> None:
     hive = Hive()
     hive.node("n1", gpus=["40G"])
