@@ -12,6 +12,7 @@ import click
 
 from fluxhive.core.errors import InputError
 from fluxhive.core.node import NodeState
+from fluxhive.core.request import Request, is_model
 from fluxhive.protocol.rest import NodeView
 
 ALL_GPUS = 1 << 62
@@ -42,7 +43,7 @@ def all_gpus(
         and set(tags) <= set(node.tags)
     ]
     counts = [
-        sum(model is None or model.lower() in gpu.report.model.lower() for gpu in node.gpus)
+        sum(is_model(Request(gpu_model=model), gpu.report.model) for gpu in node.gpus)
         for node in would_do
     ]
     found = max(counts, default=0)

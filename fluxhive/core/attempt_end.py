@@ -18,7 +18,8 @@ from .node import NodeState
 from .node_record import serving
 from .oom_repair import repair
 from .outcome import ExitFacts, Outcome, OutcomeKind, StopCause
-from .placement import capacity_misfit, is_model
+from .placement import capacity_misfit
+from .request import is_model
 from .retry import Counted, RetryDecision, decide, describe, describe_detail
 from .task import Attempt, AttemptState, Member, Task, TaskState
 from .timers import TimerKind

@@ -16,9 +16,8 @@ from .booking import Booking, BookingWish, number_of, show_booking
 from .effects import SaveBooking
 from .events import BookingSet
 from .node_record import NodeRecord
-from .placement import is_model
 from .promises import free_at
-from .request import Request
+from .request import Request, is_model
 from .task import Task
 from .timers import TimerKind
 from .values import GpuUuid, NodeId

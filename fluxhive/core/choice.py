@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .node import Node
-from .placement import Misfit, MisfitCode, capacity_misfit, is_model
-from .request import Request
+from .placement import Misfit, MisfitCode, capacity_misfit
+from .request import Request, is_model
 
 #: Names of one kind that a sentence lists.
 NAMES_MAX = 8

@@ -15,7 +15,7 @@ from .capability import missing
 from .node import Inventory, NodeState
 from .node_record import GpuRecord, NodeRecord
 from .policy import HIVE, HOUR_MS, Policy
-from .request import GpuShare, Request, Reservation
+from .request import GpuShare, Request, Reservation, is_model
 from .values import Mib, Ms, NodeId, TaskId, Value
 
 
@@ -215,11 +215,6 @@ def capacity_misfit(request: Request, node_id: NodeId, inventory: Inventory) -> 
     if code is None:
         return None
     return Misfit(node_id=node_id, code=code, wanted=wanted, found=found, forever=True)
-
-
-def is_model(request: Request, model: str) -> bool:
-    """Whether a GPU of this model will do."""
-    return request.gpu_model is None or request.gpu_model.lower() in model.lower()
 
 
 def _look(

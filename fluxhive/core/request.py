@@ -45,6 +45,11 @@ class Request(Value, frozen=True, kw_only=True, forbid_unknown_fields=True, cach
         return one and self.gpu_memory_mib is not None and not self.exclusive
 
 
+def is_model(request: Request, model: str) -> bool:
+    """Whether a GPU of this model will do."""
+    return request.gpu_model is None or request.gpu_model.lower() in model.lower()
+
+
 class EstimateSource(Enum):
     """Where a reservation of GPU memory comes from."""
 

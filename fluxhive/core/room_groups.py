@@ -17,12 +17,11 @@ from .placement import (
     Terms,
     how_much_longer,
     is_kept,
-    is_model,
     lacks_memory,
     look_for_whole,
     may_have_cpus,
 )
-from .request import Request
+from .request import Request, is_model
 from .rungs import Entry, Rungs, upward
 from .values import Mib, NodeId
 

@@ -14,8 +14,7 @@ from .explain import WaitCode
 from .hive_state import HiveState
 from .node import Node
 from .node_record import serving
-from .placement import is_model
-from .request import Request
+from .request import Request, is_model
 from .task import Task
 
 _JOIN = "let such a machine join: `fluxhive run` there"

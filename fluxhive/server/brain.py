@@ -269,7 +269,8 @@ class Brain:
         taken: list[_Entry] = []
         effects: list[HiveEffect] = []
         broken: tuple[_Entry, Exception] | None = None
-        self._inbox.extendleft(_Entry((heard,)) for heard in self.heartbeats.gathered())
+        heard = self.heartbeats.gathered()
+        self._inbox.extendleft(_Entry((report,)) for report in reversed(heard))
         if not self._inbox:
             self._inbox.append(_Entry((TimePassed(),)))
         began_s = time.monotonic()

@@ -128,7 +128,7 @@ class Sessions:
                 await self._greet(session, node)
                 await session.run()
         except WebSocketDisconnect as error:
-            session.close(1000, f"the node closed the connection ({error.code})")
+            session.close(close_codes.GOODBYE, f"the node closed the connection ({error.code})")
         except (WireError, BadNode) as error:
             session.close(close_codes.PROTOCOL, str(error))
         except StoreUnavailable as error:
