@@ -1,4 +1,4 @@
-/** Mantine's variables as theme.ts sets them, as a style sheet: the build asks for it (views.ts), the
+/** Mantine's variables as theme.ts sets them, as a style sheet: the build asks for it (mantine.ts), the
  * page takes it as `virtual:mantine.css`. Only what differs from Mantine's own sheet of them. Pure;
  * it never runs in a page.
  */

@@ -3,7 +3,6 @@ import { useEffect, useState } from "react";
 import { whyQuery } from "../../api/queries";
 import type { TaskPage, TaskView } from "../../api/types";
 import { gib, gibOf } from "../../format/amount";
-import { indexes } from "../../format/gpus";
 import { duration, exact } from "../../format/time";
 import { Empty } from "../../parts/Empty";
 import { membersText } from "../../parts/MembersBar";
@@ -11,7 +10,7 @@ import { TaskLink } from "../../parts/PageLink";
 import { StateMark } from "../../parts/StateMark";
 import { Ago, Elapsed } from "../../parts/Times";
 import { useNow } from "../../parts/useNow";
-import { endOf } from "../task/story";
+import { endOf, reservedMib, whereOf } from "../task/story";
 import { startText } from "./start";
 import classes from "./TaskLists.module.css";
 
@@ -125,11 +124,8 @@ export function QueueList({ page }: { page?: TaskPage }) {
 function placeText(task: TaskView): string {
   const attempt = task.attempts?.at(-1);
   if (task.state === "active" && attempt) {
-    const gpus = attempt.reservation.gpus ?? [];
-    const where = gpus.length
-      ? `${attempt.node_label}:${indexes(gpus.map((gpu) => gpu.index))}`
-      : attempt.node_label;
-    const reserved = gpus.reduce((sum, gpu) => sum + (gpu.gpu_memory_mib ?? 0), 0);
+    const where = whereOf(attempt);
+    const reserved = reservedMib(attempt);
     if (!reserved) return where;
     const used = attempt.gpu_memory_used_mib;
     return `${where}, ${used == null ? `${gib(reserved)} GiB reserved` : gibOf(used, reserved)}`;
