@@ -269,8 +269,7 @@ class Brain:
         taken: list[_Entry] = []
         effects: list[HiveEffect] = []
         broken: tuple[_Entry, Exception] | None = None
-        heard = self.heartbeats.gathered()
-        self._inbox.extendleft(_Entry((report,)) for report in reversed(heard))
+        self._inbox.extendleft(_Entry((heard,)) for heard in self.heartbeats.gathered())
         if not self._inbox:
             self._inbox.append(_Entry((TimePassed(),)))
         began_s = time.monotonic()

@@ -47,7 +47,7 @@ class Heartbeats:
         return True
 
     def gathered(self) -> list[NodeReported]:
-        """What has gathered since the last call, oldest node first."""
+        """What has gathered since the last call, in no order that counts."""
         if not self._gathered:
             return []
         reports, self._gathered = list(self._gathered.values()), {}
